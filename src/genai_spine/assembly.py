@@ -1,0 +1,286 @@
+"""From settings to objects, and the one object that holds them: ``Spine``, the engine without a server."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import uuid
+from collections.abc import AsyncIterator, Mapping, Sequence
+from decimal import Decimal
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import msgspec
+
+from genai_spine.catalog.models import ModelCatalog
+from genai_spine.catalog.prices import Prices
+from genai_spine.clock import Clock, SystemClock
+from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
+from genai_spine.dialects.base import Dialect
+from genai_spine.dialects.ollama.dialect import Ollama
+from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.errors import InvalidRequestError, SpineError
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.flow import Gateway
+from genai_spine.gateway.planning import Planner
+from genai_spine.providers.base import Provider
+from genai_spine.providers.plugins import Context, load_providers
+from genai_spine.providers.probing import LocalProbe
+from genai_spine.providers.registry import Registry
+from genai_spine.settings import Settings
+from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.prometheus import PrometheusObserver
+from genai_spine.transport.base import Transport
+from genai_spine.transport.http import HttpTransport
+from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Message, Text
+from genai_spine.types.stream import Event, TextDelta
+from genai_spine.types.tools import Tool
+
+__all__ = ["DIALECTS", "Spine"]
+
+DIALECTS: Final[Mapping[str, Dialect]] = {
+    dialect.name: dialect for dialect in (OpenAIChat(), AnthropicMessages(), Ollama())
+}
+"""The dialects that a provider may speak, by name."""
+
+DEFAULT_TEMPERATURE: Final = 0.7
+
+
+class Spine:
+    """The gateway's engine, for use inside a program.
+
+    ::
+
+        async with Spine.from_env() as spine:
+            answer = await spine.complete("Say hello.", model="openai/gpt-4o-mini")
+            print(answer.content, answer.cost_usd)
+
+    Attributes:
+        settings: What it was built from.
+        registry: Its providers.
+        gateway: What serves the requests.
+        metrics: What it counts.
+        warnings: What was found at start and should be looked at, a line each.
+        open: It has been started and not closed.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        transport: Transport | None = None,
+        clock: Clock | None = None,
+        observers: Sequence[Observer] = (),
+    ) -> None:
+        """Build the engine. Nothing is opened before ``start``.
+
+        Args:
+            settings: The settings, read.
+            transport: What carries requests; by default HTTP.
+            clock: The source of time.
+            observers: Who is told of each request, beside the metrics.
+
+        Raises:
+            ConfigurationError: A setting is wrong.
+        """
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self._transport = transport or HttpTransport()
+        catalog = ModelCatalog.builtin()
+        self.prices = Prices.builtin()
+        self.registry = Registry()
+        context = Context(
+            settings=settings,
+            transport=self._transport,
+            dialects=DIALECTS,
+            catalog=catalog,
+            prices=self.prices,
+            clock=self.clock,
+        )
+        for provider in load_providers(context):
+            self.registry.add(provider)
+        self.metrics = PrometheusObserver()
+        planner = Planner(self.registry, catalog, settings.values.default_provider)
+        self.gateway = Gateway(self.registry, planner, self.clock, [self.metrics, *observers])
+        self.warnings = self._check()
+        self._probe = LocalProbe(self.registry) if settings.values.probe_local else None
+        self._probing: asyncio.Task[None] | None = None
+        self.open = False
+
+    def _check(self) -> tuple[str, ...]:
+        names = [provider.name for provider in self.registry]
+        for variable in (self.settings.values.default_provider, self.settings.values.generate_default_provider):
+            self.registry.get(variable)
+        retired = [
+            provider.default_warning
+            for provider in self.registry
+            if provider.default_warning and provider.status == "ready"
+        ]
+        return (*self.settings.check_names(names), *retired)
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
+        """Build an engine from the environment, and ``spine.toml`` if there is one in the working folder.
+
+        Raises:
+            ConfigurationError: A setting is wrong; the message names it.
+        """
+        return cls(Settings(os.environ if environ is None else environ))
+
+    @classmethod
+    def from_file(cls, path: str | Path, environ: Mapping[str, str] | None = None) -> Self:
+        """Build an engine from a file, the environment over it; raises as ``from_env`` does."""
+        return cls(Settings(os.environ if environ is None else environ, Path(path)))
+
+    async def start(self) -> None:
+        """Look for local providers, now and from time to time."""
+        self.open = True
+        if self._probe is not None and self._probing is None:
+            await self._probe.look()
+            self._probing = asyncio.create_task(self._probe.run())
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        self.open = False
+        if self._probing is not None:
+            self._probing.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._probing
+            self._probing = None
+        await self.registry.close()
+        await self._transport.close()
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    def register_provider(self, provider: Provider) -> None:
+        """Add a provider of your own, or put it in the place of one of the same name; it takes effect at once."""
+        self.registry.add(provider)
+
+    def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
+        """Return what so many tokens of a model cost, exactly; a stand-in's price for a model without a known one."""
+        return self.prices.estimate_cost_usd(model_id, input_tokens, output_tokens)
+
+    async def complete(
+        self,
+        prompt: str | Sequence[Message] | CompletionRequest,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        output_schema: JsonObject | None = None,
+        tools: Sequence[Tool] = (),
+        timeout: float | None = None,
+        raise_on_error: bool = True,
+    ) -> CompletionResponse:
+        """Ask a model, and return its whole answer.
+
+        Args:
+            prompt: What the user says; or the whole conversation; or a request, to which nothing is added.
+            model: An id, ``provider/model``, or None for the provider's default.
+            provider: That provider and no other.
+            system: Instructions before the conversation.
+            temperature: By default 0.7, where the model takes one.
+            max_tokens: Limit of the answer.
+            output_schema: JSON Schema that the answer must obey.
+            tools: Functions that the model may ask to have called.
+            timeout: Seconds for all of it.
+            raise_on_error: False returns failures as an answer whose ``error`` is set.
+
+        Raises:
+            SpineError: There is no answer; see ``genai_spine.errors``.
+        """
+        request = self._request(prompt, model, system, temperature, max_tokens, output_schema, tools)
+        call = self.new_call(stream=False, timeout=timeout)
+        try:
+            return await self.gateway.complete(call, request, provider)
+        except SpineError as error:
+            if raise_on_error:
+                raise
+            return CompletionResponse(
+                model=request.model or "", provider=error.provider or "", error=error, attempts=call.attempts
+            )
+
+    async def stream(
+        self,
+        prompt: str | Sequence[Message] | CompletionRequest,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+        temperature: float | None = None,
+        max_tokens: int | None = None,
+        output_schema: JsonObject | None = None,
+        tools: Sequence[Tool] = (),
+        timeout: float | None = None,
+    ) -> AsyncIterator[Event]:
+        """Ask a model, and yield its answer's events as they come; arguments as for ``complete``.
+
+        Raises:
+            SpineError: There is no answer, or it broke off.
+        """
+        request = self._request(prompt, model, system, temperature, max_tokens, output_schema, tools)
+        async for event in self.gateway.events(self.new_call(stream=True, timeout=timeout), request, provider):
+            yield event
+
+    async def stream_text(
+        self,
+        prompt: str | Sequence[Message] | CompletionRequest,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        system: str | None = None,
+    ) -> AsyncIterator[str]:
+        """Yield just the words of an answer as they come; raises as ``stream`` does."""
+        async for event in self.stream(prompt, model=model, provider=provider, system=system):
+            if isinstance(event, TextDelta):
+                yield event.text
+
+    def new_call(self, *, stream: bool = False, timeout: float | None = None) -> Call:
+        """Return the context of a request that the project makes itself."""
+        return Call(
+            request_id=f"req_{uuid.uuid4().hex}",
+            door="library",
+            started=self.clock.monotonic(),
+            seconds=timeout,
+            stream=stream,
+            temperature=DEFAULT_TEMPERATURE,
+        )
+
+    def _request(
+        self,
+        prompt: str | Sequence[Message] | CompletionRequest,
+        model: str | None,
+        system: str | None,
+        temperature: float | None,
+        max_tokens: int | None,
+        output_schema: JsonObject | None,
+        tools: Sequence[Tool],
+    ) -> CompletionRequest:
+        if isinstance(prompt, CompletionRequest):
+            return prompt if model is None else msgspec.structs.replace(prompt, model=model)
+        messages = (Message(role="user", parts=(Text(text=prompt),)),) if isinstance(prompt, str) else tuple(prompt)
+        if not messages or (isinstance(prompt, str) and not prompt):
+            message = "there is nothing to ask: the prompt is empty"
+            raise InvalidRequestError(message, param="prompt")
+        return CompletionRequest(
+            messages=messages,
+            model=model,
+            system=(Text(text=system),) if system else (),
+            temperature=temperature,
+            max_tokens=max_tokens,
+            output_schema=None if output_schema is None else OutputSchema(schema=output_schema),
+            tools=tuple(tools),
+        )

@@ -1,0 +1,594 @@
+"""What tokens cost: the prices that ship with the package, under the user's own.
+
+The shipped prices are those of the genai-prices library, compiled to whole numbers by ``tools/compile_prices.py``: one
+file per provider, read when that provider is first asked for.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from msgspec import Struct
+from msgspec.json import Decoder
+
+from genai_spine.clock import Clock, SystemClock
+from genai_spine.errors import ConfigurationError
+from genai_spine.money import to_usd
+from genai_spine.types.usage import Usage
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterator, Mapping
+
+__all__ = ["STAND_IN", "Cost", "PriceBook", "Prices", "Rate", "estimate_cost_usd"]
+
+SHIPPED: Final = Path(__file__).parent / "data" / "prices"
+
+# A price of 1 USD per million tokens, in picodollars per token, is 10 to this power.
+_PER_MILLION_PLACES: Final = 6
+# Callers choose the model names, so what is remembered of them must have an end.
+_MOST_REMEMBERED: Final = 4096
+# Some gateways write the date in a model's name without dashes.
+_COMPACT_DATE: Final = r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)"
+
+
+class Cost(Struct, frozen=True):
+    """What one answer cost.
+
+    Attributes:
+        picodollars: The amount, in 1e-12 USD.
+        known: By a price that is known, not by the stand-in.
+    """
+
+    picodollars: int
+    known: bool
+
+    @property
+    def usd(self) -> Decimal:
+        """The amount in US dollars, exactly."""
+        return to_usd(self.picodollars)
+
+
+class Rate(Struct, frozen=True, kw_only=True):
+    """The prices of one model, in picodollars per ``per`` tokens; ``per_million`` makes one from US dollars.
+
+    Attributes:
+        input: Of what is read.
+        output: Of what is written.
+        cache_read: Of input served from the provider's cache; None where it costs what other input costs.
+        cache_write: Of input written to it; None likewise.
+        cache_write_1h: Of input kept there for an hour; None where it costs what any cache write costs.
+        reasoning: Of output spent on thinking; None where it costs what other output costs.
+        per: The number of tokens that the prices are for; over 1 where they are finer than a picodollar a token.
+    """
+
+    input: int
+    output: int
+    cache_read: int | None = None
+    cache_write: int | None = None
+    cache_write_1h: int | None = None
+    reasoning: int | None = None
+    per: int = 1
+
+    @classmethod
+    def per_million(
+        cls,
+        *,
+        input: Decimal | str | int,  # noqa: A002 - the word that every price list has for it
+        output: Decimal | str | int,
+        cache_read: Decimal | str | int | None = None,
+        cache_write: Decimal | str | int | None = None,
+        cache_write_1h: Decimal | str | int | None = None,
+        reasoning: Decimal | str | int | None = None,
+    ) -> Rate:
+        """The rate for prices in US dollars per million tokens, however many decimal places they have (up to 24).
+
+        Raises:
+            ConfigurationError: A price is no number, negative, or beyond reason.
+        """
+        stated = {
+            "input": input,
+            "output": output,
+            "cache_read": cache_read,
+            "cache_write": cache_write,
+            "cache_write_1h": cache_write_1h,
+            "reasoning": reasoning,
+        }
+        ratios = {name: _ratio(name, price) for name, price in stated.items() if price is not None}
+        per = max(denominator for _, denominator in ratios.values())
+        whole = {name: numerator * (per // denominator) for name, (numerator, denominator) in ratios.items()}
+        return cls(
+            input=whole["input"],
+            output=whole["output"],
+            cache_read=whole.get("cache_read"),
+            cache_write=whole.get("cache_write"),
+            cache_write_1h=whole.get("cache_write_1h"),
+            reasoning=whole.get("reasoning"),
+            per=per,
+        )
+
+    def charge(self, usage: Usage) -> int:
+        """The cost of the usage in picodollars, rounded up to a whole one.
+
+        Parts that exceed their total, as a provider may report them, count as far as the total goes: cache reads first.
+        """
+        prompt = max(usage.input_tokens, 0)
+        answer = max(usage.output_tokens, 0)
+        amount = prompt * self.input + answer * self.output
+        if self.cache_read is not None and usage.cache_read_tokens:
+            amount += _part(usage.cache_read_tokens, prompt) * (self.cache_read - self.input)
+        if usage.cache_write_tokens or usage.cache_write_1h_tokens:
+            amount += self._surcharge_of_writes(usage, prompt - _part(usage.cache_read_tokens, prompt))
+        if self.reasoning is not None and usage.reasoning_tokens:
+            amount += _part(usage.reasoning_tokens, answer) * (self.reasoning - self.output)
+        return amount if self.per == 1 else -(-amount // self.per)
+
+    def _surcharge_of_writes(self, usage: Usage, most: int) -> int:
+        """What writing to the cache adds to the price of the same tokens as plain input."""
+        rate = self.input if self.cache_write is None else self.cache_write
+        written = usage.cache_write_1h_tokens if usage.cache_write_tokens is None else usage.cache_write_tokens
+        written = _part(written, most)
+        amount = written * (rate - self.input)
+        if self.cache_write_1h is not None:
+            amount += _part(usage.cache_write_1h_tokens, written) * (self.cache_write_1h - rate)
+        return amount
+
+
+def _part(tokens: int | None, total: int) -> int:
+    return min(tokens, total) if tokens and tokens > 0 else 0
+
+
+def _ratio(name: str, usd_per_million: Decimal | str | int) -> tuple[int, int]:
+    """The price as picodollars per so many tokens, the latter a power of ten."""
+    try:
+        price = Decimal(usd_per_million)
+    except ArithmeticError:  # what decimal raises for a text that is no number
+        price = Decimal("NaN")
+    most_places = 24
+    _, digits, exponent = price.as_tuple()
+    if not isinstance(exponent, int) or price < 0 or price.adjusted() >= most_places or -exponent > most_places:
+        message = f"{usd_per_million!r} is not a price for {name}; write US dollars per million tokens, such as 0.15"
+        raise ConfigurationError(message)
+    places = exponent + _PER_MILLION_PLACES
+    numerator = int("".join(map(str, digits)))
+    return (numerator * 10**places, 1) if places >= 0 else (numerator, 10**-places)
+
+
+STAND_IN: Final = Rate.per_million(input="0.05", output="0.08")
+"""What a model costs whose price is not known."""
+
+
+# --- The shipped files ------------------------------------------------------------------------------------------------
+
+
+class _Equals(Struct, frozen=True, array_like=True, tag="equals", gc=False):
+    text: str
+
+    def matches(self, name: str) -> bool:
+        return name == self.text
+
+
+class _StartsWith(Struct, frozen=True, array_like=True, tag="starts_with", gc=False):
+    text: str
+
+    def matches(self, name: str) -> bool:
+        return name.startswith(self.text)
+
+
+class _EndsWith(Struct, frozen=True, array_like=True, tag="ends_with", gc=False):
+    text: str
+
+    def matches(self, name: str) -> bool:
+        return name.endswith(self.text)
+
+
+class _Contains(Struct, frozen=True, array_like=True, tag="contains", gc=False):
+    text: str
+
+    def matches(self, name: str) -> bool:
+        return self.text in name
+
+
+class _Regex(Struct, frozen=True, array_like=True, tag="regex", gc=False):
+    pattern: str
+
+    def matches(self, name: str) -> bool:
+        return re.search(self.pattern, name) is not None
+
+
+class _Or(Struct, frozen=True, array_like=True, tag="or", gc=False):
+    parts: tuple[_Clause, ...]
+
+    def matches(self, name: str) -> bool:
+        return any(part.matches(name) for part in self.parts)
+
+
+class _And(Struct, frozen=True, array_like=True, tag="and", gc=False):
+    parts: tuple[_Clause, ...]
+
+    def matches(self, name: str) -> bool:
+        return all(part.matches(name) for part in self.parts)
+
+
+_Clause: TypeAlias = _Equals | _StartsWith | _EndsWith | _Contains | _Regex | _Or | _And
+
+# A rate, or one with tiers: [rate, above, rate, above, rate ...], each for all tokens of a prompt longer than `above`.
+_Steps: TypeAlias = int | tuple[int, ...]
+
+
+class _Tariff(Struct, frozen=True, kw_only=True, gc=False):
+    """Prices and when they hold: always, from a date on, or within hours of the day (UTC)."""
+
+    since: date | None = None
+    between: tuple[time, time] | None = None
+    input: _Steps | None = None
+    output: _Steps | None = None
+    cache_read: _Steps | None = None
+    cache_write: _Steps | None = None
+    cache_write_1h: _Steps | None = None
+    reasoning: _Steps | None = None
+
+    def holds(self, at: datetime) -> bool:
+        if self.since is not None:
+            return at.date() >= self.since
+        if self.between is None:
+            return True
+        start, end = self.between
+        now = at.time()
+        return start <= now < end if start <= end else now >= start or now < end
+
+
+class _Variant(_Tariff, frozen=True, kw_only=True, gc=False):
+    """Prices that replace the others for a request of a kind, such as one of a batch."""
+
+    when: dict[str, str]
+
+
+class _Model(Struct, frozen=True, kw_only=True, gc=False):
+    id: str
+    match: _Clause | None = None
+    context: int | None = None
+    per: int = 1
+    prices: tuple[_Tariff, ...]
+    variants: tuple[_Variant, ...] = ()
+
+    def matches(self, name: str) -> bool:
+        return name == self.id.lower() if self.match is None else self.match.matches(name)
+
+
+class _ProviderFile(Struct, frozen=True):
+    provider: str
+    models: tuple[_Model, ...]
+
+
+class _Provider(Struct, frozen=True):
+    """A provider, the names of the models that are its own make, and the providers whose models it offers too."""
+
+    name: str
+    makes: _Clause | None = None
+    resells: tuple[str, ...] = ()
+
+
+class _Index(Struct, frozen=True):
+    source: str
+    providers: tuple[_Provider, ...]
+
+
+class _Found(Struct, frozen=True):
+    """A model, and whether the provider lists it itself, not by way of a maker whose models it offers."""
+
+    model: _Model
+    own: bool
+
+
+class PriceBook:
+    """The price files of one directory."""
+
+    def __init__(self, directory: Path = SHIPPED) -> None:
+        self._directory = directory
+        self._index: _Index | None = None
+        self._models: dict[str, tuple[_Model, ...]] = {}
+
+    @property
+    def source(self) -> str:
+        """Where the prices come from, with its version."""
+        return self._read_index().source
+
+    def providers(self) -> tuple[str, ...]:
+        """The providers with prices, makers of models before those who offer the models of others."""
+        return tuple(provider.name for provider in self._read_index().providers)
+
+    def makers(self, model: str) -> Iterator[str]:
+        """The providers of whose make the model is by its name, the likeliest first."""
+        name = model.lower()
+        for provider in self._read_index().providers:
+            if provider.makes is not None and provider.makes.matches(name):
+                yield provider.name
+
+    def find(self, provider: str, model: str) -> _Found | None:
+        """The model that the provider means by a name."""
+        row = next((row for row in self._read_index().providers if row.name == provider), None)
+        if row is None:
+            return None
+        name = model.lower()
+        found = self._match(row, name)
+        if found is None:
+            dated = re.sub(_COMPACT_DATE, r"-\1-\2-\3", name)
+            found = self._match(row, dated) if dated != name else None
+        return found
+
+    def _match(self, provider: _Provider, name: str) -> _Found | None:
+        for holder in (provider.name, *provider.resells):
+            for model in self._read(holder):
+                if model.matches(name):
+                    return _Found(model, own=holder == provider.name)
+        return None
+
+    def _read_index(self) -> _Index:
+        if self._index is None:
+            self._index = _index_decoder().decode((self._directory / "index.json").read_bytes())
+        return self._index
+
+    def _read(self, provider: str) -> tuple[_Model, ...]:
+        models = self._models.get(provider)
+        if models is None:
+            text = (self._directory / f"{provider}.json").read_bytes()
+            models = self._models[provider] = _provider_decoder().decode(text).models
+        return models
+
+
+# Made on first use: they cost more than the rest of the import together.
+@cache
+def _index_decoder() -> Decoder[_Index]:
+    return Decoder(_Index)
+
+
+@cache
+def _provider_decoder() -> Decoder[_ProviderFile]:
+    return Decoder(_ProviderFile)
+
+
+# --- From rows to rates -----------------------------------------------------------------------------------------------
+
+
+class _Step(Struct, frozen=True):
+    above: int
+    rate: Rate
+
+
+class _Period(Struct, frozen=True):
+    """A tariff made ready: its rates by length of prompt, the longest first; none where it has no price per token."""
+
+    tariff: _Tariff
+    steps: tuple[_Step, ...]
+
+    def rate(self, input_tokens: int) -> Rate | None:
+        for step in self.steps:
+            if input_tokens > step.above:
+                return step.rate
+        return None
+
+
+class _Entry(Struct, frozen=True):
+    """What is remembered of a model: its periods, the last that holds being the one that counts."""
+
+    found: _Found
+    periods: tuple[_Period, ...]
+    timeless: bool
+
+    def period(self, at: datetime) -> _Period:
+        for period in reversed(self.periods):
+            if period.tariff.holds(at):
+                return period
+        return self.periods[0]
+
+
+def _entry(found: _Found) -> _Entry:
+    periods = tuple(_period(tariff, found.model.per) for tariff in found.model.prices)
+    timeless = all(tariff.since is None and tariff.between is None for tariff in found.model.prices)
+    return _Entry(found, periods, timeless)
+
+
+_NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
+
+
+def _stated(tariff: _Tariff) -> dict[str, _Steps]:
+    return {name: steps for name in _NAMES if (steps := getattr(tariff, name)) is not None}
+
+
+def _period(tariff: _Tariff, per: int, variants: tuple[_Variant, ...] = ()) -> _Period:
+    """The tariff with the variants' prices over its own, the first variant's before the next one's."""
+    stated = _stated(tariff)
+    for variant in reversed(variants):
+        stated |= _stated(variant)
+    if "input" not in stated and "output" not in stated:
+        return _Period(tariff, ())
+    borders = {above for steps in stated.values() if not isinstance(steps, int) for above in steps[1::2]}
+    # A prompt of no tokens at all still has a price: that of the first step.
+    steps = (_Step(above, _rate(stated, above, per)) for above in (*sorted(borders, reverse=True), -1))
+    return _Period(tariff, tuple(steps))
+
+
+def _rate(stated: Mapping[str, _Steps], above: int, per: int) -> Rate:
+    """The rate of prompts just longer than a border."""
+    flat = {name: _at(steps, above) for name, steps in stated.items()}
+    return Rate(
+        input=flat.get("input", 0),
+        output=flat.get("output", 0),
+        cache_read=flat.get("cache_read"),
+        cache_write=flat.get("cache_write"),
+        cache_write_1h=flat.get("cache_write_1h"),
+        reasoning=flat.get("reasoning"),
+        per=per,
+    )
+
+
+def _at(steps: _Steps, above: int) -> int:
+    if isinstance(steps, int):
+        return steps
+    rate = steps[0]
+    for border, tier in zip(steps[1::2], steps[2::2], strict=True):
+        if above >= border:
+            rate = tier
+    return rate
+
+
+# --- The front --------------------------------------------------------------------------------------------------------
+
+
+class Prices:
+    """What models cost at their providers.
+
+    Args:
+        book: The prices of which the others are exceptions.
+        overrides: The user's own rates by provider and model, exact but for the case of letters.
+        free: The providers whose models cost nothing: those that run on the user's own machine.
+        stand_in: The rate of a model whose price is not known.
+        clock: Tells the time for prices that change with it.
+    """
+
+    def __init__(
+        self,
+        book: PriceBook,
+        *,
+        overrides: Mapping[tuple[str, str], Rate] | None = None,
+        free: Collection[str] = (),
+        stand_in: Rate = STAND_IN,
+        clock: Clock | None = None,
+    ) -> None:
+        self._book = book
+        self._overrides = {(provider, model.lower()): rate for (provider, model), rate in (overrides or {}).items()}
+        self._free = frozenset(free)
+        self._stand_in = stand_in
+        self._clock = clock or SystemClock()
+        self._entries: dict[tuple[str, str], _Entry | None] = {}
+
+    @classmethod
+    def builtin(cls) -> Prices:
+        """The shipped prices and nothing else; the same object each time."""
+        return _builtin()
+
+    def with_own(
+        self, *, overrides: Mapping[tuple[str, str], Rate], free: Collection[str] = (), stand_in: Rate = STAND_IN
+    ) -> Prices:
+        """The same book under other rates of the user's own."""
+        return Prices(self._book, overrides=overrides, free=free, stand_in=stand_in, clock=self._clock)
+
+    def cost(
+        self,
+        provider: str,
+        model: str,
+        usage: Usage,
+        at: datetime | None = None,
+        *,
+        context: Mapping[str, str] | None = None,
+    ) -> Cost:
+        """What the usage costs; never raises, whatever a provider reported.
+
+        Args:
+            provider: The name of the provider that served.
+            model: The model as the provider was asked for it.
+            usage: The tokens.
+            at: When, in UTC unless it says otherwise; None for now.
+            context: What else sets the price, as genai-prices names it: ``service_tier``, ``processing``, ``speed``.
+        """
+        rate = self.rate(provider, model, at, input_tokens=usage.input_tokens, context=context)
+        if rate is None:
+            return Cost(self._stand_in.charge(usage), known=False)
+        return Cost(rate.charge(usage), known=True)
+
+    def rate(
+        self,
+        provider: str,
+        model: str,
+        at: datetime | None = None,
+        *,
+        input_tokens: int = 0,
+        context: Mapping[str, str] | None = None,
+    ) -> Rate | None:
+        """The rate for a prompt of that length at that time; None if it is not known."""
+        if self._overrides:
+            own = self._overrides.get((provider, model.lower()))
+            if own is not None:
+                return own
+        if provider in self._free:
+            return _NOTHING
+        entry = self._entry(provider, model)
+        if entry is None:
+            return None
+        if entry.timeless and not context:
+            return entry.periods[0].rate(max(input_tokens, 0))
+        moment = self._moment(at)
+        period = entry.period(moment)
+        if context and entry.found.own:
+            fitting = tuple(
+                variant
+                for variant in entry.found.model.variants
+                if variant.holds(moment) and variant.when.items() <= context.items()
+            )
+            period = _period(period.tariff, entry.found.model.per, fitting)
+        return period.rate(max(input_tokens, 0))
+
+    def context_window(self, provider: str, model: str) -> int | None:
+        """The tokens that the model reads at most, as the price list has it; None if it does not say."""
+        entry = self._entry(provider, model)
+        return None if entry is None else entry.found.model.context
+
+    def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
+        """The cost in US dollars of so many tokens, by the prices of whoever the model's name says makes it.
+
+        A name of the form ``provider/model`` is priced at that provider. A model that no maker claims is priced at the
+        first provider that lists it, one that none lists by the stand-in.
+        """
+        usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+        for provider, model in self._guesses(model_id):
+            rate = self.rate(provider, model, input_tokens=input_tokens)
+            if rate is not None:
+                return to_usd(rate.charge(usage))
+        return to_usd(self._stand_in.charge(usage))
+
+    def _guesses(self, model_id: str) -> Iterator[tuple[str, str]]:
+        first, slash, rest = model_id.partition("/")
+        if slash:
+            yield first, rest
+        for maker in self._book.makers(model_id):
+            yield maker, model_id
+        name = model_id.lower()
+        for provider, model in self._overrides:
+            if model == name:
+                yield provider, model
+        for provider in self._book.providers():
+            yield provider, model_id
+
+    def _moment(self, at: datetime | None) -> datetime:
+        if at is None:
+            return datetime.fromtimestamp(self._clock.now(), UTC)
+        return at if at.tzinfo is None else at.astimezone(UTC)
+
+    def _entry(self, provider: str, model: str) -> _Entry | None:
+        key = (provider, model)
+        try:
+            return self._entries[key]
+        except KeyError:
+            if len(self._entries) >= _MOST_REMEMBERED:
+                self._entries.clear()
+            found = self._book.find(provider, model)
+            entry = self._entries[key] = None if found is None else _entry(found)
+            return entry
+
+
+_NOTHING: Final = Rate(input=0, output=0)
+
+
+@cache
+def _builtin() -> Prices:
+    return Prices(PriceBook())
+
+
+def estimate_cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
+    """The cost in US dollars by the shipped prices; see ``Prices.estimate_cost_usd``."""
+    return Prices.builtin().estimate_cost_usd(model_id, input_tokens, output_tokens)

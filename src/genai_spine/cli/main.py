@@ -1,0 +1,41 @@
+"""The command ``spine``; one file per subcommand."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from genai_spine import __version__
+from genai_spine.cli import chat, config, models, providers, serve
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    name="spine",
+    help="GenAI Spine: every large language model behind one contract.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+
+
+def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer calls it so
+    if value:
+        typer.echo(f"spine {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def main(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
+    ] = False,
+) -> None:
+    """GenAI Spine: every large language model behind one contract."""
+
+
+app.command("serve")(serve.serve)
+app.command("providers")(providers.providers)
+app.command("models")(models.models)
+app.command("chat")(chat.chat)
+app.add_typer(config.app, name="config")

@@ -1,0 +1,318 @@
+"""What a dialect is: one wire format, read and written both ways, without I/O.
+
+A dialect stands at both ends of the gateway. At the door it decodes requests and encodes answers; towards a provider it
+encodes requests and decodes answers. Where both ends speak it, the body passes as it came and a ``Watch`` reads the
+answer from the side.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_checkable
+
+from msgspec import Raw, Struct, field
+
+from genai_spine.errors import SpineError
+from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.models import Model, ModelFacts
+from genai_spine.types.stream import Event
+from genai_spine.types.usage import Usage
+
+__all__ = [
+    "CountsTokens",
+    "Dialect",
+    "Encoded",
+    "Envelope",
+    "ErrorAnswer",
+    "Headers",
+    "Quirks",
+    "Reply",
+    "StreamDecoder",
+    "StreamEncoder",
+    "Target",
+    "Watch",
+]
+
+Headers: TypeAlias = Mapping[str, str]
+"""HTTP headers with lower-case names."""
+
+
+class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How a service departs from the dialect that it speaks; each is a line of its row.
+
+    Attributes:
+        rename: Request fields that it knows under another name.
+        drop: Request fields that it refuses, left out with a warning.
+        passthrough: Whether its answers are close enough to the dialect to be handed on as they are.
+        stream_usage: Whether usage in a stream must be, and may be, asked for.
+        end_mark: Whether its streams end with the dialect's mark; where not, a finish reason must do.
+        developer_role: Whether it knows the role ``developer``.
+        message_names: Whether it accepts ``name`` on a message.
+        reasoning_field: The field of an assistant message that carries reasoning, read and written.
+        replay_reasoning: Whether an assistant turn with tool calls must carry that field, even empty.
+        reasoning_apart: Whether its output count leaves the reasoning tokens out.
+        tool_call_id: ``free``, or ``nine`` for exactly nine letters and digits.
+        finish_reasons: Its own names for why a model stopped.
+        error_kinds: Statuses that mean something else than usual: the status and the kind of error.
+        image_urls: Whether it fetches images by address.
+    """
+
+    rename: dict[str, str] = field(default_factory=dict)
+    drop: tuple[str, ...] = ()
+    passthrough: bool = True
+    stream_usage: bool = True
+    end_mark: bool = True
+    developer_role: bool = False
+    message_names: bool = True
+    reasoning_field: str = "reasoning_content"
+    replay_reasoning: bool = False
+    reasoning_apart: bool = False
+    tool_call_id: Literal["free", "nine"] = "free"
+    finish_reasons: dict[str, FinishReason] = field(default_factory=dict)
+    error_kinds: dict[str, str] = field(default_factory=dict)
+    image_urls: bool = True
+
+
+class Target(Struct, frozen=True, kw_only=True):
+    """To whom a request is encoded.
+
+    Attributes:
+        model: The model's id, as the provider knows it.
+        provider: The provider's name, for messages.
+    """
+
+    model: str
+    provider: str = ""
+    quirks: Quirks = field(default_factory=Quirks)
+    facts: ModelFacts = field(default_factory=ModelFacts)
+
+
+class Envelope(Struct, frozen=True, kw_only=True):
+    """What must be known of a request before it is decided who serves it.
+
+    Attributes:
+        fields: The body's fields, each as it came.
+        model: The model asked for; None leaves the choice to the gateway.
+        provider: The extension field ``provider``, or its header.
+        wants_usage: The caller asked for usage in the stream, or its dialect always tells it.
+        headers: The caller's headers that belong to the dialect and go on to a provider that speaks it.
+    """
+
+    fields: dict[str, Raw]
+    model: str | None = None
+    provider: str | None = None
+    stream: bool = False
+    wants_usage: bool = True
+    headers: Headers = field(default_factory=dict)
+
+
+class Encoded(NamedTuple):
+    """A request ready to be sent: path below the provider's address, body, the dialect's own headers, what was lost."""
+
+    path: str
+    body: bytes
+    headers: Headers
+    warnings: tuple[str, ...]
+
+
+class Reply(Struct, frozen=True, kw_only=True):
+    """What an encoder must know of the request that it answers.
+
+    Attributes:
+        model: Named in the answer where the provider names none.
+        request_id: The gateway's own id of the request.
+        now: Seconds since the Unix epoch.
+        wants_usage: The caller wants usage told in a stream.
+    """
+
+    model: str = ""
+    request_id: str = ""
+    now: int = 0
+    wants_usage: bool = True
+
+
+class ErrorAnswer(NamedTuple):
+    """An error, as a whole HTTP answer to the caller."""
+
+    status: int
+    body: bytes
+
+
+class StreamDecoder(ABC):
+    """Turns an upstream's bytes into events."""
+
+    @abstractmethod
+    def feed(self, data: bytes) -> list[Event]:
+        """Return the events that ``data``, cut anywhere, completes; ``Failed`` is always the last."""
+
+    @abstractmethod
+    def close(self) -> list[Event]:
+        """The upstream has closed the stream: return the last events, ``Failed`` if its end mark never came."""
+
+
+class StreamEncoder(ABC):
+    """Turns events into the bytes of a stream to the caller."""
+
+    @abstractmethod
+    def encode(self, event: Event) -> bytes:
+        """Return the bytes that tell ``event``; empty where the dialect has none for it, or not yet."""
+
+    @abstractmethod
+    def end(self) -> bytes:
+        """Return the last bytes of a stream that did not fail."""
+
+
+class Watch(ABC):
+    """Reads a stream that passes through, and lets on only whole frames.
+
+    Attributes:
+        usage: What the provider has told so far.
+        finish_reason: Why the first choice stopped, once told.
+        characters: Length of the words passed on so far, for the day the stream is cut.
+        content: Something that a model wrote has come.
+    """
+
+    def __init__(self) -> None:
+        self.usage: Usage | None = None
+        self.finish_reason: FinishReason | None = None
+        self.characters = 0
+        self.content = False
+
+    @abstractmethod
+    def feed(self, data: bytes) -> bytes:
+        """Return what of ``data`` and of what was held back may go to the caller now.
+
+        Raises:
+            SpineError: The upstream told of a failure, or sent what is not its dialect. Nothing follows.
+        """
+
+    @abstractmethod
+    def close(self) -> bytes:
+        """The upstream has closed the stream: return the last bytes for the caller.
+
+        Raises:
+            StreamInterruptedError: The dialect's end mark never came.
+        """
+
+
+class Dialect(ABC):
+    """A wire format. Instances hold no state; all methods are pure."""
+
+    name: ClassVar[str]
+    stream_content_type: ClassVar[str] = "text/event-stream"
+    default_headers: ClassVar[Mapping[str, str]] = {}
+    """Request headers that a provider who speaks it demands."""
+    forwarded_headers: ClassVar[tuple[str, ...]] = ()
+    """Request headers that are part of the dialect and go on to a provider that speaks it."""
+    path: ClassVar[str]
+    """Of a completion, below a provider's address."""
+    models_path: ClassVar[str]
+    """Of the list of models, below a provider's address."""
+    address_suffixes: ClassVar[tuple[str, ...]] = ()
+    """Paths that users add to a provider's address and that are cut back."""
+
+    # At the door.
+
+    @abstractmethod
+    def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
+        """Read what routing needs, and check the types of the fields that everybody sends.
+
+        Raises:
+            InvalidRequestError: The body is not JSON.
+            InvalidFieldError: A field is of the wrong type.
+        """
+
+    @abstractmethod
+    def decode_request(self, body: bytes) -> CompletionRequest:
+        """Read a whole request; raises as ``read_envelope`` does."""
+
+    @abstractmethod
+    def encode_response(self, response: CompletionResponse, reply: Reply) -> bytes:
+        """Write an answer."""
+
+    @abstractmethod
+    def stream_encoder(self, reply: Reply) -> StreamEncoder:
+        """Begin to write a stream."""
+
+    @abstractmethod
+    def encode_error(self, error: SpineError, request_id: str) -> ErrorAnswer:
+        """Write an error as the whole answer."""
+
+    @abstractmethod
+    def encode_stream_error(self, error: SpineError, request_id: str) -> bytes:
+        """Write an error inside a stream that has begun; nothing follows it."""
+
+    @abstractmethod
+    def encode_models(self, models: Sequence[Model]) -> bytes:
+        """Write the list of models."""
+
+    # Towards a provider.
+
+    @abstractmethod
+    def encode_request(self, request: CompletionRequest, target: Target) -> Encoded:
+        """Write a request.
+
+        Raises:
+            InvalidFieldError: It asks for what the dialect cannot say and must not lose.
+        """
+
+    @abstractmethod
+    def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
+        """Read an answer.
+
+        Raises:
+            MalformedResponseError: It is not of the dialect.
+            ProviderError: It tells of a failure despite its status.
+        """
+
+    @abstractmethod
+    def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
+        """Begin to read a stream."""
+
+    @abstractmethod
+    def decode_error(self, status: int, headers: Headers, body: bytes, quirks: Quirks) -> SpineError:
+        """Return the error that an answer with a status of 400 or more tells of."""
+
+    @abstractmethod
+    def decode_models(self, body: bytes) -> list[Model]:
+        """Read the list of models; raises as ``decode_response`` does."""
+
+    # Where both ends speak it.
+
+    @abstractmethod
+    def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
+        """Write the request as it came, with only the fields changed that must be."""
+
+    @abstractmethod
+    def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:
+        """Begin to read a stream that passes through."""
+
+    @abstractmethod
+    def check_response(self, body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
+        """Read from the side an answer that passes through; raises as ``decode_response`` does."""
+
+
+@runtime_checkable
+class CountsTokens(Protocol):
+    """The ability of a dialect to ask how many tokens a request has, without having it answered."""
+
+    def read_count_envelope(self, body: bytes, headers: Headers) -> Envelope:
+        """Read such a question's envelope; raises as ``read_envelope`` does."""
+        ...
+
+    def encode_count_request(self, request: CompletionRequest, target: Target) -> Encoded:
+        """Write the question; raises as ``encode_request`` does."""
+        ...
+
+    def relay_count_request(self, envelope: Envelope, target: Target) -> Encoded:
+        """Write the question as it came."""
+        ...
+
+    def decode_token_count(self, body: bytes) -> int:
+        """Read the answer; raises as ``decode_response`` does."""
+        ...
+
+    def encode_token_count(self, count: int) -> bytes:
+        """Write the answer."""
+        ...

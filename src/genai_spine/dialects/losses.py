@@ -1,0 +1,96 @@
+"""The one policy for what a target dialect cannot say.
+
+What would change the meaning of the answer is refused with a 422 that names the field; anything else is left out, and
+the caller is told by a warning. What cannot make a difference (a cache mark, a default spelt out) goes without a word.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from genai_spine.errors import InvalidFieldError
+from genai_spine.types.completion import CompletionRequest
+from genai_spine.types.json import Json, JsonObject
+
+__all__ = ["Losses"]
+
+# Fields whose loss changes what comes back, by the dialect that has them.
+_ESSENTIAL: Final = {
+    "openai_chat": frozenset({"audio", "functions", "function_call", "web_search_options"}),
+    "anthropic_messages": frozenset({"mcp_servers", "container"}),
+    "ollama": frozenset({"suffix", "raw", "context", "template"}),
+}
+_HARMLESS: Final = {
+    "openai_chat": frozenset(
+        {
+            "metadata",
+            "modalities",
+            "moderation",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "store",
+            "stream_options",
+        }
+    ),
+    "anthropic_messages": frozenset({"metadata", "cache_control", "diagnostics"}),
+    "ollama": frozenset({"keep_alive", "truncate", "shift"}),
+}
+
+
+class Losses:
+    """Keeps the record of what is left out of one request on its way to ``provider``."""
+
+    def __init__(self, provider: str) -> None:
+        self._provider = provider or "the provider"
+        self._warnings: list[str] = []
+
+    def drop(self, name: str) -> None:
+        """Leave a field out, and say so once."""
+        warning = f"{name}: left out, {self._provider} does not know it"
+        if warning not in self._warnings:
+            self._warnings.append(warning)
+
+    def emulate(self, name: str, instead: str) -> None:
+        """Say in another way what the target cannot be told, and say so once."""
+        warning = f"{name}: {instead}, {self._provider} does not know it"
+        if warning not in self._warnings:
+            self._warnings.append(warning)
+
+    def change(self, name: str, how: str) -> None:
+        """Say another way what the provider cannot be told as it was; ``how`` tells which, and is told once."""
+        warning = f"{name}: {how}"
+        if warning not in self._warnings:
+            self._warnings.append(warning)
+
+    def refuse(self, name: str, advice: str = "choose another provider or leave it out") -> InvalidFieldError:
+        """Return the error to raise for a field that must not be lost."""
+        return InvalidFieldError(
+            f"{name}: {self._provider} cannot do this; {advice}", code="unsupported_by_provider", param=name
+        )
+
+    def extras(self, request: CompletionRequest, dialect: str) -> JsonObject:
+        """Return the request's own extras if it came in ``dialect``; else account for their loss and return none.
+
+        Raises:
+            InvalidFieldError: One of them must not be lost.
+        """
+        origin = request.dialect
+        if origin is None or origin == dialect:
+            return request.extras
+        for name, value in request.extras.items():
+            if name in _ESSENTIAL.get(origin, ()) or _is_sound_output(name, value):
+                raise self.refuse(name)
+            if name not in _HARMLESS.get(origin, ()):
+                self.drop(name)
+        return {}
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was left out, a line each."""
+        return tuple(self._warnings)
+
+
+def _is_sound_output(name: str, value: Json) -> bool:
+    return name == "modalities" and isinstance(value, list) and "audio" in value

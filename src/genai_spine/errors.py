@@ -1,0 +1,303 @@
+"""Every error that GenAI Spine raises.
+
+::
+
+    SpineError
+    ├── ConfigurationError                     settings are wrong; told at start, never over HTTP
+    ├── RequestError                           the request is at fault, here or upstream
+    │   ├── InvalidRequestError           400
+    │   │   ├── UnknownProviderError      400
+    │   │   ├── ContextLengthError        400
+    │   │   └── ContentFilterError        400
+    │   ├── AuthenticationError           401  no gateway key, or a wrong one
+    │   ├── PermissionDeniedError         403
+    │   ├── NotFoundError                 404
+    │   │   └── ModelNotFoundError        404
+    │   ├── PayloadTooLargeError          413
+    │   ├── UnsupportedMediaTypeError     415
+    │   └── InvalidFieldError             422
+    ├── UnavailableError                  503  nothing can serve it now
+    │   └── ProviderNotConfiguredError    503
+    └── ProviderError                          the upstream failed
+        ├── ProviderFailedError           502  5xx, or anything not recognised
+        │   ├── MalformedResponseError    502
+        │   └── StreamInterruptedError    502
+        ├── ConnectionFailedError         502
+        ├── ProviderAuthenticationError   502  it refused the gateway's key
+        ├── ProviderPermissionError       502
+        ├── QuotaExhaustedError           502  the account has run dry
+        ├── OverloadedError               503
+        ├── RateLimitedError              429
+        └── ProviderTimeoutError          504
+
+Each class knows its kind (the taxonomy by which a failure is acted upon), the HTTP status a caller sees, and whether the
+call may be tried again on the same key, on another key of the provider, or on another provider. How it is spoken to a
+caller is each dialect's affair.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Final, NamedTuple
+
+__all__ = [
+    "AuthenticationError",
+    "ConfigurationError",
+    "ConnectionFailedError",
+    "ContentFilterError",
+    "ContextLengthError",
+    "InvalidFieldError",
+    "InvalidRequestError",
+    "MalformedResponseError",
+    "ModelNotFoundError",
+    "NotFoundError",
+    "OverloadedError",
+    "PayloadTooLargeError",
+    "PermissionDeniedError",
+    "ProviderAuthenticationError",
+    "ProviderError",
+    "ProviderFailedError",
+    "ProviderNotConfiguredError",
+    "ProviderPermissionError",
+    "ProviderTimeoutError",
+    "QuotaExhaustedError",
+    "RateLimitedError",
+    "RequestError",
+    "SpineError",
+    "StreamInterruptedError",
+    "UnavailableError",
+    "UnknownProviderError",
+    "UnsupportedMediaTypeError",
+]
+
+
+class Retry(NamedTuple):
+    """Where a failed call may be tried again."""
+
+    same_key: bool
+    other_key: bool
+    other_provider: bool
+
+
+NOWHERE: Final = Retry(same_key=False, other_key=False, other_provider=False)
+ELSEWHERE: Final = Retry(same_key=False, other_key=True, other_provider=True)
+ANYWHERE: Final = Retry(same_key=True, other_key=True, other_provider=True)
+
+
+class SpineError(Exception):
+    """The root of the tree.
+
+    Args:
+        message: What went wrong and what to do, safe to show to the caller: no secret, no prompt.
+        code: A finer name than the class's own, e.g. an upstream's error code.
+        param: The request field at fault, as a path such as ``messages[0].content``.
+        provider: The provider that was being called, if any.
+        retry_after: Seconds after which the upstream said to try again.
+        upstream_status: The HTTP status that the upstream answered with, if it answered.
+    """
+
+    kind: ClassVar[str] = "server_error"
+    status: ClassVar[int] = 500
+    default_code: ClassVar[str] = "internal_error"
+    retry: ClassVar[Retry] = NOWHERE
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        code: str | None = None,
+        param: str | None = None,
+        provider: str | None = None,
+        retry_after: float | None = None,
+        upstream_status: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.message = message
+        self.code = code or self.default_code
+        self.param = param
+        self.provider = provider
+        self.retry_after = retry_after
+        self.upstream_status = upstream_status
+
+
+class ConfigurationError(SpineError):
+    """A setting is wrong or unknown; the message names it and says what to write instead."""
+
+    default_code = "configuration_error"
+
+
+class RequestError(SpineError):
+    """The request cannot be served as it is; sending it again unchanged cannot help."""
+
+    kind = "invalid_request"
+    status = 400
+    default_code = "invalid_request"
+
+
+class InvalidRequestError(RequestError):
+    """The request is malformed, or the upstream judged it so."""
+
+
+class UnknownProviderError(InvalidRequestError):
+    """The request names a provider that does not exist here."""
+
+    default_code = "unknown_provider"
+
+
+class ContextLengthError(InvalidRequestError):
+    """The conversation is longer than the model's context; only a model with a longer one may serve it."""
+
+    kind = "context_length_exceeded"
+    default_code = "context_length_exceeded"
+
+
+class ContentFilterError(InvalidRequestError):
+    """The upstream's content policy refused the request."""
+
+    kind = "content_filter"
+    default_code = "content_filter"
+
+
+class AuthenticationError(RequestError):
+    """The caller presented no gateway key, or one that is not known."""
+
+    kind = "authentication"
+    status = 401
+    default_code = "invalid_api_key"
+
+
+class PermissionDeniedError(RequestError):
+    """The caller is known, but may not do this."""
+
+    kind = "permission"
+    status = 403
+    default_code = "permission_denied"
+
+
+class NotFoundError(RequestError):
+    """No such route or object."""
+
+    kind = "not_found"
+    status = 404
+    default_code = "not_found"
+    retry = ELSEWHERE
+
+
+class ModelNotFoundError(NotFoundError):
+    """No configured provider serves the model, or the one asked for does not know it."""
+
+    default_code = "model_not_found"
+
+
+class PayloadTooLargeError(RequestError):
+    """The body exceeds the size limit, here or upstream."""
+
+    kind = "payload_too_large"
+    status = 413
+    default_code = "payload_too_large"
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is not of a content type that the route reads."""
+
+    status = 415
+    default_code = "unsupported_media_type"
+
+
+class InvalidFieldError(RequestError):
+    """One field is of the wrong type or value, or cannot be said to the provider chosen; ``param`` names it."""
+
+    status = 422
+    default_code = "invalid_field"
+
+
+class UnavailableError(SpineError):
+    """Nothing can serve the request now."""
+
+    kind = "unavailable"
+    status = 503
+    default_code = "unavailable"
+
+
+class ProviderNotConfiguredError(UnavailableError):
+    """The provider exists but has no key or address; the message names the variable to set."""
+
+    default_code = "provider_not_configured"
+
+
+class ProviderError(SpineError):
+    """The upstream failed the call, not the request."""
+
+    status = 502
+    default_code = "provider_error"
+    retry = ANYWHERE
+
+
+class ProviderFailedError(ProviderError):
+    """The upstream failed inside, or in a way that nothing recognises; taken as transient."""
+
+
+class MalformedResponseError(ProviderFailedError):
+    """The upstream answered with something that is not its dialect."""
+
+    default_code = "malformed_response"
+
+
+class StreamInterruptedError(ProviderFailedError):
+    """The stream ended before its dialect's end mark."""
+
+    default_code = "stream_interrupted"
+
+
+class ConnectionFailedError(ProviderError):
+    """No connection to the upstream, or it broke before the answer began."""
+
+    kind = "connection"
+    default_code = "connection_failed"
+
+
+class ProviderAuthenticationError(ProviderError):
+    """The upstream refused the gateway's key."""
+
+    kind = "authentication"
+    default_code = "provider_authentication_failed"
+    retry = ELSEWHERE
+
+
+class ProviderPermissionError(ProviderError):
+    """The gateway's key may not use this model or region."""
+
+    kind = "permission"
+    default_code = "provider_permission_denied"
+    retry = ELSEWHERE
+
+
+class QuotaExhaustedError(ProviderError):
+    """The account behind the key has no credit left; waiting does not help."""
+
+    kind = "quota_exhausted"
+    default_code = "provider_quota_exhausted"
+    retry = ELSEWHERE
+
+
+class OverloadedError(ProviderError):
+    """The upstream has no capacity now; another provider is the better choice."""
+
+    kind = "overloaded"
+    status = 503
+    default_code = "overloaded"
+
+
+class RateLimitedError(ProviderError):
+    """The upstream limits the key; ``retry_after`` tells for how long, where it said so."""
+
+    kind = "rate_limit"
+    status = 429
+    default_code = "rate_limit_exceeded"
+
+
+class ProviderTimeoutError(ProviderError):
+    """The upstream did not answer, or fell silent, for longer than allowed."""
+
+    kind = "timeout"
+    status = 504
+    default_code = "timeout"

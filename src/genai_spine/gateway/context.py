@@ -1,0 +1,124 @@
+"""One request on its way through the gateway."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
+from genai_spine.telemetry.events import Outcome, RequestEnded
+from genai_spine.types.candidate import Candidate
+from genai_spine.types.principal import ANYBODY, Principal
+from genai_spine.types.usage import Usage
+
+__all__ = ["Call"]
+
+CLIENT_GONE = 499
+"""The status in records for a caller who hung up before any was told (nginx's custom)."""
+
+
+class Call:
+    """What is known of a request, filled in step by step; each step writes only what it finds out.
+
+    Attributes:
+        seconds: What the caller allows for all of it; None for the provider's own timeouts.
+        temperature: What to say where neither the caller nor the request does and the model takes one.
+        candidate: Where it goes.
+        attempts: Calls made upstream.
+        warnings: What the caller should know of how the request was served.
+        first_token_at: When the first piece of the answer was there, on the clock of ``started``.
+        begun: The head of the answer has gone to the caller.
+    """
+
+    __slots__ = (
+        "attempts",
+        "begun",
+        "candidate",
+        "cost_usd",
+        "door",
+        "error",
+        "first_token_at",
+        "gone",
+        "passthrough",
+        "price_known",
+        "principal",
+        "request_id",
+        "seconds",
+        "started",
+        "stream",
+        "temperature",
+        "usage",
+        "warnings",
+    )
+
+    def __init__(
+        self,
+        *,
+        request_id: str,
+        door: str,
+        started: float,
+        principal: Principal = ANYBODY,
+        seconds: float | None = None,
+        stream: bool = False,
+        temperature: float | None = None,
+    ) -> None:
+        self.request_id = request_id
+        self.door = door
+        self.started = started
+        self.principal = principal
+        self.seconds = seconds
+        self.stream = stream
+        self.temperature = temperature
+        self.candidate: Candidate | None = None
+        self.attempts = 0
+        self.warnings: list[str] = []
+        self.usage: Usage | None = None
+        self.cost_usd: Decimal | None = None
+        self.price_known = False
+        self.first_token_at: float | None = None
+        self.error: SpineError | None = None
+        self.begun = False
+        self.gone = False
+        self.passthrough = False
+
+    def warn(self, warnings: tuple[str, ...]) -> None:
+        """Add to the warnings what is not among them yet."""
+        self.warnings += [warning for warning in warnings if warning and warning not in self.warnings]
+
+    @property
+    def outcome(self) -> Outcome:
+        """How it ended, as far as it has."""
+        if self.error is None:
+            return "cancelled" if self.gone else "success"
+        if isinstance(self.error, ProviderTimeoutError):
+            return "timeout"
+        if self.begun or isinstance(self.error, StreamInterruptedError):
+            return "interrupted"
+        return "error"
+
+    def record(self, now: float) -> RequestEnded:
+        """Return the record of the request, over at ``now``."""
+        candidate, usage = self.candidate, self.usage
+        if self.begun:
+            status = 200
+        elif self.gone:
+            status = CLIENT_GONE
+        else:
+            status = self.error.status if self.error else 200
+        return RequestEnded(
+            request_id=self.request_id,
+            door=self.door,
+            provider=candidate.provider if candidate else "",
+            model=candidate.model if candidate else "",
+            key=self.principal.key,
+            outcome=self.outcome,
+            status=status,
+            error=self.error.code if self.error else "",
+            stream=self.stream,
+            passthrough=self.passthrough,
+            attempts=self.attempts,
+            seconds=now - self.started,
+            first_token_seconds=None if self.first_token_at is None else self.first_token_at - self.started,
+            input_tokens=usage.input_tokens if usage else 0,
+            output_tokens=usage.output_tokens if usage else 0,
+            cost_usd="" if self.cost_usd is None else f"{self.cost_usd:f}",
+        )

@@ -1,0 +1,205 @@
+"""A request, from its arrival to its record, on one page.
+
+    plan ──▶ attempt ──▶ account
+
+``answer`` and ``stream`` take a body in a caller's dialect and give bytes in the same; ``complete`` and ``events`` take and
+give the project's own vocabulary.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+
+import msgspec
+
+from genai_spine.clock import Clock
+from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
+from genai_spine.gateway.attempt import Attempt, Question, aclose
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.counting import count_tokens
+from genai_spine.gateway.planning import Planner
+from genai_spine.providers.base import Provider
+from genai_spine.providers.registry import Registry
+from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.logging import logger
+from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.stream import Event
+
+__all__ = ["Gateway"]
+
+
+class Gateway:
+    """Serves requests."""
+
+    def __init__(self, registry: Registry, planner: Planner, clock: Clock, observers: Sequence[Observer]) -> None:
+        self.registry = registry
+        self.planner = planner
+        self.clock = clock
+        self._attempt = Attempt(clock)
+        self._observers = observers
+
+    async def answer(self, call: Call, question: Question) -> bytes:
+        """Return the whole answer in the caller's dialect.
+
+        Raises:
+            SpineError: There is none.
+        """
+        try:
+            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            return await self._attempt.answer(call, question, provider)
+        except SpineError as error:
+            self._failed(call, error)
+            raise
+        except asyncio.CancelledError:
+            call.gone = True
+            raise
+        finally:
+            self._account(call)
+
+    async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
+        """Yield the answer in the caller's dialect. A failure after the first bytes is told in them, and ends them.
+
+        Raises:
+            SpineError: There is none; nothing has been yielded.
+        """
+        try:
+            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            stream = self._attempt.stream(call, question, provider)
+            try:
+                async for data in stream:
+                    call.begun = True
+                    yield data
+            finally:
+                await aclose(stream)
+            if not call.begun:
+                message = "the provider's stream ended without an answer"
+                raise MalformedResponseError(message)
+        except SpineError as error:
+            self._failed(call, error)
+            if not call.begun:
+                raise
+            yield question.door.encode_stream_error(error, call.request_id)
+        except Exception as error:
+            # A fault of ours. Once the stream has begun, it too must be told in the stream.
+            call.error = _own_fault(call)
+            if not call.begun:
+                raise call.error from error
+            yield question.door.encode_stream_error(call.error, call.request_id)
+        except (asyncio.CancelledError, GeneratorExit):
+            call.gone = True
+            raise
+        finally:
+            self._account(call)
+
+    async def complete(
+        self, call: Call, request: CompletionRequest, provider: str | None = None
+    ) -> CompletionResponse:
+        """Return the answer, with its cost.
+
+        Raises:
+            SpineError: There is none.
+        """
+        try:
+            chosen = self._plan(call, request.model, provider)
+            response = await self._attempt.complete(call, self._addressed(call, request), chosen)
+        except SpineError as error:
+            self._failed(call, error)
+            raise
+        except asyncio.CancelledError:
+            call.gone = True
+            raise
+        finally:
+            self._account(call)
+        return msgspec.structs.replace(
+            response,
+            provider=chosen.name,
+            cost_usd=call.cost_usd,
+            price_known=call.price_known,
+            attempts=call.attempts,
+            warnings=tuple(call.warnings),
+        )
+
+    async def events(
+        self, call: Call, request: CompletionRequest, provider: str | None = None
+    ) -> AsyncGenerator[Event, None]:
+        """Yield the events of an answer.
+
+        Raises:
+            SpineError: There is none, or it broke off.
+        """
+        try:
+            chosen = self._plan(call, request.model, provider)
+            stream = self._attempt.events(call, self._addressed(call, request), chosen)
+            try:
+                async for event in stream:
+                    call.begun = True
+                    yield event
+            finally:
+                await aclose(stream)
+        except SpineError as error:
+            self._failed(call, error)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            call.gone = True
+            raise
+        finally:
+            self._account(call)
+
+    async def count_tokens(self, call: Call, question: Question) -> int:
+        """Return how many tokens a request has; a guess where the provider cannot tell.
+
+        Raises:
+            SpineError: The provider failed, or the request is wrong.
+        """
+        try:
+            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            return await count_tokens(call, question, provider)
+        except SpineError as error:
+            self._failed(call, error)
+            raise
+        finally:
+            self._account(call)
+
+    # The steps.
+
+    def _plan(self, call: Call, model: str | None, provider: str | None) -> Provider:
+        candidate = self.planner.plan(model, provider)[0]
+        call.candidate = candidate
+        chosen = self.registry.get(candidate.provider)
+        if chosen.status == "not_configured":
+            message = f"{chosen.name} is not configured: {chosen.hint}"
+            raise ProviderNotConfiguredError(message, provider=chosen.name)
+        if chosen.default_warning and candidate.model == chosen.default_model and model != candidate.model:
+            call.warn((chosen.default_warning,))
+        return chosen
+
+    def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
+        """The request for the model chosen; its temperature is the project's own only where the project makes it."""
+        model = call.candidate.model if call.candidate else request.model
+        temperature = request.temperature
+        if temperature is None and call.temperature is not None and self.planner.facts(model or "").sampling:
+            temperature = call.temperature
+        return msgspec.structs.replace(request, model=model, temperature=temperature)
+
+    def _failed(self, call: Call, error: SpineError) -> None:
+        call.error = error
+        if error.provider is None and call.attempts and call.candidate is not None:
+            error.provider = call.candidate.provider
+
+    def _account(self, call: Call) -> None:
+        """Price what was used, and tell the observers. Nothing is awaited: the caller may be gone."""
+        if call.usage is not None and call.candidate is not None:
+            provider = self.registry.get(call.candidate.provider)
+            call.cost_usd, call.price_known = provider.cost_of(call.candidate.model, call.usage)
+        record = call.record(self.clock.monotonic())
+        for observer in self._observers:
+            try:
+                observer.request_ended(record)
+            except Exception:  # noqa: BLE001  # an observer's fault must cost nobody an answer
+                logger.exception("an observer failed", observer=type(observer).__name__)
+
+
+def _own_fault(call: Call) -> SpineError:
+    logger.exception("internal error", request_id=call.request_id)
+    return SpineError("the gateway failed; its log tells more under this request id")

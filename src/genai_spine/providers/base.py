@@ -1,0 +1,139 @@
+"""What every provider offers. A provider of your own derives from ``Provider`` and is handed to ``Spine.register_provider``."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+from typing import Literal, Protocol, runtime_checkable
+
+from msgspec import Struct
+
+from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
+from genai_spine.errors import SpineError
+from genai_spine.redact import Secret
+from genai_spine.transport.base import Incoming
+from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.models import Model
+from genai_spine.types.stream import Event
+from genai_spine.types.usage import Usage
+
+__all__ = ["CallOptions", "Health", "Provider", "Relays", "Status"]
+
+Status = Literal["ready", "not_configured"]
+
+
+class CallOptions(Struct, frozen=True, kw_only=True):
+    """How one call is to be made.
+
+    Attributes:
+        key: The key chosen for it; None leaves that to the provider.
+        seconds: What is left of the request's own deadline; it only ever shortens the provider's timeouts.
+    """
+
+    key: Secret | None = None
+    seconds: float | None = None
+
+
+class Health(Struct, frozen=True, kw_only=True):
+    """Whether a provider answers, found out without spending a token.
+
+    Attributes:
+        seconds: How long the answer took.
+        error: Why there was none.
+    """
+
+    healthy: bool
+    seconds: float = 0.0
+    error: SpineError | None = None
+
+
+class Provider(ABC):
+    """A service that answers.
+
+    Attributes:
+        name: In requests, settings and records.
+        default_model: Where the caller names none; empty if there is none.
+        models: The ids known without asking.
+        local: It runs on the user's own machines and costs nothing.
+        open_models: It serves models that it does not list.
+        default_warning: What a caller who gets the default model should know.
+        status: ``not_configured`` where a key or an address is missing.
+        hint: What to do about that.
+    """
+
+    name: str
+    default_model: str = ""
+    default_warning: str = ""
+    models: tuple[str, ...] = ()
+    local: bool = False
+    open_models: bool = False
+    status: Status = "ready"
+    hint: str = ""
+
+    @abstractmethod
+    async def complete(self, request: CompletionRequest, options: CallOptions = CallOptions()) -> CompletionResponse:
+        """Return the answer to a request whose ``model`` is set.
+
+        Raises:
+            SpineError: The upstream, or the request, failed; see ``genai_spine.errors``.
+        """
+
+    @abstractmethod
+    def stream_complete(
+        self, request: CompletionRequest, options: CallOptions = CallOptions()
+    ) -> AsyncIterator[Event]:
+        """Yield the answer's events; a failure after the first is the last event, ``Failed``.
+
+        Closing the iterator ends the upstream's work at once.
+
+        Raises:
+            SpineError: There will be no answer.
+        """
+
+    @abstractmethod
+    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
+        """Return what ``usage`` costs in USD, and whether that is by a known price."""
+
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        """Return what so many tokens cost in USD."""
+        return self.cost_of(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens))[0]
+
+    @abstractmethod
+    async def list_models(self) -> Sequence[Model]:
+        """Return the models that can be asked for; raises as ``complete`` does."""
+
+    def knows(self, model: str) -> bool:
+        """Return whether it is known without asking that the provider serves ``model``."""
+        return model in self.models or model == self.default_model
+
+    async def validate_model(self, model: str) -> bool:
+        """Return whether the provider serves ``model``; raises as ``complete`` does."""
+        return self.open_models or any(known.id == model for known in await self.list_models())
+
+    @abstractmethod
+    async def health(self) -> Health:
+        """Find out whether the provider answers, without spending a token. Never raises a ``SpineError``."""
+
+    async def close(self) -> None:  # noqa: B027  # most providers hold nothing of their own
+        """Let go of what the provider holds."""
+
+
+@runtime_checkable
+class Relays(Protocol):
+    """The ability to take a body in the provider's own dialect and to hand back the answer's bytes."""
+
+    dialect: Dialect
+    quirks: Quirks
+
+    def target(self, model: str) -> Target:
+        """Return to whom requests for ``model`` are encoded."""
+        ...
+
+    async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
+        """Send a request and return once a good answer begins.
+
+        Raises:
+            SpineError: There will be none.
+        """
+        ...

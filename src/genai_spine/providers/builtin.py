@@ -1,0 +1,104 @@
+"""The providers that ship with the package or stand in the configuration file: rows, made into objects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from genai_spine.errors import ConfigurationError
+from genai_spine.providers.http import HttpProvider
+from genai_spine.providers.plugins import Context
+from genai_spine.providers.rows import Row, base_address, builtin_rows, row_from_file
+from genai_spine.providers.simulator import simulator
+from genai_spine.settings import ProviderSettings, TimeoutSettings
+from genai_spine.transport.base import Timeouts
+
+__all__ = ["provider_from_row", "providers"]
+
+LOCAL_FIRST_BYTE_SECONDS = 300.0
+FIRST_BYTE_SECONDS = 120.0
+
+
+def providers(context: Context) -> Iterator[HttpProvider]:
+    """Yield one provider for each row, then the simulator.
+
+    Raises:
+        ConfigurationError: A setting of one is wrong.
+    """
+    rows = builtin_rows()
+    for name, row in rows.items():
+        yield provider_from_row(name, row, context)
+    for name, file in context.settings.values.providers.items():
+        if name not in rows:
+            yield provider_from_row(name, row_from_file(name, file, None), context)
+    values = context.settings.values
+    yield simulator(
+        failures=values.simulator_failures,
+        chunk_seconds=values.simulator_chunk_seconds,
+        catalog=context.catalog,
+        prices=context.prices,
+        clock=context.clock,
+    )
+
+
+def provider_from_row(name: str, row: Row, context: Context) -> HttpProvider:
+    """Return the provider that a row and the user's settings make.
+
+    Raises:
+        ConfigurationError: The dialect is unknown, the address is none, or a quirk is wrong.
+    """
+    settings = context.settings.provider(name, key_variables=row.key_variables, url_variables=row.url_variables)
+    row = row_from_file(name, settings.file, row)
+    dialect = context.dialects.get(row.dialect)
+    if dialect is None:
+        known = ", ".join(sorted(context.dialects))
+        message = f"providers.{name}.dialect: unknown dialect {row.dialect!r}; known dialects: {known}"
+        raise ConfigurationError(message)
+    try:
+        address = base_address(settings.url or row.url, row, dialect) if settings.url or row.url else ""
+    except ConfigurationError as error:
+        message = f"{settings.url_from or name}: {error.message}"
+        raise ConfigurationError(message) from error
+    provider = HttpProvider(
+        name,
+        row,
+        dialect=dialect,
+        address=address,
+        keys=settings.keys,
+        timeouts=_timeouts(settings.timeouts, row),
+        transport=context.transport,
+        catalog=context.catalog,
+        prices=context.prices,
+        clock=context.clock,
+        default_model=settings.default_model,
+        models=settings.models,
+    )
+    _judge(provider, settings, row)
+    return provider
+
+
+def _timeouts(settings: TimeoutSettings, row: Row) -> Timeouts:
+    return Timeouts(
+        connect=settings.connect,
+        first_byte=settings.first_byte or (LOCAL_FIRST_BYTE_SECONDS if row.local else FIRST_BYTE_SECONDS),
+        between_chunks=settings.between_chunks,
+        total=settings.total,
+    )
+
+
+def _judge(provider: HttpProvider, settings: ProviderSettings, row: Row) -> None:
+    """Decide whether a provider can be used, and say how that was found or what is missing."""
+    upper = provider.name.upper().replace("-", "_")
+    key_variable = row.key_variables[0] if row.key_variables else f"{upper}_API_KEY"
+    url_variable = row.url_variables[0] if row.url_variables and not row.url else f"{upper}_API_URL"
+    missing: list[str] = []
+    if not provider.address or (row.local and settings.url is None):
+        missing.append(url_variable)
+    if not (row.local or settings.keys or row.auth == "none"):
+        missing.append(key_variable)
+    if missing:
+        provider.status = "not_configured"
+        where = f", or start it at {provider.address}" if row.local and provider.address else ""
+        provider.hint = f"set {' and '.join(missing)}{where}"
+    else:
+        found = [found for found in (settings.keys_from, settings.url_from) if found]
+        provider.hint = f"found by {' and '.join(found)}" if found else "needs no key"

@@ -1,0 +1,251 @@
+"""A provider that is a row of data: a dialect, an address and keys, over a transport."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+from typing_extensions import override
+
+from genai_spine.catalog.models import ModelCatalog
+from genai_spine.catalog.prices import Prices
+from genai_spine.clock import Clock
+from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
+from genai_spine.errors import ProviderNotConfiguredError, SpineError
+from genai_spine.providers.base import CallOptions, Health, Provider
+from genai_spine.providers.rows import Row
+from genai_spine.redact import Secret
+from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
+from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.models import Model
+from genai_spine.types.stream import Event, Failed, Start
+from genai_spine.types.usage import Usage
+
+__all__ = ["HttpProvider"]
+
+MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+MAX_ERROR_BYTES: Final = 256 * 1024
+_GLANCE: Final = Timeouts(connect=0.3, first_byte=0.7, between_chunks=0.7, total=1.0)
+_PROBE: Final = Timeouts(connect=1.0, first_byte=5.0, between_chunks=5.0, total=8.0)
+
+
+class HttpProvider(Provider):
+    """A service spoken to over HTTP."""
+
+    def __init__(
+        self,
+        name: str,
+        row: Row,
+        *,
+        dialect: Dialect,
+        address: str,
+        keys: tuple[Secret, ...],
+        timeouts: Timeouts,
+        transport: Transport,
+        catalog: ModelCatalog,
+        prices: Prices,
+        clock: Clock,
+        default_model: str | None = None,
+        models: tuple[str, ...] = (),
+    ) -> None:
+        self.name = name
+        self.row = row
+        self.dialect = dialect
+        self.quirks: Quirks = row.quirks
+        self.address = address
+        self.keys = keys
+        self.timeouts = timeouts
+        self.local = row.local
+        default = default_model or row.default_model
+        self.default_model = row.replaced.get(default, default)
+        if self.default_model != default:
+            self.default_warning = (
+                f"{name} has retired its default model {default}; {self.default_model} answers instead"
+            )
+        self.models = models or row.models
+        self.open_models = row.open_models
+        self._transport = transport
+        self._catalog = catalog
+        self._prices = prices
+        self._clock = clock
+        self._targets: dict[str, Target] = {}
+        self._base_headers: dict[str, str] = {
+            "Content-Type": "application/json",
+            "Accept-Encoding": "identity",
+            "User-Agent": "genai-spine",
+            **row.headers,
+        }
+        self._headers: dict[tuple[Secret | None, bool], dict[str, str]] = {}
+
+    # The wire.
+
+    def target(self, model: str) -> Target:
+        """Return to whom requests for ``model`` are encoded."""
+        found = self._targets.get(model)
+        if found is None:
+            if len(self._targets) > 1000:
+                self._targets.clear()
+            facts = self._catalog.facts(model)
+            found = self._targets[model] = Target(model=model, provider=self.name, quirks=self.quirks, facts=facts)
+        return found
+
+    async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
+        """Send a request and return once a good answer begins.
+
+        Raises:
+            SpineError: There will be none; ``provider`` is set.
+        """
+        self._require_configured()
+        headers = self._headers_for(options.key or (self.keys[0] if self.keys else None), stream=stream)
+        if encoded.headers:
+            headers = {**headers, **encoded.headers}
+        return await self._send(
+            Outgoing(method="POST", url=self.address + encoded.path, headers=headers, body=encoded.body),
+            self.timeouts.within(options.seconds),
+        )
+
+    def _require_configured(self) -> None:
+        if self.status == "not_configured":
+            message = f"{self.name} is not configured: {self.hint}"
+            raise ProviderNotConfiguredError(message, provider=self.name)
+
+    def _headers_for(self, key: Secret | None, *, stream: bool) -> dict[str, str]:
+        found = self._headers.get((key, stream))
+        if found is None:
+            accept = self.dialect.stream_content_type if stream else "application/json"
+            found = self._headers[key, stream] = {**self._base_headers, "Accept": accept, **self._credentials(key)}
+        return found
+
+    def _credentials(self, key: Secret | None) -> dict[str, str]:
+        if key is None or self.row.auth == "none":
+            return {}
+        if self.row.auth == "bearer":
+            return {"Authorization": f"Bearer {key.reveal()}"}
+        return {self.row.auth: key.reveal()}
+
+    async def _send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
+        try:
+            incoming = await self._transport.send(outgoing, timeouts)
+            if incoming.status < 300:
+                return incoming
+            try:
+                body = await incoming.read(MAX_ERROR_BYTES)
+            finally:
+                incoming.close()
+            raise self.dialect.decode_error(incoming.status, incoming.headers, body, self.quirks)
+        except SpineError as error:
+            error.provider = self.name
+            raise
+
+    # The contract.
+
+    @override
+    async def complete(self, request: CompletionRequest, options: CallOptions = CallOptions()) -> CompletionResponse:
+        encoded = self._encode(request, stream=False)
+        incoming = await self.open(encoded, options, stream=False)
+        try:
+            body = await incoming.read(MAX_ANSWER_BYTES)
+            response = self.dialect.decode_response(body, self.quirks)
+        except SpineError as error:
+            error.provider = self.name
+            raise
+        finally:
+            incoming.close()
+        return msgspec.structs.replace(
+            response,
+            provider=self.name,
+            model=response.model or request.model or "",
+            warnings=encoded.warnings,
+            raw_response=msgspec.json.decode(body),
+        )
+
+    @override
+    async def stream_complete(
+        self, request: CompletionRequest, options: CallOptions = CallOptions()
+    ) -> AsyncIterator[Event]:
+        encoded = self._encode(request, stream=True)
+        incoming = await self.open(encoded, options, stream=True)
+        decoder = self.dialect.stream_decoder(self.quirks)
+        try:
+            async for data in incoming.chunks():
+                for event in decoder.feed(data):
+                    yield self._own(event, encoded)
+            for event in decoder.close():
+                yield self._own(event, encoded)
+        except SpineError as error:
+            yield self._own(Failed(error=error), encoded)
+        finally:
+            incoming.close()
+
+    def _own(self, event: Event, encoded: Encoded) -> Event:
+        """Add to an event what only the provider knows."""
+        if isinstance(event, Failed):
+            event.error.provider = self.name
+        elif isinstance(event, Start) and encoded.warnings:
+            return msgspec.structs.replace(event, warnings=encoded.warnings)
+        return event
+
+    def _encode(self, request: CompletionRequest, *, stream: bool) -> Encoded:
+        asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and self.quirks.stream_usage)
+        try:
+            return self.dialect.encode_request(asked, self.target(request.model or self.default_model))
+        except SpineError as error:
+            error.provider = self.name
+            raise
+
+    @override
+    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
+        if self.local:
+            return Decimal(0), True
+        cost = self._prices.cost(self.name, model, usage)
+        return cost.usd, cost.known
+
+    @override
+    def knows(self, model: str) -> bool:
+        return super().knows(model) or self._prices.rate(self.name, model) is not None
+
+    @override
+    async def list_models(self) -> Sequence[Model]:
+        if self.models:
+            return [Model(id=model, provider=self.name, owned_by=self.name) for model in self.models]
+        body = await self._get(self.dialect.models_path)
+        try:
+            found = self.dialect.decode_models(body)
+        except SpineError as error:
+            error.provider = self.name
+            raise
+        return [msgspec.structs.replace(model, provider=self.name) for model in found]
+
+    @override
+    async def health(self) -> Health:
+        began = self._clock.monotonic()
+        try:
+            await self._get(self.dialect.models_path)
+        except SpineError as error:
+            return Health(healthy=False, seconds=self._clock.monotonic() - began, error=error)
+        return Health(healthy=True, seconds=self._clock.monotonic() - began)
+
+    async def probe(self) -> Sequence[Model] | None:
+        """Return the models of whoever answers at the address, configured or not; None if nobody does."""
+        try:
+            return self.dialect.decode_models(await self._fetch(self.dialect.models_path, _GLANCE))
+        except SpineError:
+            return None
+
+    async def _get(self, path: str) -> bytes:
+        self._require_configured()
+        return await self._fetch(path, _PROBE)
+
+    async def _fetch(self, path: str, timeouts: Timeouts) -> bytes:
+        key = self.keys[0] if self.keys else None
+        headers = {**self._headers_for(key, stream=False), **self.dialect.default_headers}
+        incoming = await self._send(Outgoing(method="GET", url=self.address + path, headers=headers), timeouts)
+        try:
+            return await incoming.read(MAX_ANSWER_BYTES)
+        except SpineError as error:
+            error.provider = self.name
+            raise
+        finally:
+            incoming.close()

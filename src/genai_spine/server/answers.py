@@ -1,0 +1,85 @@
+"""What every answer of the gateway carries: the headers that tell how a request was served."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from typing import Final
+
+from genai_spine.errors import InvalidRequestError, SpineError
+from genai_spine.gateway.context import Call
+
+__all__ = ["cost_comment", "error_headers", "new_request_id", "served_headers", "timeout_of"]
+
+_MAX_ID: Final = 128
+
+
+def new_request_id(headers: Mapping[str, str]) -> str:
+    """Return the caller's own ``x-request-id`` if it is fit to be logged, else a new one."""
+    given = headers.get("x-request-id", "")
+    if given and len(given) <= _MAX_ID and given.isascii() and given.isprintable():
+        return given
+    return f"req_{uuid.uuid4().hex}"
+
+
+def timeout_of(headers: Mapping[str, str]) -> float | None:
+    """Return the caller's own limit in seconds, if he set one.
+
+    Raises:
+        InvalidRequestError: It is no positive number.
+    """
+    text = headers.get("x-spine-timeout")
+    if text is None:
+        return None
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = 0.0
+    if not 0 < seconds < float("inf"):
+        message = "x-spine-timeout must be a positive number of seconds"
+        raise InvalidRequestError(message, param="x-spine-timeout")
+    return seconds
+
+
+def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
+    """Return the headers that tell how ``call`` was, or is being, served."""
+    headers = [(b"x-request-id", call.request_id.encode())]
+    if call.candidate is not None:
+        headers += [
+            (b"x-spine-provider", _value(call.candidate.provider)),
+            (b"x-spine-model", _value(call.candidate.model)),
+            (b"x-spine-attempts", str(call.attempts).encode()),
+            (b"x-spine-fallback", b"false"),
+        ]
+    if call.cost_usd is not None:
+        headers.append((b"x-spine-cost-usd", f"{call.cost_usd:f}".encode()))
+    if call.warnings:
+        headers.append((b"x-spine-warnings", _value("; ".join(call.warnings))))
+    return headers
+
+
+def _value(text: str) -> bytes:
+    """Text as a header may hold it: one line, Latin-1."""
+    return " ".join(text.split()).encode("latin-1", errors="replace")
+
+
+def error_headers(error: SpineError) -> list[tuple[bytes, bytes]]:
+    """Return the headers that tell a client what to do about an error.
+
+    The gateway has made its own attempts: only where time helps, and the upstream said how long, is another of use.
+    """
+    headers: list[tuple[bytes, bytes]] = []
+    if error.retry_after is not None:
+        # Whole seconds by the standard, never fewer than asked for.
+        headers.append((b"retry-after", str(-int(-error.retry_after // 1)).encode()))
+    headers.append((b"x-should-retry", b"true" if error.retry_after is not None else b"false"))
+    if error.provider:
+        headers.append((b"x-spine-provider", _value(error.provider)))
+    return headers
+
+
+def cost_comment(call: Call) -> bytes:
+    """Return the comment line of an event stream that tells what it cost; clients' parsers skip it."""
+    if call.cost_usd is None:
+        return b""
+    return f": x-spine-cost-usd {call.cost_usd:f}\n\n".encode()

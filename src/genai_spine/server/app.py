@@ -1,0 +1,62 @@
+"""The application: both planes side by side, in reading order."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+from fastapi import Depends, FastAPI
+from starlette.middleware.cors import CORSMiddleware
+
+from genai_spine import __version__
+from genai_spine.assembly import Spine
+from genai_spine.identity.api_keys import KeyRing
+from genai_spine.server import docs, errors
+from genai_spine.server.dataplane import ROUTES, DataPlane
+from genai_spine.server.routes import catalogue, generate, messages, probes
+from genai_spine.server.state import State, require_key
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
+__all__ = ["create_app"]
+
+
+def create_app(spine: Spine, keys: KeyRing) -> ASGIApp:
+    """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``."""
+    control = _control_plane(spine, keys)
+    data = DataPlane(spine.gateway, keys, max_body_bytes=spine.settings.values.max_body_bytes)
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in ROUTES:
+            await data(scope, receive, send)
+        else:
+            await control(scope, receive, send)
+
+    origins = spine.settings.values.cors_origins
+    if not origins:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=origins,
+        allow_methods=["*"],
+        allow_headers=["*"],
+        expose_headers=["x-request-id", "x-spine-provider", "x-spine-model", "x-spine-cost-usd", "x-spine-warnings"],
+    )
+
+
+def _control_plane(spine: Spine, keys: KeyRing) -> FastAPI:
+    @asynccontextmanager
+    async def lifespan(_: FastAPI) -> AsyncIterator[None]:
+        async with spine:
+            yield
+
+    app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
+    app.state.spine = State(spine, keys)
+    app.include_router(probes.router)
+    for router in (catalogue.router, generate.router, messages.router):
+        app.include_router(router, dependencies=[Depends(require_key)])
+    errors.install(app)
+    docs.install(app)
+    return app

@@ -1,0 +1,135 @@
+"""The hot routes: a plain ASGI application with no framework between the socket and the gateway."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
+from genai_spine.dialects.base import Dialect
+from genai_spine.dialects.ollama.dialect import Ollama, OllamaGenerate
+from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.errors import SpineError
+from genai_spine.gateway.attempt import Question
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.flow import Gateway
+from genai_spine.identity.api_keys import KeyRing, presented_key
+from genai_spine.server.answers import cost_comment, error_headers, new_request_id, served_headers, timeout_of
+from genai_spine.server.bodies import JSON_TYPES, read_body
+from genai_spine.server.hangup import HungUp, WhileThere
+from genai_spine.telemetry.logging import logger
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+__all__ = ["ROUTES", "DataPlane", "HotRoute"]
+
+
+class HotRoute(NamedTuple):
+    """One hot route.
+
+    Attributes:
+        door: The dialect spoken there.
+        text: What it does, for the OpenAPI page.
+        content_types: Those of bodies that it reads.
+    """
+
+    door: Dialect
+    text: str
+    content_types: tuple[str, ...] = JSON_TYPES
+
+
+# curl sends a form's type where none is given, and Ollama's own documentation does just that.
+_LENIENT: Final = (*JSON_TYPES, "application/x-www-form-urlencoded")
+
+ROUTES: Final[Mapping[str, HotRoute]] = {
+    "/v1/chat/completions": HotRoute(OpenAIChat(), "OpenAI Chat Completions"),
+    "/v1/messages": HotRoute(AnthropicMessages(), "Anthropic Messages"),
+    "/api/chat": HotRoute(Ollama(), "Ollama chat", _LENIENT),
+    "/api/generate": HotRoute(OllamaGenerate(), "Ollama generate", _LENIENT),
+}
+"""The hot routes by path; all are POST."""
+
+
+class DataPlane:
+    """Serves the hot routes."""
+
+    def __init__(self, gateway: Gateway, keys: KeyRing, *, max_body_bytes: int) -> None:
+        self._gateway = gateway
+        self._keys = keys
+        self._max_body_bytes = max_body_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request; ``scope`` is of one of ``ROUTES``."""
+        route = ROUTES[scope["path"]]
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        request_id = new_request_id(headers)
+        started = self._gateway.clock.monotonic()
+        try:
+            principal = self._keys.admit(presented_key(headers))
+            body = await read_body(receive, headers, self._max_body_bytes, route.content_types)
+            question = Question(route.door, route.door.read_envelope(body, headers), body)
+            call = Call(
+                request_id=request_id,
+                door=route.door.name,
+                started=started,
+                principal=principal,
+                seconds=timeout_of(headers),
+                stream=question.envelope.stream,
+            )
+            async with WhileThere(receive):
+                if question.envelope.stream:
+                    await self._stream(call, question, send)
+                else:
+                    await self._answer(call, question, send)
+        except HungUp:
+            return
+        except SpineError as error:
+            await _send_error(send, route.door, error, request_id)
+        except Exception:  # the last line of defence: a fault of ours is told without its details
+            logger.exception("internal error", request_id=request_id, path=scope["path"])
+            fault = SpineError("the gateway failed; its log tells more under this request id")
+            await _send_error(send, route.door, fault, request_id)
+
+    async def _answer(self, call: Call, question: Question, send: Send) -> None:
+        body = await self._gateway.answer(call, question)
+        headers = [
+            (b"content-type", b"application/json"),
+            (b"content-length", str(len(body)).encode()),
+            *served_headers(call),
+        ]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _stream(self, call: Call, question: Question, send: Send) -> None:
+        door = question.door
+        stream = self._gateway.stream(call, question)
+        begun = False
+        try:
+            async for data in stream:
+                if not begun:
+                    begun = True
+                    headers = [
+                        (b"content-type", door.stream_content_type.encode()),
+                        (b"cache-control", b"no-cache"),
+                        (b"x-accel-buffering", b"no"),
+                        *served_headers(call),
+                    ]
+                    await send({"type": "http.response.start", "status": 200, "headers": headers})
+                await send({"type": "http.response.body", "body": data, "more_body": True})
+        finally:
+            await stream.aclose()
+        last = cost_comment(call) if door.stream_content_type == "text/event-stream" else b""
+        await send({"type": "http.response.body", "body": last})
+
+
+async def _send_error(send: Send, door: Dialect, error: SpineError, request_id: str) -> None:
+    answer = door.encode_error(error, request_id)
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(answer.body)).encode()),
+        (b"x-request-id", request_id.encode()),
+        *error_headers(error),
+    ]
+    await send({"type": "http.response.start", "status": answer.status, "headers": headers})
+    await send({"type": "http.response.body", "body": answer.body})

@@ -1,0 +1,85 @@
+"""The OpenAPI description of both planes, and a page that shows it without fetching anything from elsewhere."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Final
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.responses import HTMLResponse
+
+from genai_spine import __version__
+from genai_spine.server.dataplane import ROUTES
+
+__all__ = ["install"]
+
+OPEN_PATHS: Final = frozenset({"/", "/health", "/ready", "/metrics"})
+"""Paths that need no key."""
+
+_STYLE: Final = (
+    "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
+    "code,pre{background:#f4f4f4;padding:.1rem .3rem;border-radius:3px}section{border-top:1px solid #ddd}"
+    "b.m{display:inline-block;min-width:4rem}small{color:#666}"
+    "@media(prefers-color-scheme:dark){body{background:#111;color:#ddd}code,pre{background:#222}}"
+)
+
+
+def describe(app: FastAPI) -> dict[str, Any]:
+    """Return the OpenAPI description: the control plane's as FastAPI tells it, and the hot routes beside it."""
+    if app.openapi_schema is None:
+        schema = get_openapi(
+            title="GenAI Spine",
+            version=__version__,
+            description="Every large language model behind one contract.",
+            routes=app.routes,
+        )
+        body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
+        for path, route in ROUTES.items():
+            schema["paths"][path] = {
+                "post": {
+                    "tags": [route.door.name],
+                    "summary": route.text,
+                    "description": "The body and the answer are the dialect's own; streams come in its own framing.",
+                    "operationId": f"door{path.replace('/', '_')}",
+                    "requestBody": body,
+                    "responses": {
+                        "200": {"description": "The answer.", "content": {"application/json": {}}},
+                        "default": {"description": "An error in the dialect's own shape."},
+                    },
+                }
+            }
+        schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for path, operations in schema["paths"].items():
+            for operation in operations.values():
+                operation["security"] = [] if path in OPEN_PATHS else [{"key": []}]
+        app.openapi_schema = schema
+    return app.openapi_schema
+
+
+def page(schema: dict[str, Any]) -> str:
+    """Return the description as a page for people."""
+    sections: list[str] = []
+    for path, operations in sorted(schema["paths"].items()):
+        for method, operation in operations.items():
+            key = "" if operation["security"] else " <small>no key needed</small>"
+            sections.append(
+                f"<section><h3><b class=m>{method.upper()}</b> <code>{escape(path)}</code>{key}</h3>"
+                f"<p>{escape(operation.get('summary', ''))}</p><p><small>{escape(operation.get('description', ''))}"
+                "</small></p></section>"
+            )
+    return (
+        f"<!doctype html><html lang=en><meta charset=utf-8><title>GenAI Spine {__version__}</title>"
+        f"<style>{_STYLE}</style><h1>GenAI Spine {__version__}</h1><p>Send the gateway's key as "
+        "<code>Authorization: Bearer KEY</code>, <code>x-api-key</code> or <code>x-goog-api-key</code>. "
+        f"For tools: <a href=openapi.json>openapi.json</a>.</p>{''.join(sections)}</html>"
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Serve the description at ``/openapi.json`` and the page at ``/docs``."""
+    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs() -> HTMLResponse:
+        return HTMLResponse(page(describe(app)))

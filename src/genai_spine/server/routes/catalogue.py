@@ -1,0 +1,173 @@
+"""What there is to ask: providers and models, in each dialect's own form."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from pydantic import BaseModel, Field
+
+from genai_spine import __version__
+from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
+from genai_spine.dialects.anthropic_messages.dialect import model_object as anthropic_object
+from genai_spine.dialects.ollama.catalogue import encode_show, encode_version
+from genai_spine.dialects.ollama.dialect import Ollama
+from genai_spine.dialects.openai_chat.dialect import OpenAIChat, model_object
+from genai_spine.errors import ModelNotFoundError, SpineError
+from genai_spine.providers.base import Provider
+from genai_spine.server.answers import served_headers
+from genai_spine.server.errors import speak
+from genai_spine.server.state import State, describe_body, read_model, state_of
+from genai_spine.types.json import JsonObject
+from genai_spine.types.models import Model
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["catalogue"])
+
+LISTING_SECONDS: Final = 5.0
+
+_OPENAI: Final = OpenAIChat()
+_ANTHROPIC: Final = AnthropicMessages()
+_OLLAMA: Final = Ollama()
+
+
+def _json(body: bytes) -> Response:
+    return Response(body, media_type="application/json")
+
+
+async def _models(state: State) -> list[Model]:
+    """The models of all providers in use, each under the name by which it can be asked for: ``provider/model``."""
+    providers = state.spine.registry.configured()
+    if not providers:
+        providers = [state.spine.registry.get("simulator")]
+    lists = await asyncio.gather(*(_listed(provider) for provider in providers))
+    return [
+        msgspec.structs.replace(model, id=f"{provider.name}/{model.id}", owned_by=model.owned_by or provider.name)
+        for provider, models in zip(providers, lists, strict=True)
+        for model in models
+    ]
+
+
+async def _listed(provider: Provider) -> Sequence[Model]:
+    """A provider's models; of one that fails or is slow, those known without asking."""
+    try:
+        async with asyncio.timeout(LISTING_SECONDS):
+            return await provider.list_models()
+    except (SpineError, TimeoutError):
+        known = dict.fromkeys((*provider.models, provider.default_model))
+        return [Model(id=model, provider=provider.name, owned_by=provider.name) for model in known if model]
+
+
+async def _model(state: State, name: str) -> Model:
+    """The model that a request for ``name`` would reach.
+
+    Raises:
+        ModelNotFoundError: None would.
+    """
+    candidate = state.spine.gateway.planner.plan(name, None)[0]
+    provider = state.spine.registry.get(candidate.provider)
+    if provider.status != "ready":
+        raise state.spine.registry.unknown_model(name)
+    listed = await _listed(provider)
+    found = next((model for model in listed if model.id == candidate.model), None)
+    if found is None:
+        if not (provider.open_models or provider.knows(candidate.model)):
+            raise state.spine.registry.unknown_model(name)
+        found = Model(id=candidate.model, provider=provider.name, owned_by=provider.name)
+    return msgspec.structs.replace(found, id=name)
+
+
+@router.get("/v1/models", summary="The models in use")
+async def list_models(request: Request) -> Response:
+    """List the models of all configured providers: in Anthropic's form to a caller that sends ``anthropic-version``."""
+    dialect = _ANTHROPIC if "anthropic-version" in request.headers else _OPENAI
+    speak(request, dialect)
+    return _json(dialect.encode_models(await _models(state_of(request))))
+
+
+@router.get("/v1/models/{model:path}", summary="One model")
+async def get_model(request: Request, model: str) -> Response:
+    """Show a model by any name by which it can be asked for."""
+    anthropic = "anthropic-version" in request.headers
+    speak(request, _ANTHROPIC if anthropic else _OPENAI)
+    found = await _model(state_of(request), model)
+    return _json(msgspec.json.encode(anthropic_object(found) if anthropic else model_object(found)))
+
+
+@router.get("/api/tags", summary="Ollama: the models in use")
+async def list_tags(request: Request) -> Response:
+    """List the models in Ollama's form."""
+    speak(request, _OLLAMA)
+    return _json(_OLLAMA.encode_models(await _models(state_of(request))))
+
+
+class ShowBody(BaseModel):
+    """Which model to show; ``name`` is an older spelling."""
+
+    model: Annotated[str | None, Field(description="the model")] = None
+    name: Annotated[str | None, Field(description="an older spelling of model")] = None
+
+
+@router.post("/api/show", openapi_extra=describe_body(ShowBody), summary="Ollama: one model")
+async def show(request: Request) -> Response:
+    """Show a model in Ollama's form."""
+    speak(request, _OLLAMA)
+    body, _ = await read_model(request, ShowBody)
+    name = body.model or body.name
+    if not name:
+        message = "model: name the model to show"
+        raise ModelNotFoundError(message, param="model")
+    state = state_of(request)
+    found = await _model(state, name)
+    candidate = state.spine.gateway.planner.plan(name, None)[0]
+    window = state.spine.prices.context_window(candidate.provider, candidate.model)
+    return _json(encode_show(found, capabilities=("completion", "tools"), context_length=window))
+
+
+@router.get("/api/version", summary="Ollama: the version")
+async def version() -> Response:
+    """Tell the gateway's version where Ollama tells its own."""
+    return _json(encode_version(__version__))
+
+
+def _described(provider: Provider) -> JsonObject:
+    known = dict.fromkeys((*provider.models, provider.default_model))
+    return {
+        "name": provider.name,
+        "models": [model for model in known if model],
+        "is_enabled": provider.status == "ready",
+        "default_model": provider.default_model,
+        "status": provider.status,
+        "hint": provider.hint,
+        "local": provider.local,
+    }
+
+
+@router.get("/providers", summary="The providers")
+async def list_providers(request: Request) -> Response:
+    """List all providers, those too that are not configured, with what would configure them."""
+    return _json(msgspec.json.encode([_described(provider) for provider in state_of(request).spine.registry]))
+
+
+@router.get("/providers/{name}/models", summary="A provider's models")
+async def provider_models(
+    request: Request, name: str, *, live: Annotated[bool, Query(description="ask the provider now")] = True
+) -> Response:
+    """List a provider's models, by default as it tells them now."""
+    provider = state_of(request).spine.registry.get(name)
+    models = await provider.list_models() if live else await _listed(provider)
+    listed: list[JsonObject] = [
+        {
+            "id": model.id,
+            "provider": name,
+            "display_name": model.display_name or model.id,
+            "is_default": model.id == provider.default_model,
+            "lifecycle": model.lifecycle,
+        }
+        for model in models
+    ]
+    return _json(msgspec.json.encode(listed))

@@ -1,0 +1,43 @@
+"""Whether the gateway lives, whether it can serve, and what it has counted. These routes need no key."""
+
+from __future__ import annotations
+
+import msgspec
+from fastapi import APIRouter, Request, Response
+
+from genai_spine import __version__
+from genai_spine.server.state import state_of
+
+__all__ = ["router"]
+
+router = APIRouter(tags=["probes"])
+
+
+@router.get("/health", summary="Alive")
+async def health() -> dict[str, str]:
+    """Tell that the process lives. It asks nobody else."""
+    return {"status": "ok", "version": __version__}
+
+
+@router.get("/ready", summary="Able to serve")
+async def ready(request: Request) -> Response:
+    """Tell whether requests can be served, and by whom; 503 while the gateway is stopping."""
+    spine = state_of(request).spine
+    names = [provider.name for provider in spine.registry.configured()]
+    body = {"status": "ready" if spine.open else "stopping", "providers": names or ["simulator"]}
+    return Response(
+        msgspec.json.encode(body), status_code=200 if spine.open else 503, media_type="application/json"
+    )
+
+
+@router.get("/metrics", summary="Metrics for Prometheus")
+async def metrics(request: Request) -> Response:
+    """Show the metrics in Prometheus' text format."""
+    page = state_of(request).spine.metrics.page()
+    return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+@router.api_route("/", methods=["GET", "HEAD"], summary="Who is here")
+async def root() -> dict[str, str]:
+    """Greet, and say where to read on."""
+    return {"name": "GenAI Spine", "version": __version__, "docs": "/docs"}

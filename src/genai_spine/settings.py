@@ -1,0 +1,297 @@
+"""The one reader of environment and file. What it returns is frozen; nobody else looks at either.
+
+A setting is looked up in the environment by its canonical name (``GENAI_...``), then by its older names, then in
+``spine.toml``, then it is built in.
+"""
+
+from __future__ import annotations
+
+import difflib
+import tomllib
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from genai_spine.errors import ConfigurationError
+from genai_spine.redact import Secret
+
+__all__ = ["FileSettings", "ProviderFile", "ProviderSettings", "Settings", "TimeoutSettings"]
+
+PREFIX: Final = "GENAI_"
+# The project's own test suite reads these; they configure no gateway.
+_FOREIGN: Final = ("GENAI_TEST_", "GENAI_REQUIRE_", "GENAI_BENCH_")
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TimeoutSettings(_Frozen):
+    """How long to wait for a provider, in seconds."""
+
+    connect: float = Field(default=10, gt=0, description="for a connection")
+    first_byte: float | None = Field(
+        default=None, gt=0, description="from sending to the head of the answer; unset: 120, for a local provider 300"
+    )
+    between_chunks: float = Field(default=60, gt=0, description="for the next bytes, once the answer has begun")
+    total: float = Field(default=600, gt=0, description="for all of it")
+
+
+class ProviderFile(_Frozen):
+    """A table ``[providers.NAME]`` of the file: a built-in provider's settings, or a whole provider of the user's own."""
+
+    dialect: str | None = Field(default=None, description="the wire dialect; required for a provider of your own")
+    url: str | None = Field(default=None, description="base address")
+    api_key: str | None = Field(default=None, description="one key; better set in the environment")
+    api_keys: tuple[str, ...] = Field(default=(), description="several keys; better set in the environment")
+    default_model: str | None = Field(default=None, description="the model where the caller names none")
+    models: tuple[str, ...] = Field(default=(), description="the models it serves")
+    local: bool | None = Field(default=None, description="it needs no key and costs nothing")
+    auth: Literal["bearer", "x-api-key", "api-key", "none"] | None = Field(
+        default=None, description="how the key is sent"
+    )
+    headers: dict[str, str] = Field(default={}, description="headers to add to each request")
+    quirks: dict[str, object] = Field(default={}, description="departures from the dialect, as in the built-in rows")
+    timeouts: TimeoutSettings = TimeoutSettings()
+
+
+class FileSettings(_Frozen):
+    """All that may stand in ``spine.toml``."""
+
+    default_provider: str = Field(default="ollama", description="serves models that nothing else places")
+    generate_default_provider: str = Field(default="anthropic", description="serves POST /v1/generate")
+    host: str = Field(default="127.0.0.1", description="address to listen on")
+    port: int = Field(default=8100, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    cors_origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call the gateway")
+    data_dir: Path | None = Field(default=None, description="where the gateway keeps its files")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
+    max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    simulator_failures: dict[str, float] = Field(
+        default={}, description="how often the simulator fails in which way, e.g. {500 = 0.1, cut = 0.05}"
+    )
+    simulator_chunk_seconds: float = Field(default=0, ge=0, description="pause before each piece of its streams")
+    probe_local: bool = Field(default=True, description="look for local providers at their usual addresses")
+    providers: dict[str, ProviderFile] = Field(default={}, description="tables of providers")
+
+
+# Canonical variable, then the older names; each sets the file's field of that name.
+_VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
+    "default_provider": ("GENAI_DEFAULT_PROVIDER", "DEFAULT_PROVIDER"),
+    "generate_default_provider": ("GENAI_GENERATE_DEFAULT_PROVIDER", "GENERATE_DEFAULT_PROVIDER"),
+    "host": ("GENAI_API_HOST", "API_HOST"),
+    "port": ("GENAI_API_PORT", "API_PORT"),
+    "cors_origins": ("GENAI_CORS_ORIGINS", "CORS_ORIGINS"),
+    "data_dir": ("GENAI_DATA_DIR",),
+    "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
+    "max_body_bytes": ("GENAI_MAX_BODY_BYTES",),
+    "simulator_failures": ("GENAI_SIMULATOR_FAILURES",),
+    "simulator_chunk_seconds": ("GENAI_SIMULATOR_CHUNK_SECONDS",),
+    "probe_local": ("GENAI_PROBE_LOCAL",),
+}
+_LISTS: Final = frozenset({"cors_origins"})
+_TABLES: Final = frozenset({"simulator_failures"})
+_GATEWAY_KEYS: Final = "GENAI_API_KEYS"
+_CONFIG_FILE: Final = "GENAI_CONFIG"
+
+
+class ProviderSettings(_Frozen):
+    """What environment and file say of one provider; the environment wins, field by field."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    keys: tuple[Secret, ...] = ()
+    keys_from: str | None = None
+    url: str | None = None
+    url_from: str | None = None
+    default_model: str | None = None
+    models: tuple[str, ...] = ()
+    timeouts: TimeoutSettings = TimeoutSettings()
+    file: ProviderFile = ProviderFile()
+
+
+def _split(text: str) -> tuple[str, ...]:
+    return tuple(item for item in (piece.strip() for piece in text.split(",")) if item)
+
+
+def _parsed(name: str, text: str) -> object:
+    if name in _LISTS:
+        return _split(text)
+    if name in _TABLES:
+        return {key.strip(): value.strip() for key, _, value in (item.partition("=") for item in _split(text))}
+    return text.strip()
+
+
+class Settings:
+    """The gateway's settings, read once.
+
+    Attributes:
+        values: Those of the gateway itself.
+        keys: The keys that callers present; empty where none is set.
+        path: The file that was read, if any.
+        warnings: What was found and means nothing here, a line each.
+    """
+
+    def __init__(self, environ: Mapping[str, str], path: Path | None = None) -> None:
+        """Read the settings.
+
+        Args:
+            environ: The environment.
+            path: The file; by default the one that ``GENAI_CONFIG`` names, else ``spine.toml`` in the working folder.
+
+        Raises:
+            ConfigurationError: A value is wrong, a name in the file is unknown, or the file cannot be read.
+        """
+        self._environ = environ
+        self.path, raw = _read_file(environ, path)
+        for name, variables in _VARIABLES.items():
+            for variable in variables:
+                if (text := environ.get(variable)) is not None and text.strip():
+                    raw[name] = _parsed(name, text)
+                    break
+        try:
+            self.values = FileSettings.model_validate(raw)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error, self.path)) from error
+        self.keys = tuple(Secret(key) for key in _split(environ.get(_GATEWAY_KEYS, "")))
+        self.warnings: tuple[str, ...] = ()
+
+    @property
+    def data_dir(self) -> Path:
+        """Where the gateway keeps its files; by default the user's data folder."""
+        if self.values.data_dir is not None:
+            return self.values.data_dir.expanduser()
+        base = self._environ.get("XDG_DATA_HOME") or "~/.local/share"
+        return Path(base).expanduser() / "genai-spine"
+
+    def provider(
+        self, name: str, *, key_variables: Iterable[str] = (), url_variables: Iterable[str] = ()
+    ) -> ProviderSettings:
+        """Return what is set for a provider; the variables given are its own further names.
+
+        Raises:
+            ConfigurationError: A number is not one.
+        """
+        file = self.values.providers.get(name, ProviderFile())
+        upper = _upper(name)
+        keys, keys_from = self._keys(upper, key_variables)
+        if not keys:
+            keys = tuple(Secret(key) for key in file.api_keys or (file.api_key,) if key)
+            keys_from = str(self.path) if keys else None
+        url, url_from = self._first(*_url_variables(upper), *url_variables)
+        if url is None and file.url is not None:
+            url, url_from = file.url, str(self.path)
+        model, _ = self._first(f"GENAI_{upper}_DEFAULT_MODEL", f"DEFAULT_{upper}_MODEL")
+        models, _ = self._first(f"GENAI_{upper}_MODELS", f"{upper}_MODELS")
+        return ProviderSettings(
+            keys=keys,
+            keys_from=keys_from,
+            url=url,
+            url_from=url_from,
+            default_model=model or file.default_model,
+            models=_split(models) if models else file.models,
+            timeouts=self._timeouts(upper, file.timeouts),
+            file=file,
+        )
+
+    def _first(self, *variables: str) -> tuple[str | None, str | None]:
+        for variable in variables:
+            if (text := self._environ.get(variable, "").strip()) != "":
+                return text, variable
+        return None, None
+
+    def _keys(self, upper: str, further: Iterable[str]) -> tuple[tuple[Secret, ...], str | None]:
+        for variable in (*_key_variables(upper), *further):
+            if keys := _split(self._environ.get(variable, "")):
+                # A single key may hold a comma only by mistake; the list form says what was meant.
+                return tuple(Secret(key) for key in keys), variable
+        return (), None
+
+    def _timeouts(self, upper: str, file: TimeoutSettings) -> TimeoutSettings:
+        found: dict[str, str] = {}
+        for field, variable in _timeout_variables(upper).items():
+            text, _ = self._first(variable)
+            if text is not None:
+                found[field] = text
+        if not found:
+            return file
+        try:
+            return TimeoutSettings.model_validate(file.model_dump() | found)
+        except ValidationError as error:
+            raise ConfigurationError(_explain(error, None, f"GENAI_{upper}_TIMEOUT: ")) from error
+
+    def check_names(self, providers: Iterable[str], further: Iterable[str] = ()) -> tuple[str, ...]:
+        """Return a line for each variable that begins with ``GENAI_`` and means nothing, with the likely name meant."""
+        known = {variable for variables in _VARIABLES.values() for variable in variables}
+        known |= {_GATEWAY_KEYS, _CONFIG_FILE, *further}
+        for name in providers:
+            upper = _upper(name)
+            known |= {*_key_variables(upper), *_url_variables(upper), *_timeout_variables(upper).values()}
+            known |= {f"GENAI_{upper}_DEFAULT_MODEL", f"GENAI_{upper}_MODELS"}
+        lines: list[str] = []
+        for variable in sorted(self._environ):
+            if variable.startswith(PREFIX) and variable not in known and not variable.startswith(_FOREIGN):
+                near = difflib.get_close_matches(variable, known, n=1)
+                hint = f"; did you mean {near[0]}?" if near else ""
+                lines.append(f"{variable} is not a setting{hint}")
+        return tuple(lines)
+
+
+def _upper(name: str) -> str:
+    return name.upper().replace("-", "_").replace(".", "_")
+
+
+def _key_variables(upper: str) -> tuple[str, ...]:
+    return (f"GENAI_{upper}_API_KEYS", f"GENAI_{upper}_API_KEY", f"{upper}_API_KEYS", f"{upper}_API_KEY")
+
+
+def _url_variables(upper: str) -> tuple[str, ...]:
+    return (f"GENAI_{upper}_URL", f"{upper}_API_URL", f"{upper}_BASE_URL")
+
+
+def _timeout_variables(upper: str) -> dict[str, str]:
+    return {
+        "total": f"GENAI_{upper}_TIMEOUT",
+        "connect": f"GENAI_{upper}_TIMEOUT_CONNECT",
+        "first_byte": f"GENAI_{upper}_TIMEOUT_FIRST_BYTE",
+        "between_chunks": f"GENAI_{upper}_TIMEOUT_BETWEEN_CHUNKS",
+    }
+
+
+def _read_file(environ: Mapping[str, str], path: Path | None) -> tuple[Path | None, dict[str, object]]:
+    named = path or (Path(text) if (text := environ.get(_CONFIG_FILE, "").strip()) else None)
+    where = named or Path("spine.toml")
+    try:
+        return where, tomllib.loads(where.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        if named is None:
+            return None, {}
+        message = f"the configuration file {where} does not exist"
+        raise ConfigurationError(message) from error
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        message = f"the configuration file {where} cannot be read: {error}"
+        raise ConfigurationError(message) from error
+
+
+def _explain(error: ValidationError, path: Path | None, prefix: str = "") -> str:
+    """Say what is wrong a line each, with the variable or the place in the file, and never with the value."""
+    lines: list[str] = []
+    for fault in error.errors(include_url=False, include_input=False, include_context=False):
+        place = ".".join(str(step) for step in fault["loc"])
+        names = _VARIABLES.get(place)
+        where = f"{names[0]} (or {place} in spine.toml)" if names else f"{place} in {path}" if path else place
+        if fault["type"] == "extra_forbidden":
+            known = _known_names(fault["loc"])
+            near = difflib.get_close_matches(str(fault["loc"][-1]), known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; known here: {', '.join(sorted(known))}"
+            lines.append(f"{prefix}{where}: no such setting{hint}")
+        else:
+            lines.append(f"{prefix}{where}: {fault['msg']}")
+    return "\n".join(lines)
+
+
+def _known_names(place: tuple[int | str, ...]) -> list[str]:
+    if len(place) == 1:
+        return list(FileSettings.model_fields)
+    return list(TimeoutSettings.model_fields if "timeouts" in place else ProviderFile.model_fields)

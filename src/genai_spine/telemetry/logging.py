@@ -1,0 +1,143 @@
+"""Structured logs: one JSON object a line, written by a thread of its own so that a slow reader never stops the loop."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+from collections import deque
+from typing import Final, TextIO
+
+import msgspec
+import structlog
+from structlog.typing import EventDict, WrappedLogger
+from typing_extensions import override
+
+from genai_spine.redact import scrub
+from genai_spine.telemetry.events import RequestEnded
+
+__all__ = ["LineWriter", "LogObserver", "configure_logging", "logger"]
+
+MAX_WAITING_LINES: Final = 20_000
+LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+
+logger: Final = structlog.get_logger("genai_spine")
+
+
+class LineWriter:
+    """Takes lines at once and writes them soon. If the reader stops, the newest are dropped and counted."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._lines: deque[str] = deque()
+        self._dropped = 0
+        self._wake = threading.Event()
+        self._closing = False
+        self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
+        self._thread.start()
+
+    def msg(self, line: str) -> None:
+        """Take a line."""
+        if len(self._lines) >= MAX_WAITING_LINES:
+            self._dropped += 1
+            return
+        self._lines.append(line)
+        if not self._wake.is_set():
+            self._wake.set()
+
+    log = debug = info = warning = error = critical = exception = msg
+
+    def _run(self) -> None:
+        while True:
+            self._wake.wait()
+            self._wake.clear()
+            self._drain()
+            if self._closing:
+                return
+
+    def _drain(self) -> None:
+        while self._lines:
+            batch = [self._lines.popleft() for _ in range(len(self._lines))]
+            if self._dropped:
+                batch.append(f'{{"level":"warning","event":"log lines dropped","count":{self._dropped}}}')
+                self._dropped = 0
+            try:
+                self._stream.write("\n".join(batch) + "\n")
+                self._stream.flush()
+            except (OSError, ValueError):
+                # The reader is gone; the gateway goes on without a log rather than not at all.
+                self._dropped += len(batch)
+                return
+
+    def close(self) -> None:
+        """Write what waits, and stop."""
+        self._closing = True
+        self._wake.set()
+        self._thread.join(timeout=2)
+
+
+def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
+    return scrub(msgspec.json.encode(event, enc_hook=str).decode())
+
+
+def configure_logging(level: str, stream: TextIO | None = None) -> LineWriter:
+    """Send all logs, those of libraries too, to ``stream`` (by default standard error) from ``level`` on.
+
+    Returns:
+        The writer, to be closed at the end.
+    """
+    writer = LineWriter(stream or sys.stderr)
+    structlog.configure(
+        processors=[
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", key="time"),
+            structlog.processors.format_exc_info,
+            _render,
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
+        logger_factory=lambda *_: writer,
+        cache_logger_on_first_use=False,
+    )
+    root = logging.getLogger()
+    root.handlers = [_Bridge()]
+    root.setLevel(max(LEVELS[level], logging.INFO))
+    # Its access log would print `?key=`; the gateway logs each request itself.
+    logging.getLogger("uvicorn.access").disabled = True
+    return writer
+
+
+class _Bridge(logging.Handler):
+    """Hands the records of libraries to the same log."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        name = logging.getLevelName(record.levelno).lower()
+        getattr(logger, name if name in LEVELS else "info")(
+            record.getMessage(), logger=record.name, exc_info=record.exc_info or None
+        )
+
+
+class LogObserver:
+    """Logs each request that is over."""
+
+    def request_ended(self, record: RequestEnded) -> None:
+        """Log a request."""
+        log = logger.info if record.outcome in {"success", "cancelled"} else logger.warning
+        log(
+            "request",
+            request_id=record.request_id,
+            door=record.door,
+            provider=record.provider,
+            model=record.model,
+            key=record.key,
+            outcome=record.outcome,
+            status=record.status,
+            error=record.error,
+            stream=record.stream,
+            attempts=record.attempts,
+            ms=round(record.seconds * 1000, 1),
+            first_token_ms=None if record.first_token_seconds is None else round(record.first_token_seconds * 1000, 1),
+            input_tokens=record.input_tokens,
+            output_tokens=record.output_tokens,
+            cost_usd=record.cost_usd,
+        )

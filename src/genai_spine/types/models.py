@@ -1,0 +1,43 @@
+"""What is known of a model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+__all__ = ["Model", "ModelFacts"]
+
+
+class ModelFacts(Struct, frozen=True, kw_only=True):
+    """What a model accepts, where it differs from what its dialect allows.
+
+    Attributes:
+        sampling: It takes ``temperature``, ``top_p`` and ``top_k``.
+        thinking: ``budget`` for one told how many tokens to think, ``adaptive`` for one told only how hard.
+        max_output_tokens: The most that it writes; sent where a dialect demands a limit and the caller set none.
+        thinks_by_default: It thinks unless told not to, so that its reasoning must be replayed with tool calls.
+    """
+
+    sampling: bool = True
+    thinking: Literal["budget", "adaptive"] | None = None
+    max_output_tokens: int | None = None
+    thinks_by_default: bool = False
+
+
+class Model(Struct, frozen=True, kw_only=True):
+    """A model as a provider lists it.
+
+    Attributes:
+        created: Seconds since the Unix epoch; 0 where the provider does not tell.
+        lifecycle: ``active``, ``deprecated`` or ``retired``.
+        replaced_by: The model that its provider names as successor.
+    """
+
+    id: str
+    provider: str = ""
+    created: int = 0
+    owned_by: str = ""
+    display_name: str = ""
+    lifecycle: Literal["active", "deprecated", "retired"] = "active"
+    replaced_by: str | None = None

@@ -1,0 +1,38 @@
+"""Tokens used, counted one way for every provider."""
+
+from __future__ import annotations
+
+from msgspec import Struct, field
+
+from genai_spine.types.json import JsonObject
+
+__all__ = ["Usage"]
+
+
+class Usage(Struct, frozen=True, kw_only=True):
+    """Tokens of one answer. Totals include their parts, whatever the provider's own way of counting.
+
+    Attributes:
+        input_tokens: All that was read, cached or not.
+        output_tokens: All that was written, reasoning included.
+        cache_read_tokens: The part of the input served from the provider's cache.
+        cache_write_tokens: The part of the input written to it.
+        cache_write_1h_tokens: The part of those that is kept for an hour.
+        reasoning_tokens: The part of the output spent on thinking; None where the provider does not tell.
+        estimated: Counted by the gateway because the provider did not say.
+        extras: The provider's further counters under their wire names.
+    """
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    estimated: bool = False
+    extras: JsonObject = field(default_factory=dict)
+
+    @property
+    def total_tokens(self) -> int:
+        """Input and output together."""
+        return self.input_tokens + self.output_tokens
