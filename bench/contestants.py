@@ -74,8 +74,8 @@ class Contestant(Protocol):
     def launch(self, port: int, upstream: int, folder: Path) -> Launch:
         """How to serve on ``port`` with the scripted upstream at port ``upstream``; files go to ``folder``."""
 
-    def imports(self) -> Launch | None:
-        """A Python command that imports its library, if it is one; its import time is told."""
+    def imports(self) -> list[Launch]:
+        """Python commands that import its library, if it is one, the one that leaves it ready for use last."""
 
 
 class Spine:
@@ -113,9 +113,10 @@ class Spine:
         }
         return Launch(argv=argv, env=environment(extra))
 
-    def imports(self) -> Launch | None:
-        """The library's own import."""
-        return Launch(argv=[sys.executable, "-c", "import genai_spine"], env=environment())
+    def imports(self) -> list[Launch]:
+        """The bare import, which loads little until a name is used, and one that uses the main name."""
+        statements = ("import genai_spine", "from genai_spine import Spine")
+        return [Launch(argv=[sys.executable, "-c", statement], env=environment()) for statement in statements]
 
 
 class Nginx:
@@ -146,9 +147,9 @@ class Nginx:
         argv = [str(self._command), "-p", str(prefix), "-c", str(config), "-e", str(prefix / "error.log")]
         return Launch(argv=argv, env=environment())
 
-    def imports(self) -> Launch | None:
+    def imports(self) -> list[Launch]:
         """None: it is not Python."""
-        return None
+        return []
 
     @staticmethod
     def _config(port: int, upstream: int) -> str:
@@ -219,9 +220,9 @@ class Naive:
         }
         return Launch(argv=argv, env=environment(extra))
 
-    def imports(self) -> Launch | None:
+    def imports(self) -> list[Launch]:
         """None: it is a program of one page, not a library."""
-        return None
+        return []
 
 
 class LiteLlm:
@@ -259,9 +260,9 @@ class LiteLlm:
         argv += ["--port", str(port), "--num_workers", "1", "--telemetry", "False"]
         return Launch(argv=argv, env=environment(_LITELLM))
 
-    def imports(self) -> Launch | None:
+    def imports(self) -> list[Launch]:
         """The library's own import."""
-        return Launch(argv=[str(self._home / "bin" / "python"), "-c", "import litellm"], env=environment(_LITELLM))
+        return [Launch(argv=[str(self._home / "bin" / "python"), "-c", "import litellm"], env=environment(_LITELLM))]
 
 
 CONTESTANTS = ("spine", "nginx", "naive", "litellm")

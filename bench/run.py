@@ -227,14 +227,15 @@ def _measure_load(contestants: list[Contestant], stage: _Stage) -> list[Turn]:
     return turns
 
 
-def _import_seconds(contestant: Contestant, times: int) -> float | None:
-    """Median CPU seconds of importing the contestant's library, less those of Python alone; None if it has none."""
-    found = contestant.imports()
-    if found is None:
-        return None
-    command_cpu(found.argv, found.env)  # writes the byte code
-    bare = statistics.median(command_cpu([found.argv[0], "-c", ""], found.env) for _ in range(times))
-    return statistics.median(command_cpu(found.argv, found.env) for _ in range(times)) - bare
+def _import_seconds(contestant: Contestant, times: int) -> dict[str, float]:
+    """Median CPU seconds of each way of importing the contestant's library, less those of Python alone."""
+    found = {}
+    for launch in contestant.imports():
+        command_cpu(launch.argv, launch.env)  # writes the byte code
+        bare = [launch.argv[0], "-c", ""]
+        without = statistics.median(command_cpu(bare, launch.env) for _ in range(times))
+        found[launch.argv[-1]] = statistics.median(command_cpu(launch.argv, launch.env) for _ in range(times)) - without
+    return found
 
 
 def _measure(options: _Options) -> Report:
@@ -252,7 +253,7 @@ def _measure(options: _Options) -> Report:
         versions=versions,
         quick=options.quick,
         spine_workers=options.spine_workers,
-        imports={name: seconds for name, seconds in imports.items() if seconds is not None},
+        imports=imports,
         lives=lives,
         turns=turns,
     )

@@ -40,10 +40,15 @@ def serve(
         if not auth and not _is_loopback(host):
             message = f"--no-auth is only for loopback addresses, and {host} is not one; set GENAI_API_KEYS instead"
             raise ConfigurationError(message)
-        spine = Spine(settings, observers=[LogObserver()])
+        level = settings.values.log_level
+        writer = configure_logging(level)
+        spine = Spine(settings, observers=[LogObserver(writer, level)])
         access = _access(settings, auth=auth)
-        server = _Server(spine, access, _listen(host, port))
-    server.run()
+        listening = _listen(host, port)
+    try:
+        _Server(spine, access, listening).run([listening])
+    finally:
+        writer.close()
 
 
 class _Access(NamedTuple):
@@ -71,6 +76,7 @@ class _Server(uvicorn.Server):
                 create_app(spine, access.keys),
                 log_config=None,
                 access_log=False,
+                proxy_headers=False,
                 server_header=False,
                 date_header=False,
                 timeout_graceful_shutdown=STOP_SECONDS,
@@ -78,15 +84,6 @@ class _Server(uvicorn.Server):
                 ws="none",
             )
         )
-
-    @override
-    def run(self, sockets: list[socket.socket] | None = None) -> None:
-        """Serve until told to stop."""
-        writer = configure_logging(self._spine.settings.values.log_level)
-        try:
-            super().run(sockets or [self._socket])
-        finally:
-            writer.close()
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
@@ -151,6 +148,8 @@ def _listen(host: str, port: int) -> socket.socket:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         listening = socket.socket(family, socket.SOCK_STREAM)
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        # asyncio sets it only on sockets that name their protocol; without it each answer waits for an acknowledgement.
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         listening.bind((host, port))
         listening.listen(2048)
         listening.setblocking(False)

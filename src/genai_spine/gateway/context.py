@@ -5,6 +5,7 @@ from __future__ import annotations
 from decimal import Decimal
 
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
+from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
 from genai_spine.types.principal import ANYBODY, Principal
@@ -108,7 +109,7 @@ class Call:
             request_id=self.request_id,
             door=self.door,
             provider=candidate.provider if candidate else "",
-            model=candidate.model if candidate else "",
+            model=scrub(candidate.model) if candidate else "",
             key=self.principal.key,
             outcome=self.outcome,
             status=status,

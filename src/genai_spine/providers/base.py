@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from typing import Literal, Protocol, runtime_checkable
+from typing import Literal
 
 from msgspec import Struct
 
@@ -119,21 +119,23 @@ class Provider(ABC):
         """Let go of what the provider holds."""
 
 
-@runtime_checkable
-class Relays(Protocol):
-    """The ability to take a body in the provider's own dialect and to hand back the answer's bytes."""
+class Relays(ABC):
+    """The ability to take a body in the provider's own dialect and to hand back the answer's bytes.
+
+    A class and no protocol: whether a provider has it is asked for each request, and that must cost nothing.
+    """
 
     dialect: Dialect
     quirks: Quirks
 
+    @abstractmethod
     def target(self, model: str) -> Target:
         """Return to whom requests for ``model`` are encoded."""
-        ...
 
+    @abstractmethod
     async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
         """Send a request and return once a good answer begins.
 
         Raises:
             SpineError: There will be none.
         """
-        ...

@@ -14,7 +14,7 @@ from genai_spine.catalog.prices import Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
 from genai_spine.errors import ProviderNotConfiguredError, SpineError
-from genai_spine.providers.base import CallOptions, Health, Provider
+from genai_spine.providers.base import CallOptions, Health, Provider, Relays
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
@@ -31,7 +31,7 @@ _GLANCE: Final = Timeouts(connect=0.3, first_byte=0.7, between_chunks=0.7, total
 _PROBE: Final = Timeouts(connect=1.0, first_byte=5.0, between_chunks=5.0, total=8.0)
 
 
-class HttpProvider(Provider):
+class HttpProvider(Provider, Relays):
     """A service spoken to over HTTP."""
 
     def __init__(
@@ -81,8 +81,8 @@ class HttpProvider(Provider):
 
     # The wire.
 
+    @override
     def target(self, model: str) -> Target:
-        """Return to whom requests for ``model`` are encoded."""
         found = self._targets.get(model)
         if found is None:
             if len(self._targets) > 1000:
@@ -91,12 +91,8 @@ class HttpProvider(Provider):
             found = self._targets[model] = Target(model=model, provider=self.name, quirks=self.quirks, facts=facts)
         return found
 
+    @override
     async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
-        """Send a request and return once a good answer begins.
-
-        Raises:
-            SpineError: There will be none; ``provider`` is set.
-        """
         self._require_configured()
         headers = self._headers_for(options.key or (self.keys[0] if self.keys else None), stream=stream)
         if encoded.headers:

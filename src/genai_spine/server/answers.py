@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import uuid
+import itertools
+import secrets
 from collections.abc import Mapping
 from typing import Final
 
@@ -13,13 +14,17 @@ __all__ = ["cost_comment", "error_headers", "new_request_id", "served_headers", 
 
 _MAX_ID: Final = 128
 
+# Ids must differ, not surprise: a random beginning for this process, then a count.
+_PROCESS: Final = secrets.token_hex(8)
+_count: Final = itertools.count(1)
+
 
 def new_request_id(headers: Mapping[str, str]) -> str:
     """Return the caller's own ``x-request-id`` if it is fit to be logged, else a new one."""
     given = headers.get("x-request-id", "")
     if given and len(given) <= _MAX_ID and given.isascii() and given.isprintable():
         return given
-    return f"req_{uuid.uuid4().hex}"
+    return f"req_{_PROCESS}{next(_count):08x}"
 
 
 def timeout_of(headers: Mapping[str, str]) -> float | None:

@@ -6,6 +6,7 @@ import logging
 import sys
 import threading
 from collections import deque
+from datetime import UTC, datetime
 from typing import Final, TextIO
 
 import msgspec
@@ -19,6 +20,7 @@ from genai_spine.telemetry.events import RequestEnded
 __all__ = ["LineWriter", "LogObserver", "configure_logging", "logger"]
 
 MAX_WAITING_LINES: Final = 20_000
+GATHER_SECONDS: Final = 0.05
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 
 logger: Final = structlog.get_logger("genai_spine")
@@ -32,6 +34,7 @@ class LineWriter:
         self._lines: deque[str] = deque()
         self._dropped = 0
         self._wake = threading.Event()
+        self._pause = threading.Event()
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="log-writer", daemon=True)
         self._thread.start()
@@ -48,12 +51,12 @@ class LineWriter:
     log = debug = info = warning = error = critical = exception = msg
 
     def _run(self) -> None:
-        while True:
+        while not self._closing:
             self._wake.wait()
+            # Lines come in crowds; one wake for many of them spares the loop the change of threads.
+            self._pause.wait(GATHER_SECONDS)
             self._wake.clear()
             self._drain()
-            if self._closing:
-                return
 
     def _drain(self) -> None:
         while self._lines:
@@ -72,6 +75,7 @@ class LineWriter:
     def close(self) -> None:
         """Write what waits, and stop."""
         self._closing = True
+        self._pause.set()
         self._wake.set()
         self._thread.join(timeout=2)
 
@@ -118,26 +122,18 @@ class _Bridge(logging.Handler):
 
 
 class LogObserver:
-    """Logs each request that is over."""
+    """Logs each request that is over: the fields of ``RequestEnded``, written without structlog's detours."""
+
+    def __init__(self, writer: LineWriter, level: str = "info") -> None:
+        """Log to ``writer``, failures from ``warning`` on and the rest from ``info`` on."""
+        self._writer = writer
+        self._level = LEVELS[level]
 
     def request_ended(self, record: RequestEnded) -> None:
         """Log a request."""
-        log = logger.info if record.outcome in {"success", "cancelled"} else logger.warning
-        log(
-            "request",
-            request_id=record.request_id,
-            door=record.door,
-            provider=record.provider,
-            model=record.model,
-            key=record.key,
-            outcome=record.outcome,
-            status=record.status,
-            error=record.error,
-            stream=record.stream,
-            attempts=record.attempts,
-            ms=round(record.seconds * 1000, 1),
-            first_token_ms=None if record.first_token_seconds is None else round(record.first_token_seconds * 1000, 1),
-            input_tokens=record.input_tokens,
-            output_tokens=record.output_tokens,
-            cost_usd=record.cost_usd,
-        )
+        level = "info" if record.outcome in {"success", "cancelled"} else "warning"
+        if LEVELS[level] < self._level:
+            return
+        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        fields = msgspec.json.encode(record).decode()
+        self._writer.msg(f'{{"time":"{time}","level":"{level}","event":"request",{fields[1:]}')

@@ -33,7 +33,6 @@ from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames, frame, parse_frame
 from genai_spine.errors import InvalidFieldError
 from genai_spine.types.completion import FinishReason
-from genai_spine.types.json import JsonObject
 from genai_spine.types.usage import Usage
 
 __all__ = [
@@ -192,7 +191,7 @@ class MessagesWatch(Watch):
                 raise malformed(message)
             case "message_delta":
                 self.usage = self._merger.add(fields.object("usage")) or self.usage
-                if (edited := self._stop(fields)) is not None:
+                if (edited := self._stop(fields, data)) is not None:
                     data, event = edited, ""
             case "message_stop":
                 if self.finish_reason is None:
@@ -201,7 +200,7 @@ class MessagesWatch(Watch):
         # Clients pass over events without a name.
         return raw if event or kind is None else frame(data, kind)[:-2]
 
-    def _stop(self, fields: Fields) -> bytes | None:
+    def _stop(self, fields: Fields, data: bytes) -> bytes | None:
         """Note why the model stopped; return the event anew where a service told it in words of its own."""
         delta = fields.object("delta") or {}
         told = delta.get("stop_reason")
@@ -211,9 +210,8 @@ class MessagesWatch(Watch):
         self.finish_reason = self.finish_reason or reason
         if told not in self._quirks.finish_reasons:
             return None
-        written: JsonObject = {"type": "message_delta", **fields.rest()}
-        written["delta"] = {**delta, "stop_reason": encode_stop_reason(reason, None)}
-        return dump(written)
+        delta = {**delta, "stop_reason": encode_stop_reason(reason, None)}
+        return dump({**response_object(data).rest(), "delta": delta})
 
 
 class _WatchedBlock(Struct):

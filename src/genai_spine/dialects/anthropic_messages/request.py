@@ -16,6 +16,7 @@ from genai_spine.dialects.anthropic_messages.blocks import (
 from genai_spine.dialects.anthropic_messages.thinking import apply_reasoning
 from genai_spine.dialects.anthropic_messages.turns import encode_system, encode_turns
 from genai_spine.dialects.base import Encoded, Target
+from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.errors import InvalidFieldError
@@ -77,7 +78,7 @@ def decode_request(body: bytes) -> CompletionRequest:
         # The dialect always tells usage.
         stream_usage=stream,
         dialect=NAME,
-        extras=fields.rest(),
+        extras=without_own(fields.rest()),
     )
 
 

@@ -175,6 +175,8 @@ class ChatWatch(Watch):
         if self._open:
             raise interrupted()
         self._over = True
+        if self.finish_reason == "stop" and self._calls:
+            self.finish_reason = "tool_calls"
         return frame(DONE)
 
     def _look(self, raw: bytes, data: bytes) -> bytes:
@@ -219,7 +221,8 @@ class ChatWatch(Watch):
         reason = decode_finish_reason(choice.finish_reason, self._quirks, with_calls=self._calls)
         self._open.discard(number)
         self._done.add(number)
-        self.finish_reason = self.finish_reason or reason
+        if number == 0 and (choice.finish_reason or self.finish_reason is None):
+            self.finish_reason = reason
         if choice.finish_reason in _STANDARD_REASONS:
             return None
         return frame(_with_reasons(data, self._quirks, with_calls=self._calls))

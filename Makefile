@@ -1,0 +1,64 @@
+# Every command of the project, one each. `make help` lists them.
+
+PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
+  $$python -c 'import sys' 2>/dev/null && echo $$python && break; done)
+VENV := .venv
+BIN := $(VENV)/bin
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test test-fast lint format lock bench clean
+
+help: ## List the commands.
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+serve: $(VENV)/.serve ## Make the environment if there is none, and start the gateway on 127.0.0.1:8100.
+	@exec $(BIN)/spine serve $(ARGS)
+
+test: $(VENV)/.dev ## Lint, type-check and run every test that needs no browser.
+	@echo "==> lint" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@echo "==> floors" && $(BIN)/lint-imports
+	@echo "==> types" && $(BIN)/mypy
+	@echo "==> tests" && $(BIN)/pytest -n auto --cov --cov-report=term $(ARGS)
+
+test-fast: $(VENV)/.dev ## Run the tests alone, without coverage.
+	@$(BIN)/pytest -n auto -q $(ARGS)
+
+lint: $(VENV)/.dev ## Lint, check the floors and the types.
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
+
+format: $(VENV)/.dev ## Bring the code into form.
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: $(VENV)/.dev ## Measure the gateway beside nginx, a naive proxy and LiteLLM.
+	@$(BIN)/python -m bench $(ARGS)
+
+lock: ## Resolve the requirements anew into the two lock files.
+	@for group in "" dev; do \
+	  $(BIN)/python -m uv pip compile pyproject.toml --group build $${group:+--group $$group} --universal \
+	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
+	    --output-file requirements$${group:+-$$group}.lock || exit 1; done
+
+clean: ## Remove the environment and everything that can be made again.
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# The environments: made once, and again when a lock or the project's metadata changes.
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+	  { echo "GenAI Spine needs Python 3.11 or newer; found: $$($(PYTHON) --version 2>&1). Name one: make PYTHON=/path/to/python3.11"; exit 1; }
+	@echo "==> making the environment in $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); \
+	  echo "The module venv is missing; on Debian or Ubuntu: apt-get install python3-venv"; exit 1; }
+
+$(VENV)/.serve: $(BIN)/python requirements.lock pyproject.toml
+	@if [ ! -e $(VENV)/.dev ]; then echo "==> installing the locked requirements (once, about a minute)" && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
+	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; fi
+	@touch $@
+
+$(VENV)/.dev: $(BIN)/python requirements-dev.lock pyproject.toml
+	@echo "==> installing the locked requirements for development (once, a minute or two)"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@

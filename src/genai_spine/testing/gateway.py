@@ -1,0 +1,106 @@
+"""A whole gateway on a port of loopback, inside the running event loop: for tests through the front door."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+from collections.abc import AsyncIterator, Mapping, Sequence
+
+import uvicorn
+from msgspec import Struct
+
+from genai_spine.assembly import Spine
+from genai_spine.clock import Clock
+from genai_spine.identity.api_keys import KeyRing
+from genai_spine.redact import Secret
+from genai_spine.server.app import create_app
+from genai_spine.settings import Settings
+from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.events import RequestEnded
+
+__all__ = ["Recorder", "RunningGateway", "running_gateway"]
+
+
+class Recorder:
+    """An observer that keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.records: list[RequestEnded] = []
+        self._changed = asyncio.Event()
+
+    def request_ended(self, record: RequestEnded) -> None:
+        """Keep the record."""
+        self.records.append(record)
+        self._changed.set()
+
+    async def until(self, count: int) -> None:
+        """Wait until so many records are there."""
+        while len(self.records) < count:
+            self._changed.clear()
+            await self._changed.wait()
+
+
+class RunningGateway(Struct):
+    """A gateway that serves.
+
+    Attributes:
+        url: Its address, without a path.
+        key: A key that it accepts.
+        recorder: What it told of its requests.
+    """
+
+    url: str
+    key: str
+    spine: Spine
+    recorder: Recorder
+
+    @property
+    def headers(self) -> dict[str, str]:
+        """The header that lets a caller in."""
+        return {"authorization": f"Bearer {self.key}"}
+
+
+@contextlib.asynccontextmanager
+async def running_gateway(
+    environ: Mapping[str, str],
+    *,
+    key: str = "gateway-test-key",
+    clock: Clock | None = None,
+    observers: Sequence[Observer] = (),
+) -> AsyncIterator[RunningGateway]:
+    """Run a gateway with just this environment; nobody is looked for on the machine unless it says so."""
+    settings = Settings({"GENAI_PROBE_LOCAL": "false", **environ})
+    recorder = Recorder()
+    spine = Spine(settings, clock=clock, observers=[recorder, *observers])
+    app = create_app(spine, KeyRing([Secret(key)]))
+    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5)
+    server = uvicorn.Server(config)
+    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
+    # asyncio sets it only on sockets that name their protocol; without it each answer waits for an acknowledgement.
+    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    listening.setblocking(False)
+    ready = asyncio.Event()
+    startup = server.startup
+
+    async def startup_and_tell(sockets: list[socket.socket] | None = None) -> None:
+        await startup(sockets)
+        ready.set()
+
+    server.startup = startup_and_tell  # type: ignore[method-assign]  # uvicorn has no other way to tell that it is up
+    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
+    serving = asyncio.create_task(server.serve([listening]))
+    up = asyncio.create_task(ready.wait())
+    await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED)
+    if serving.done():
+        up.cancel()
+        serving.result()
+        message = "the gateway stopped while starting"
+        raise RuntimeError(message)
+    try:
+        host, port = listening.getsockname()
+        yield RunningGateway(url=f"http://{host}:{port}", key=key, spine=spine, recorder=recorder)
+    finally:
+        server.should_exit = True
+        await serving
+        listening.close()

@@ -1,0 +1,60 @@
+"""What every test may use: an upstream to script, gateways in front of it, and an environment of its own."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from genai_spine.testing.gateway import RunningGateway, running_gateway
+from genai_spine.testing.upstream import ScriptedUpstream
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """No setting of the machine reaches a test, and nothing a test writes reaches the machine."""
+    for name in list(os.environ):
+        if name.startswith("GENAI_") and not name.startswith(("GENAI_TEST_", "GENAI_REQUIRE_")):
+            monkeypatch.delenv(name)
+        elif name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
+            monkeypatch.delenv(name)
+    monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
+
+
+@pytest.fixture
+async def upstream() -> AsyncIterator[ScriptedUpstream]:
+    """A provider that answers as it is told."""
+    async with ScriptedUpstream() as server:
+        yield server
+
+
+class Gateways:
+    """Starts gateways, and stops them when the test is over."""
+
+    def __init__(self, stack: AsyncExitStack) -> None:
+        self._stack = stack
+
+    async def start(self, **environ: str) -> RunningGateway:
+        """Return a running gateway with just this environment."""
+        return await self._stack.enter_async_context(running_gateway(environ))
+
+    async def before(self, upstream: ScriptedUpstream, **environ: str) -> RunningGateway:
+        """Return a running gateway whose providers openai, anthropic and ollama are all ``upstream``."""
+        return await self.start(
+            OPENAI_API_KEY="sk-upstream-openai-0001",
+            OPENAI_API_URL=f"{upstream.url}/v1",
+            ANTHROPIC_API_KEY="sk-ant-upstream-0002",
+            ANTHROPIC_API_URL=upstream.url,
+            OLLAMA_API_URL=upstream.url,
+            **environ,
+        )
+
+
+@pytest.fixture
+async def gateways() -> AsyncIterator[Gateways]:
+    """Gateways to start."""
+    async with AsyncExitStack() as stack:
+        yield Gateways(stack)
