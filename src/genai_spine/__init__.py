@@ -1,6 +1,6 @@
 """GenAI Spine: every large language model behind one contract.
 
-The public names are listed in ``__all__`` and imported when they are first used, so that importing the package is cheap.
+The public names are listed in ``__all__`` and imported when they are first used: importing the package is cheap.
 """
 
 from __future__ import annotations

@@ -24,7 +24,9 @@ class SystemClock:
     """The machine's own clocks."""
 
     def monotonic(self) -> float:
+        """Seconds that only ever grow."""
         return time.monotonic()
 
     def now(self) -> float:
+        """Seconds since the Unix epoch."""
         return time.time()

@@ -30,9 +30,9 @@
         ├── RateLimitedError              429
         └── ProviderTimeoutError          504
 
-Each class knows its kind (the taxonomy by which a failure is acted upon), the HTTP status a caller sees, and whether the
-call may be tried again on the same key, on another key of the provider, or on another provider. How it is spoken to a
-caller is each dialect's affair.
+Each class knows its kind (the taxonomy by which a failure is acted upon), the HTTP status a caller sees, and whether
+the call may be tried again on the same key, on another key of the provider, or on another provider. How it is spoken
+to a caller is each dialect's affair.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ class TimeoutSettings(_Frozen):
 
 
 class ProviderFile(_Frozen):
-    """A table ``[providers.NAME]`` of the file: a built-in provider's settings, or a whole provider of the user's own."""
+    """A table ``[providers.NAME]`` of the file: a built-in provider's settings, or a provider of the user's own."""
 
     dialect: str | None = Field(default=None, description="the wire dialect; required for a provider of your own")
     url: str | None = Field(default=None, description="base address")

@@ -1,4 +1,4 @@
-"""T4, no silent success: whatever an upstream breaks off, the caller is told in his own dialect, and so is the record."""
+"""T4, no silent success: whatever an upstream breaks off is told to the caller in his own dialect, and recorded."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import anthropic
 import ollama
 import openai
 import pytest
+from msgspec import Struct
 
 from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
@@ -18,63 +19,63 @@ from tests.conftest import Gateways
 from tests.faults.tools import DOORS, PROVIDERS, Ask, Door, Provider, ask, streamed, whole
 
 RANDOM_CUTS: Final = 40
-PAIRS: Final = [pytest.param(door, provider, id=f"{door.name}-{provider.name}") for door in DOORS for provider in PROVIDERS]
-ANYWHERE: Final = pytest.mark.parametrize(("door", "provider"), PAIRS)
+AT_EACH_DOOR: Final = pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
+BEFORE_EACH_PROVIDER: Final = pytest.mark.parametrize("provider", PROVIDERS, ids=lambda provider: provider.name)
 
 
-@pytest.fixture
-async def gateway(gateways: Gateways, upstream: ScriptedUpstream) -> RunningGateway:
-    """A gateway before one upstream that plays all providers."""
-    return await gateways.before(upstream)
+class Bench(Struct):
+    """A caller, a gateway and an upstream that plays all providers."""
+
+    session: aiohttp.ClientSession
+    gateway: RunningGateway
+    upstream: ScriptedUpstream
+
+    async def ask(self, door: Door, provider: Provider, script: Scripted, *, stream: bool = True) -> Ask:
+        """Ask at ``door`` for what the upstream then answers by ``script``."""
+        self.upstream.enqueue(script)
+        return await ask(self.session, self.gateway, door.path, door.body(provider.model, stream=stream))
+
+    async def fails(
+        self, door: Door, provider: Provider, script: Scripted, where: object = None, *, stream: bool = True
+    ) -> Ask:
+        """Ask, and hold that the answer is an error and nothing but an error, and is recorded once as such."""
+        before = len(self.gateway.recorder.records)
+        answer = await self.ask(door, provider, script, stream=stream)
+        place = (door.name, provider.name, script if where is None else where)
+        _check_told(door, answer, place)
+        assert before + 1 == len(self.gateway.recorder.records), place
+        record = self.gateway.recorder.records[-1]
+        assert record.outcome in {"interrupted", "error"}, place
+        assert record.error, place
+        return answer
 
 
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """A plain HTTP client."""
-    async with aiohttp.ClientSession() as client:
-        yield client
-
-
-def _check_told(door: Door, answer: Ask, where: object) -> None:
-    """Hold that an answer is an error and nothing but an error."""
+def _check_told(door: Door, answer: Ask, place: object) -> None:
     if answer.status != 200:
-        assert door.statuses.get(502, 502) == answer.status, where
-        message, kind, code = door.read_error(answer.json())
+        assert door.statuses.get(502, 502) == answer.status, place
         assert "application/json" == answer.headers["content-type"]
+        message, kind, code = door.read_error(answer.json())
     else:
         told = door.read_stream(answer.body)
-        assert not told.clean, (where, answer.body)
-        assert told.error is not None, (where, answer.body)
-        assert told.last, (where, answer.body)
+        assert not told.clean, (place, answer.body)
+        assert told.error is not None, (place, answer.body)
+        assert told.last, (place, answer.body)
         message, kind, code = door.read_error(told.error)
-    assert message, where
-    assert code, where
-    assert kind in {"api_error", ""}, where
+    assert message, place
+    assert code, place
+    assert kind in {"api_error", ""}, place
 
 
-def _check_recorded(gateway: RunningGateway, count: int) -> None:
-    """Hold that the newest request, the ``count``-th, was recorded once and as a failure."""
-    assert count == len(gateway.recorder.records)
-    record = gateway.recorder.records[-1]
-    assert record.outcome in {"interrupted", "error"}
-    assert record.error
+@pytest.fixture
+async def bench(gateways: Gateways, upstream: ScriptedUpstream) -> AsyncIterator[Bench]:
+    """What each test here needs."""
+    gateway = await gateways.before(upstream)
+    async with aiohttp.ClientSession() as session:
+        yield Bench(session, gateway, upstream)
 
 
-async def _check_stream(
-    session: aiohttp.ClientSession,
-    gateway: RunningGateway,
-    door: Door,
-    provider: Provider,
-    script: Scripted,
-    upstream: ScriptedUpstream,
-    where: object,
-) -> Ask:
-    before = len(gateway.recorder.records)
-    upstream.enqueue(script)
-    answer = await ask(session, gateway, door.path, door.body(provider.model, stream=True))
-    _check_told(door, answer, where)
-    _check_recorded(gateway, before + 1)
-    return answer
+def _places(seed: str, end: int, count: int) -> list[int]:
+    return random.Random(seed).sample(range(1, end), count)  # noqa: S311  # places in a text, no secrets
 
 
 def _cuts(provider: Provider, seed: str) -> Sequence[int]:
@@ -83,175 +84,147 @@ def _cuts(provider: Provider, seed: str) -> Sequence[int]:
     for event in provider.events:
         boundaries.append(place)
         place += len(event)
-    chosen = random.Random(seed).sample(range(1, provider.whole), RANDOM_CUTS)  # noqa: S311  # places, not secrets
-    return sorted({*boundaries, *chosen, provider.whole - 1})
+    return sorted({*boundaries, *_places(seed, provider.whole, RANDOM_CUTS), provider.whole - 1})
 
 
-@ANYWHERE
-async def test_a_stream_cut_anywhere_is_an_error(
-    door: Door,
-    provider: Provider,
-    gateway: RunningGateway,
-    upstream: ScriptedUpstream,
-    session: aiohttp.ClientSession,
-) -> None:
+@BEFORE_EACH_PROVIDER
+@AT_EACH_DOOR
+async def test_a_stream_cut_anywhere_is_an_error(door: Door, provider: Provider, bench: Bench) -> None:
     """A connection that breaks, or a body that ends well, before the end mark: an error told, never a clean end."""
     for cut in _cuts(provider, f"{door.name}-{provider.name}"):
         piece = provider.stream[:cut]
         for broken in (True, False):
-            script = streamed(provider, piece, cut=broken)
-            await _check_stream(session, gateway, door, provider, script, upstream, (cut, broken))
+            await bench.fails(door, provider, streamed(provider, piece, cut=broken), (cut, broken))
 
 
-@ANYWHERE
-async def test_an_uncut_stream_is_a_success(
-    door: Door,
-    provider: Provider,
-    gateway: RunningGateway,
-    upstream: ScriptedUpstream,
-    session: aiohttp.ClientSession,
-) -> None:
+@AT_EACH_DOOR
+async def test_a_cut_before_any_content_is_an_http_error(door: Door, bench: Bench) -> None:
+    """As long as nothing was told to the caller, a failure has a status of its own."""
+    for provider in PROVIDERS:
+        for cut in (0, 1, len(provider.events[0]) - 3):
+            answer = await bench.fails(door, provider, streamed(provider, provider.stream[:cut], cut=True), cut)
+            assert door.statuses.get(502, 502) == answer.status
+
+
+@AT_EACH_DOOR
+async def test_an_uncut_stream_is_a_success(door: Door, bench: Bench) -> None:
     """The same streams, whole, end as their dialects end: the tests of cuts could pass for a wrong reason otherwise."""
-    upstream.enqueue(streamed(provider, *provider.events))
-    answer = await ask(session, gateway, door.path, door.body(provider.model, stream=True))
-    assert 200 == answer.status
-    told = door.read_stream(answer.body)
-    assert told.clean
-    assert told.error is None
-    assert "Hello, wörld." == told.text
-    assert ["success"] == [record.outcome for record in gateway.recorder.records]
-
-
-@ANYWHERE
-async def test_a_break_after_the_end_mark_costs_nothing(
-    door: Door,
-    provider: Provider,
-    gateways: Gateways,
-    upstream: ScriptedUpstream,
-    session: aiohttp.ClientSession,
-) -> None:
-    """Once the end mark has come the answer is whole: what the connection does then is no failure of the answer."""
-    name = f"GENAI_{provider.name.upper()}_TIMEOUT_BETWEEN_CHUNKS"
-    gateway = await gateways.before(upstream, **{name: "0.1"})
-    for script in (
-        streamed(provider, provider.stream, cut=True),
-        streamed(provider, *provider.events, silent_after=True),
-    ):
-        upstream.enqueue(script)
-        answer = await ask(session, gateway, door.path, door.body(provider.model, stream=True))
+    for provider in PROVIDERS:
+        answer = await bench.ask(door, provider, streamed(provider, *provider.events))
+        assert 200 == answer.status
         told = door.read_stream(answer.body)
         assert told.clean
         assert told.error is None
-    assert ["success"] * 2 == [record.outcome for record in gateway.recorder.records]
-    assert [7, 7] == [record.output_tokens for record in gateway.recorder.records]
+        assert "Hello, wörld." == told.text
+    assert ["success"] * 3 == [record.outcome for record in bench.gateway.recorder.records]
 
 
-@ANYWHERE
-async def test_an_error_told_in_band_is_an_error(
-    door: Door,
-    provider: Provider,
-    gateway: RunningGateway,
-    upstream: ScriptedUpstream,
-    session: aiohttp.ClientSession,
+@AT_EACH_DOOR
+async def test_a_break_after_the_end_mark_costs_nothing(
+    door: Door, gateways: Gateways, upstream: ScriptedUpstream, bench: Bench
 ) -> None:
+    """Once the end mark has come the answer is whole: what the connection does then is no failure of the answer."""
+    timeouts = {f"GENAI_{provider.name.upper()}_TIMEOUT_BETWEEN_CHUNKS": "0.1" for provider in PROVIDERS}
+    bench.gateway = await gateways.before(upstream, **timeouts)
+    for provider in PROVIDERS:
+        for script in (
+            streamed(provider, provider.stream, cut=True),
+            streamed(provider, *provider.events, silent_after=True),
+        ):
+            answer = await bench.ask(door, provider, script)
+            told = door.read_stream(answer.body)
+            assert told.clean, (provider.name, script.cut)
+            assert told.error is None, (provider.name, script.cut)
+    records = bench.gateway.recorder.records
+    assert [("success", 7)] * 6 == [(record.outcome, record.output_tokens) for record in records]
+
+
+@AT_EACH_DOOR
+async def test_an_error_told_in_band_is_an_error(door: Door, bench: Bench) -> None:
     """An error inside the stream, first of all or after content, reaches the caller, whatever follows it."""
-    error = provider.error_event("the machine caught fire")
-    for place in range(len(provider.events)):
-        for rest in ((), provider.events[place:]):
-            pieces = (*provider.events[:place], error, *rest)
-            script = streamed(provider, *pieces)
-            answer = await _check_stream(session, gateway, door, provider, script, upstream, place)
-            assert b"the machine caught fire" in answer.body
+    for provider in PROVIDERS:
+        error = provider.error_event("the machine caught fire")
+        for place in range(len(provider.events)):
+            for rest in ((), provider.events[place:]):
+                script = streamed(provider, *provider.events[:place], error, *rest)
+                answer = await bench.fails(door, provider, script, place)
+                assert b"the machine caught fire" in answer.body
 
 
-@ANYWHERE
-async def test_what_is_no_stream_is_an_error(
-    door: Door,
-    provider: Provider,
-    gateway: RunningGateway,
-    upstream: ScriptedUpstream,
-    session: aiohttp.ClientSession,
-) -> None:
-    """Nothing at all, a page of HTML, junk or a broken piece of JSON with status 200 is a failure, never empty words."""
+@AT_EACH_DOOR
+async def test_what_is_no_stream_is_an_error(door: Door, bench: Bench) -> None:
+    """Nothing at all, a page of HTML or an empty object with status 200 is a failure with a status, not empty words."""
     page = b"<html><body>502 Bad Gateway</body></html>"
     html = {"content-type": "text/html"}
-    first = provider.events[0]
-    for script in (
-        streamed(provider),
-        json_reply(b""),
-        Scripted(headers=html, chunks=(page,)),
-        Scripted(headers=html, chunks=(page + b"\n\n",)),
-        streamed(provider, b"\n\n"),
-        streamed(provider, b": only comments\n\n"),
-        streamed(provider, first, b"data: {]\n\n" if provider.name != "ollama" else b"{]\n", *provider.events[1:]),
-        streamed(provider, first, b'event: ping\ndata: "text"\n\n' if provider.name != "ollama" else b'"text"\n'),
-        streamed(provider, first, b"\xff\xfe\n\n"),
-        json_reply({}),
-        json_reply([]),
-    ):
-        await _check_stream(session, gateway, door, provider, script, upstream, script)
+    for provider in PROVIDERS:
+        for script in (
+            streamed(provider),
+            json_reply(b""),
+            Scripted(headers=html, chunks=(page,)),
+            Scripted(headers=html, chunks=(page + b"\n\n",)),
+            Scripted(headers=html, chunks=(page + b"\n\n", page), streamed=True),
+            streamed(provider, b"\n\n"),
+            json_reply({}),
+            json_reply([]),
+        ):
+            answer = await bench.fails(door, provider, script)
+            assert door.statuses.get(502, 502) == answer.status, (provider.name, script)
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
-async def test_a_done_without_a_reason_is_an_error(
-    door: Door, gateway: RunningGateway, upstream: ScriptedUpstream, session: aiohttp.ClientSession
-) -> None:
-    """``[DONE]`` after no answer, or before a choice has its finish reason, is no end."""
-    openai_like = PROVIDERS[0]
-    *events, _usage, done = openai_like.events
-    for pieces in ((done,), (*events[:1], done), (*events[:2], done), (*events[:-1], done)):
-        await _check_stream(session, gateway, door, openai_like, streamed(openai_like, *pieces), upstream, pieces)
+@AT_EACH_DOOR
+async def test_junk_within_a_stream_is_an_error(door: Door, bench: Bench) -> None:
+    """A broken piece of JSON, JSON that is no object, bytes that are no text: the stream ends in an error."""
+    for provider in PROVIDERS:
+        lines = provider.name == "ollama"
+        first, *others = provider.events
+        for pieces in (
+            (b"\n" if lines else b": only comments\n\n",),
+            (first, b"{]\n" if lines else b"data: {]\n\n", *others),
+            (first, b'"text"\n' if lines else b'event: ping\ndata: "text"\n\n'),
+            (first, b"\xff\xfe\n\n"),
+            (first, b'{"message":{"content":"\xff"}}\n' if lines else b'data: {"choices":"\xff"}\n\n'),
+        ):
+            await bench.fails(door, provider, streamed(provider, *pieces))
 
 
-@pytest.mark.parametrize("door", DOORS, ids=lambda door: door.name)
-async def test_a_message_stop_without_a_reason_is_an_error(
-    door: Door, gateway: RunningGateway, upstream: ScriptedUpstream, session: aiohttp.ClientSession
-) -> None:
-    """``message_stop`` with no ``stop_reason`` told before it is no end."""
-    anthropic_like = PROVIDERS[1]
-    *events, _delta, stop = anthropic_like.events
+@AT_EACH_DOOR
+async def test_an_end_mark_without_a_reason_is_an_error(door: Door, bench: Bench) -> None:
+    """``[DONE]`` before a choice has its finish reason, or ``message_stop`` with no ``stop_reason``, is no end."""
+    provider, other, _ = PROVIDERS
+    events, done = provider.events[:-3], provider.events[-1]
+    for pieces in ((done,), (*events[:1], done), (*events[:2], done), (*events, done)):
+        await bench.fails(door, provider, streamed(provider, *pieces))
+    events, stop = other.events[:-2], other.events[-1]
     for pieces in ((stop,), (*events[:1], stop), (*events, stop)):
-        script = streamed(anthropic_like, *pieces)
-        await _check_stream(session, gateway, door, anthropic_like, script, upstream, pieces)
+        await bench.fails(door, other, streamed(other, *pieces))
 
 
-@ANYWHERE
-async def test_a_whole_answer_that_is_broken_is_an_error(
-    door: Door,
-    provider: Provider,
-    gateway: RunningGateway,
-    upstream: ScriptedUpstream,
-    session: aiohttp.ClientSession,
-) -> None:
+@AT_EACH_DOOR
+async def test_a_whole_answer_that_is_broken_is_an_error(door: Door, bench: Bench) -> None:
     """An answer that is no stream and is cut, empty, not JSON or not the dialect's: an HTTP error, never a 200."""
-    body = whole(provider).chunks[0]
-    where = random.Random(f"{door.name}-{provider.name}").sample(range(1, len(body)), 10)  # noqa: S311  # places
-    scripts = [
-        Scripted(headers={"content-type": "application/json"}, chunks=(body[:cut],), streamed=chunked, cut=broken)
-        for cut in (0, *where, len(body))
-        for chunked, broken in ((False, True), (True, True), (False, False), (True, False))
-        if broken or cut < len(body)
-    ]
-    scripts += [json_reply(b"<html>oops</html>"), json_reply({}), json_reply([]), json_reply(b'"text"'), json_reply(b"null")]
-    scripts += [json_reply(provider.error_body(200, "the machine caught fire", ""))]
-    for count, script in enumerate(scripts, 1):
-        upstream.enqueue(script)
-        answer = await ask(session, gateway, door.path, door.body(provider.model, stream=False))
-        assert answer.status >= 400, script
-        assert "api_error" == (door.read_error(answer.json())[1] or "api_error"), script
-        assert door.statuses.get(502, 502) == answer.status, script
-        _check_recorded(gateway, count)
+    for provider in PROVIDERS:
+        body = whole(provider).chunks[0]
+        cuts = (0, *_places(f"{door.name}-{provider.name}", len(body), 10), len(body))
+        headers = {"content-type": "application/json"}
+        scripts = [
+            Scripted(headers=headers, chunks=(body[:cut],), streamed=chunked, cut=broken)
+            for cut in cuts
+            for chunked, broken in ((False, True), (True, True), (False, False), (True, False))
+            if broken or cut < len(body)
+        ]
+        scripts += [json_reply(other) for other in (b"<html>oops</html>", b"{}", b"[]", b'"text"', b"null")]
+        scripts += [json_reply(provider.error_body(200, "the machine caught fire", ""))]
+        for script in scripts:
+            answer = await bench.fails(door, provider, script, stream=False)
+            assert door.statuses.get(502, 502) == answer.status, script
 
 
-async def test_the_usage_of_a_cut_stream_is_never_nothing(
-    gateway: RunningGateway, upstream: ScriptedUpstream, session: aiohttp.ClientSession
-) -> None:
+async def test_the_usage_of_a_cut_stream_is_never_nothing(bench: Bench) -> None:
     """What was delivered before the cut is counted, though the provider never told how much it was."""
     for door in DOORS:
         for provider in PROVIDERS:
-            upstream.enqueue(streamed(provider, *provider.events[:5][: len(provider.events) - 1], cut=True))
-            await ask(session, gateway, door.path, door.body(provider.model, stream=True))
-            assert gateway.recorder.records[-1].output_tokens > 0, (door.name, provider.name)
+            await bench.fails(door, provider, _cut_after_words(provider))
+            assert bench.gateway.recorder.records[-1].output_tokens > 0, (door.name, provider.name)
 
 
 def _cut_after_words(provider: Provider) -> Scripted:
@@ -259,48 +232,59 @@ def _cut_after_words(provider: Provider) -> Scripted:
     return streamed(provider, *provider.events[: words + 1], cut=True)
 
 
-async def test_the_openai_client_raises(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
-    """The official client raises on a stream that was cut after its first words."""
-    for provider in PROVIDERS:
-        upstream.enqueue(_cut_after_words(provider))
-        client = openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0)
-        async with client:
-            stream = await client.chat.completions.create(
-                model=provider.model, messages=[{"role": "user", "content": "Say hello."}], stream=True
-            )
-            words: list[str] = []
-            with pytest.raises(openai.APIError):
-                async for chunk in stream:
-                    words += [choice.delta.content or "" for choice in chunk.choices]
-            assert "Hello, " == "".join(words)
-            await stream.close()
+@BEFORE_EACH_PROVIDER
+async def test_the_openai_client_raises(provider: Provider, bench: Bench) -> None:
+    """The official client hands out the words that came, and raises where the stream was cut."""
+    bench.upstream.enqueue(_cut_after_words(provider))
+    words: list[str] = []
+
+    async def read(client: openai.AsyncOpenAI) -> None:
+        async with await client.chat.completions.create(
+            model=provider.model, messages=[{"role": "user", "content": "Say hello."}], stream=True
+        ) as stream:
+            async for chunk in stream:
+                words.extend(choice.delta.content or "" for choice in chunk.choices)
+
+    gateway = bench.gateway
+    async with openai.AsyncOpenAI(base_url=f"{gateway.url}/v1", api_key=gateway.key, max_retries=0) as client:
+        with pytest.raises(openai.APIError):
+            await read(client)
+    assert "Hello, " == "".join(words)
 
 
-async def test_the_anthropic_client_raises(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
-    """The official client raises on a stream that was cut after its first words."""
-    for provider in PROVIDERS:
-        upstream.enqueue(_cut_after_words(provider))
-        client = anthropic.AsyncAnthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0)
-        async with client:
-            words: list[str] = []
-            with pytest.raises(anthropic.APIStatusError):
-                async with client.messages.stream(
-                    model=provider.model, max_tokens=64, messages=[{"role": "user", "content": "Say hello."}]
-                ) as stream:
-                    words += [text async for text in stream.text_stream]
-            assert "" == "".join(words)
+@BEFORE_EACH_PROVIDER
+async def test_the_anthropic_client_raises(provider: Provider, bench: Bench) -> None:
+    """The official client hands out the words that came, and raises where the stream was cut."""
+    bench.upstream.enqueue(_cut_after_words(provider))
+    words: list[str] = []
+
+    async def read(client: anthropic.AsyncAnthropic) -> None:
+        async with client.messages.stream(
+            model=provider.model, max_tokens=64, messages=[{"role": "user", "content": "Say hello."}]
+        ) as stream:
+            async for text in stream.text_stream:
+                words.append(text)  # noqa: PERF401  # a comprehension would lose what came before the error
+
+    gateway = bench.gateway
+    async with anthropic.AsyncAnthropic(base_url=gateway.url, api_key=gateway.key, max_retries=0) as client:
+        with pytest.raises(anthropic.APIStatusError):
+            await read(client)
+    assert "Hello, " == "".join(words)
 
 
-async def test_the_ollama_client_raises(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
-    """The official client raises on a stream that was cut after its first words."""
-    for provider in PROVIDERS:
-        upstream.enqueue(_cut_after_words(provider))
-        client = ollama.AsyncClient(host=gateway.url, headers=gateway.headers)
-        words: list[str] = []
+@BEFORE_EACH_PROVIDER
+async def test_the_ollama_client_raises(provider: Provider, bench: Bench) -> None:
+    """The official client hands out the words that came, and raises where the stream was cut."""
+    bench.upstream.enqueue(_cut_after_words(provider))
+    words: list[str] = []
+
+    async def read(client: ollama.AsyncClient) -> None:
+        async for part in await client.chat(
+            model=provider.model, messages=[{"role": "user", "content": "Say hello."}], stream=True
+        ):
+            words.append(part.message.content or "")  # noqa: PERF401  # as for Anthropic's client
+
+    async with ollama.AsyncClient(host=bench.gateway.url, headers=bench.gateway.headers) as client:
         with pytest.raises(ollama.ResponseError):
-            async for part in await client.chat(
-                model=provider.model, messages=[{"role": "user", "content": "Say hello."}], stream=True
-            ):
-                words.append(part.message.content or "")
-        assert "Hello, " == "".join(words)
-        await client._client.aclose()  # the client has no close of its own
+            await read(client)
+    assert "Hello, " == "".join(words)

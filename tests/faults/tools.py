@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import Final
 
 import aiohttp
+import msgspec
 from msgspec import Struct
 
 from genai_spine.testing.gateway import RunningGateway
@@ -128,6 +129,35 @@ def _frames(raw: bytes) -> list[tuple[str, str]]:
     return found
 
 
+class _Delta(Struct):
+    content: str | None = None
+    text: str = ""
+
+
+class _Choice(Struct):
+    delta: _Delta
+
+
+class _Message(Struct):
+    content: str = ""
+
+
+class _Piece(Struct):
+    """What words stand in, in any of the dialects."""
+
+    choices: tuple[_Choice, ...] = ()
+    delta: _Delta | None = None
+    message: _Message | None = None
+    response: str = ""
+
+
+def _words(raw: str | bytes) -> str:
+    piece = msgspec.json.decode(raw, type=_Piece)
+    found = "".join(choice.delta.content or "" for choice in piece.choices) + piece.response
+    found += piece.delta.text if piece.delta else ""
+    return found + (piece.message.content if piece.message else "")
+
+
 def _read_chat(raw: bytes) -> Told:
     clean, error, last, text = False, None, False, ""
     for _, data in _frames(raw):
@@ -140,8 +170,7 @@ def _read_chat(raw: bytes) -> Told:
             assert error is None
             error, last = chunk, True
             continue
-        for choice in chunk["choices"]:
-            text += choice["delta"].get("content") or ""
+        text += _words(data)
     return Told(clean, error, last, text)
 
 
@@ -157,7 +186,7 @@ def _read_messages(raw: bytes) -> Told:
         elif name == "message_stop":
             clean = True
         elif name == "content_block_delta":
-            text += event["delta"].get("text", "")
+            text += _words(data)
     return Told(clean, error, last, text)
 
 
@@ -172,7 +201,7 @@ def _read_lines(raw: bytes) -> Told:
             error, last = found, True
             continue
         clean = clean or found["done"] is True
-        text += found["message"].get("content", "") if "message" in found else found.get("response", "")
+        text += _words(line)
     return Told(clean, error, last, text)
 
 
@@ -316,7 +345,9 @@ _ANTHROPIC_EVENTS: Final = (
             "content_block": {"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}},
         }
     ),
-    _event({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"a": '}}),
+    _event(
+        {"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": '{"a": '}}
+    ),
     _event({"type": "content_block_delta", "index": 1, "delta": {"type": "input_json_delta", "partial_json": "1}"}}),
     _event({"type": "content_block_stop", "index": 1}),
     _event(
@@ -332,9 +363,7 @@ _OLLAMA_LINE: Final[JsonObject] = {"model": "llama3.2", "created_at": "2026-01-0
 
 
 def _ollama_line(message: JsonObject) -> bytes:
-    # Both routes' fields, so that one script serves whichever route is called.
-    words = message.get("content", "")
-    return _line({**_OLLAMA_LINE, "message": {"role": "assistant", **message}, "response": words, "done": False})
+    return _line({**_OLLAMA_LINE, "message": {"role": "assistant", **message}, "done": False})
 
 
 _OLLAMA_USAGE: Final[JsonObject] = {"done": True, "done_reason": "stop", "prompt_eval_count": 9, "eval_count": 7}
@@ -342,7 +371,7 @@ _OLLAMA_EVENTS: Final = (
     _ollama_line({"content": "Hello, "}),
     _ollama_line({"content": "wörld."}),
     _ollama_line({"content": "", "tool_calls": [{"function": {"name": "f", "arguments": {"a": 1}}}]}),
-    _line({**_OLLAMA_LINE, "message": {"role": "assistant", "content": ""}, "response": "", **_OLLAMA_USAGE}),
+    _line({**_OLLAMA_LINE, "message": {"role": "assistant", "content": ""}, **_OLLAMA_USAGE}),
 )
 
 
@@ -404,7 +433,6 @@ PROVIDERS: Final = (
         answer={
             **_OLLAMA_LINE,
             "message": {"role": "assistant", "content": "Hello, world."},
-            "response": "Hello, world.",
             **_OLLAMA_USAGE,
         },
         error_body=lambda _, message, __: {"error": message},

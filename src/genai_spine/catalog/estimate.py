@@ -1,4 +1,4 @@
-"""How many tokens a request may have, guessed without a tokenizer: for admission and for providers that cannot count."""
+"""How many tokens a request may have, guessed without a tokenizer: for admission, and where a provider cannot count."""
 
 from __future__ import annotations
 
@@ -7,7 +7,18 @@ from typing import Final
 import msgspec
 
 from genai_spine.types.completion import CompletionRequest
-from genai_spine.types.messages import Audio, Document, Image, Opaque, Part, Refusal, Text, Thinking, ToolCall, ToolResult
+from genai_spine.types.messages import (
+    Audio,
+    Document,
+    Image,
+    Opaque,
+    Part,
+    Refusal,
+    Text,
+    Thinking,
+    ToolCall,
+    ToolResult,
+)
 from genai_spine.types.tools import Tool
 
 __all__ = ["estimate_input_tokens"]
@@ -50,7 +61,9 @@ def _size(part: Part) -> tuple[int, int]:
         case Document():
             if part.text is not None:
                 return len(part.text), 0
-            return 0, TOKENS_PER_IMAGE + len((part.media.data if part.media else None) or "") // BYTES_PER_DOCUMENT_TOKEN
+            return 0, TOKENS_PER_IMAGE + len(
+                (part.media.data if part.media else None) or ""
+            ) // BYTES_PER_DOCUMENT_TOKEN
         case Audio():
             return 0, TOKENS_PER_IMAGE
         case Opaque():

@@ -22,7 +22,9 @@ def chat(
     prompt: Annotated[str | None, typer.Argument(help="Ask only this, and leave.")] = None,
     model: Annotated[str | None, typer.Option("--model", "-m", help="An id, or provider/model.")] = None,
     provider: Annotated[str | None, typer.Option("--provider", "-p", help="This provider and no other.")] = None,
-    system: Annotated[str | None, typer.Option("--system", "-s", help="Instructions for the whole conversation.")] = None,
+    system: Annotated[
+        str | None, typer.Option("--system", "-s", help="Instructions for the whole conversation.")
+    ] = None,
     config: ConfigOption = None,
 ) -> None:
     """Talk with a model; it answers as it thinks. An empty line or Ctrl-D ends the conversation."""
@@ -56,9 +58,7 @@ class _Chat:
     async def _turn(self, text: str) -> None:
         self._messages.append(Message(role="user", parts=(Text(text=text),)))
         collector = Collector()
-        stream = self._spine.stream(
-            self._messages, model=self._model, provider=self._provider, system=self._system
-        )
+        stream = self._spine.stream(self._messages, model=self._model, provider=self._provider, system=self._system)
         async for event in stream:
             collector.add(event)
             if isinstance(event, TextDelta | ThinkingDelta):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import typer
 
-from genai_spine.cli.settings import ConfigOption, load_settings, told
 from genai_spine.assembly import Spine
+from genai_spine.cli.settings import ConfigOption, load_settings, told
 
 __all__ = ["app"]
 

@@ -27,6 +27,7 @@ def _show_version(value: bool) -> None:  # noqa: FBT001  # Typer calls it so
 
 @app.callback()
 def main(
+    *,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version and leave.")
     ] = False,

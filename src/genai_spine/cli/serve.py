@@ -102,7 +102,11 @@ def _access(settings: Settings, *, auth: bool) -> _Access:
         header = '-H "Authorization: Bearer ${GENAI_API_KEYS%%,*}" '
         return _Access(KeyRing(settings.keys), "Callers present one of GENAI_API_KEYS.", header)
     key, path, new = first_key(settings.data_dir)
-    line = f"Your gateway key, shown this once and kept in {path}:\n  {key.reveal()}" if new else f"The gateway key is in {path}"
+    line = (
+        f"Your gateway key, shown this once and kept in {path}:\n  {key.reveal()}"
+        if new
+        else f"The gateway key is in {path}"
+    )
     return _Access(KeyRing((key,)), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(path))})" ')
 
 

@@ -18,7 +18,9 @@ __all__ = ["ConfigOption", "load_settings", "open_spine", "told"]
 
 ConfigOption = Annotated[
     Path | None,
-    typer.Option("--config", "-c", help="The configuration file; by default spine.toml in this folder, if there is one."),
+    typer.Option(
+        "--config", "-c", help="The configuration file; by default spine.toml in this folder, if there is one."
+    ),
 ]
 
 USAGE_ERROR: Final = 2

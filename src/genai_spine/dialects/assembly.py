@@ -88,9 +88,7 @@ class PartAssembler:
                 return events
         return events + self._words(kind, text, wire_field, logprobs)
 
-    def _words(
-        self, kind: PartKind, text: str, wire_field: str | None, logprobs: list[Json] | None
-    ) -> list[Event]:
+    def _words(self, kind: PartKind, text: str, wire_field: str | None, logprobs: list[Json] | None) -> list[Event]:
         events: list[Event] = []
         if self._kind != kind:
             events += self._close()

@@ -140,7 +140,13 @@ class ErrorAnswer(NamedTuple):
 
 
 class StreamDecoder(ABC):
-    """Turns an upstream's bytes into events."""
+    """Turns an upstream's bytes into events.
+
+    Attributes:
+        over: The stream's end, good or bad, has been read; nothing that follows counts.
+    """
+
+    over: bool = False
 
     @abstractmethod
     def feed(self, data: bytes) -> list[Event]:
@@ -171,6 +177,7 @@ class Watch(ABC):
         finish_reason: Why the first choice stopped, once told.
         characters: Length of the words passed on so far, for the day the stream is cut.
         content: Something that a model wrote has come.
+        over: The dialect's end mark has come; nothing that follows counts.
     """
 
     def __init__(self) -> None:
@@ -178,6 +185,7 @@ class Watch(ABC):
         self.finish_reason: FinishReason | None = None
         self.characters = 0
         self.content = False
+        self.over = False
 
     @abstractmethod
     def feed(self, data: bytes) -> bytes:
@@ -283,6 +291,10 @@ class Dialect(ABC):
     @abstractmethod
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         """Write the request as it came, with only the fields changed that must be."""
+
+    def must_translate(self, body: bytes, quirks: Quirks) -> bool:  # noqa: ARG002  # most dialects have no such quirk
+        """Return whether a request holds what the provider's quirks change deeper than at its top."""
+        return False
 
     @abstractmethod
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

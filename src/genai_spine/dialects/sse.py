@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from genai_spine.errors import MalformedResponseError
 
-__all__ = ["Frame", "Frames", "frame", "parse_frame"]
+__all__ = ["Frame", "Frames", "frame", "is_comment", "parse_frame"]
 
 MAX_FRAME_BYTES: Final = 32 * 1024 * 1024
 # The standard allows one at the head of a stream.
@@ -26,10 +26,11 @@ class Frame(NamedTuple):
 class Frames:
     """Cuts bytes, however they arrive, into whole frames."""
 
-    __slots__ = ("_tail",)
+    __slots__ = ("_pieces", "_size")
 
     def __init__(self) -> None:
-        self._tail = b""
+        self._pieces: list[bytes] = []
+        self._size = 0
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that ``data`` completes, without their blank line.
@@ -37,8 +38,12 @@ class Frames:
         Raises:
             MalformedResponseError: A frame grows past all reason.
         """
-        if self._tail:
-            data = self._tail + data
+        if self._goes_on(data):
+            # Joined only once a line ends: a long frame in small pieces would else be copied with each.
+            self._keep(data)
+            return []
+        if self._pieces:
+            data = b"".join([*self._pieces, data])
         if b"\r" in data:
             # A lone \r at the end may be half of \r\n: it waits for the next byte.
             held = b"\r" if data.endswith(b"\r") else b""
@@ -46,16 +51,26 @@ class Frames:
         else:
             held = b""
         frames = data.split(b"\n\n")
-        self._tail = frames.pop() + held
-        if len(self._tail) > MAX_FRAME_BYTES:
-            message = f"the provider sent a stream frame of more than {MAX_FRAME_BYTES} bytes"
-            raise MalformedResponseError(message)
+        self._pieces, self._size = [], 0
+        self._keep(frames.pop() + held)
         return frames
 
     @property
     def tail(self) -> bytes:
         """What has come of a frame that is not complete yet."""
-        return self._tail
+        return b"".join(self._pieces)
+
+    def _goes_on(self, data: bytes) -> bool:
+        """Whether ``data`` is in the midst of a line, so that it cannot complete a frame."""
+        return b"\n" not in data and b"\r" not in data and not (self._pieces and self._pieces[-1].endswith(b"\r"))
+
+    def _keep(self, data: bytes) -> None:
+        if data:
+            self._pieces.append(data)
+            self._size += len(data)
+        if self._size > MAX_FRAME_BYTES:
+            message = f"the provider sent a stream frame of more than {MAX_FRAME_BYTES} bytes"
+            raise MalformedResponseError(message)
 
 
 def parse_frame(raw: bytes) -> Frame | None:
@@ -73,6 +88,11 @@ def parse_frame(raw: bytes) -> Frame | None:
     if not lines and not event:
         return None
     return Frame(event, b"\n".join(lines))
+
+
+def is_comment(raw: bytes) -> bool:
+    """Whether ``raw``, in which there is no event, is a sign of life rather than a page or other junk."""
+    return raw.lstrip(b"\n").startswith(b":")
 
 
 def frame(data: bytes, event: str = "") -> bytes:

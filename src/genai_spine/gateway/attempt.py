@@ -1,7 +1,7 @@
 """One call to one candidate, in one of two ways: passing the body through, or translating it.
 
-Both yield bytes in the caller's dialect. What the call finds out is written into ``call`` as it goes, so that it is there
-whatever the end; nothing here awaits anything in a ``finally``.
+Both yield bytes in the caller's dialect. What the call finds out is written into ``call`` as it goes, so that it is
+there whatever the end; nothing here awaits anything in a ``finally``.
 """
 
 from __future__ import annotations
@@ -101,6 +101,10 @@ class Attempt:
                     yield out
             if out := watch.close():
                 yield out
+        except SpineError:
+            # After its end mark an answer is whole, however the connection goes then.
+            if not watch.over:
+                raise
         finally:
             incoming.close()
             # What was passed on and never counted is estimated, so that a stream cut short is not free.
@@ -182,7 +186,12 @@ class Attempt:
 
 def passes_through(question: Question, provider: Relays) -> bool:
     """Return whether caller and provider speak one dialect closely enough for bodies to go on as they come."""
-    return provider.dialect.name == question.door.name and provider.quirks.passthrough
+    quirks = provider.quirks
+    return (
+        provider.dialect.name == question.door.name
+        and quirks.passthrough
+        and not question.door.must_translate(question.body, quirks)
+    )
 
 
 def estimated(characters: int) -> Usage:
@@ -195,5 +204,3 @@ async def aclose(stream: AsyncIterator[object]) -> None:
     close = getattr(stream, "aclose", None)
     if close is not None:
         await close()
-
-

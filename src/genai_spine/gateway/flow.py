@@ -2,14 +2,15 @@
 
     plan ──▶ attempt ──▶ account
 
-``answer`` and ``stream`` take a body in a caller's dialect and give bytes in the same; ``complete`` and ``events`` take and
-give the project's own vocabulary.
+``answer`` and ``stream`` take a body in a caller's dialect and give bytes in the same; ``complete`` and ``events`` take
+and give the project's own vocabulary.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
+from typing import Final
 
 import msgspec
 
@@ -27,6 +28,8 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.stream import Event
 
 __all__ = ["Gateway"]
+
+EMPTY: Final = "the provider's stream ended without an answer"
 
 
 class Gateway:
@@ -73,8 +76,7 @@ class Gateway:
             finally:
                 await aclose(stream)
             if not call.begun:
-                message = "the provider's stream ended without an answer"
-                raise MalformedResponseError(message)
+                raise MalformedResponseError(EMPTY)  # noqa: TRY301  # told to the caller like any other failure, below
         except SpineError as error:
             self._failed(call, error)
             if not call.begun:
@@ -92,9 +94,7 @@ class Gateway:
         finally:
             self._account(call)
 
-    async def complete(
-        self, call: Call, request: CompletionRequest, provider: str | None = None
-    ) -> CompletionResponse:
+    async def complete(self, call: Call, request: CompletionRequest, provider: str | None = None) -> CompletionResponse:
         """Return the answer, with its cost.
 
         Raises:

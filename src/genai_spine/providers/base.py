@@ -1,11 +1,14 @@
-"""What every provider offers. A provider of your own derives from ``Provider`` and is handed to ``Spine.register_provider``."""
+"""What every provider offers.
+
+A provider of your own derives from ``Provider`` and is handed to ``Spine.register_provider``.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Sequence
 from decimal import Decimal
-from typing import Literal
+from typing import Final, Literal
 
 from msgspec import Struct
 
@@ -18,7 +21,7 @@ from genai_spine.types.models import Model
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
 
-__all__ = ["CallOptions", "Health", "Provider", "Relays", "Status"]
+__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status"]
 
 Status = Literal["ready", "not_configured"]
 
@@ -33,6 +36,10 @@ class CallOptions(Struct, frozen=True, kw_only=True):
 
     key: Secret | None = None
     seconds: float | None = None
+
+
+NO_OPTIONS: Final = CallOptions()
+"""A call made as the provider sees fit."""
 
 
 class Health(Struct, frozen=True, kw_only=True):
@@ -72,7 +79,7 @@ class Provider(ABC):
     hint: str = ""
 
     @abstractmethod
-    async def complete(self, request: CompletionRequest, options: CallOptions = CallOptions()) -> CompletionResponse:
+    async def complete(self, request: CompletionRequest, options: CallOptions = NO_OPTIONS) -> CompletionResponse:
         """Return the answer to a request whose ``model`` is set.
 
         Raises:
@@ -80,9 +87,7 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def stream_complete(
-        self, request: CompletionRequest, options: CallOptions = CallOptions()
-    ) -> AsyncIterator[Event]:
+    def stream_complete(self, request: CompletionRequest, options: CallOptions = NO_OPTIONS) -> AsyncIterator[Event]:
         """Yield the answer's events; a failure after the first is the last event, ``Failed``.
 
         Closing the iterator ends the upstream's work at once.

@@ -14,7 +14,7 @@ from genai_spine.catalog.prices import Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
 from genai_spine.errors import ProviderNotConfiguredError, SpineError
-from genai_spine.providers.base import CallOptions, Health, Provider, Relays
+from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider, Relays
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
@@ -138,7 +138,7 @@ class HttpProvider(Provider, Relays):
     # The contract.
 
     @override
-    async def complete(self, request: CompletionRequest, options: CallOptions = CallOptions()) -> CompletionResponse:
+    async def complete(self, request: CompletionRequest, options: CallOptions = NO_OPTIONS) -> CompletionResponse:
         encoded = self._encode(request, stream=False)
         incoming = await self.open(encoded, options, stream=False)
         try:
@@ -159,7 +159,7 @@ class HttpProvider(Provider, Relays):
 
     @override
     async def stream_complete(
-        self, request: CompletionRequest, options: CallOptions = CallOptions()
+        self, request: CompletionRequest, options: CallOptions = NO_OPTIONS
     ) -> AsyncIterator[Event]:
         encoded = self._encode(request, stream=True)
         incoming = await self.open(encoded, options, stream=True)
@@ -171,7 +171,9 @@ class HttpProvider(Provider, Relays):
             for event in decoder.close():
                 yield self._own(event, encoded)
         except SpineError as error:
-            yield self._own(Failed(error=error), encoded)
+            # After its end mark an answer is whole, however the connection goes then.
+            if not decoder.over:
+                yield self._own(Failed(error=error), encoded)
         finally:
             incoming.close()
 

@@ -18,7 +18,7 @@ INTERVAL_SECONDS: Final = 60.0
 class LocalProbe:
     """Asks local providers for their models.
 
-    One whose address nobody set is marked ready if it answers; one without a default model gets the first that it lists.
+    One whose address nobody set is marked ready if it answers; one without a default model gets the first it lists.
     """
 
     def __init__(self, registry: Registry) -> None:

@@ -60,7 +60,9 @@ class Registry:
     def configured(self) -> list[Provider]:
         """Return the real providers that can be used."""
         return [
-            provider for provider in self._providers.values() if provider.status == "ready" and provider.name != SIMULATOR
+            provider
+            for provider in self._providers.values()
+            if provider.status == "ready" and provider.name != SIMULATOR
         ]
 
     def unknown_model(self, model: str) -> ModelNotFoundError:

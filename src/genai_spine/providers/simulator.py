@@ -1,7 +1,8 @@
 """A provider that needs neither network nor key: it stands where the network would, and speaks OpenAI's dialect.
 
-What it answers follows from the request alone. ``echo`` repeats the last user message; offered tools, it calls them; asked
-for a schema, it obeys it. The other models fail: each in one way, ``flaky`` in all the ways that are set, at their rates.
+What it answers follows from the request alone. ``echo`` repeats the last user message; offered tools, it calls them;
+asked for a schema, it obeys it. The other models fail: each in one way, ``flaky`` in all the ways that are set, at
+their rates.
 """
 
 from __future__ import annotations
@@ -58,14 +59,20 @@ def simulator(
     Args:
         failures: How often ``flaky`` fails in each of ``FAILURES``, from 0 to 1.
         chunk_seconds: The pause before each piece of a stream.
+        catalog: What is known of models.
+        prices: What tokens cost; here nothing.
+        clock: The source of time.
 
     Raises:
-        ConfigurationError: A failure is unknown, or a rate is none.
+        ConfigurationError: A failure is unknown, a rate is none, or all together are more than 1.
     """
     for name, rate in failures.items():
         if name not in FAILURES or not 0 <= rate <= 1:
             message = f"simulator_failures: {name} = {rate}: name one of {', '.join(FAILURES)} with a rate from 0 to 1"
             raise errors.ConfigurationError(message)
+    if sum(failures.values()) > 1 + 1e-9:
+        message = "simulator_failures: the rates come to more than 1 together"
+        raise errors.ConfigurationError(message)
     row = Row(dialect=_DIALECT.name, url="simulator:", local=True, auth="none", default_model="echo", models=MODELS)
     return HttpProvider(
         SIMULATOR,
@@ -89,6 +96,8 @@ class SimulatorTransport(Transport):
         self._chunk_seconds = chunk_seconds
         self._clock = clock
         self._calls = 0
+        self._flaky_calls = 0
+        self._failed = dict.fromkeys(failures, 0)
 
     @override
     async def send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
@@ -115,9 +124,12 @@ class SimulatorTransport(Transport):
         if model.startswith("fail-"):
             return model.removeprefix("fail-")
         if model == "flaky":
-            for name, rate in self._failures.items():
-                if int(self._calls * rate) > int((self._calls - 1) * rate):
-                    return name
+            self._flaky_calls += 1
+            # The summand mends what a binary float falls short of a decimal rate.
+            if int(self._flaky_calls * sum(self._failures.values()) + 1e-9) > sum(self._failed.values()):
+                name = max(self._failures, key=lambda name: self._flaky_calls * self._failures[name] - self._failed[name])
+                self._failed[name] += 1
+                return name
         return ""
 
     def _answer(self, request: CompletionRequest, *, cut: bool) -> Incoming:
@@ -204,9 +216,7 @@ def _parts(request: CompletionRequest, response_id: str) -> tuple[tuple[Part, ..
     if results:
         text = "\n".join(f"{result.call_id} returned: {text_of(result.parts)}" for result in _latest_results(request))
     else:
-        text = next(
-            (text_of(message.parts) for message in reversed(request.messages) if message.role == "user"), ""
-        )
+        text = next((text_of(message.parts) for message in reversed(request.messages) if message.role == "user"), "")
     if request.output_schema is not None:
         schema = request.output_schema.schema
         text = dump_text({"answer": text} if schema is None else sample(schema, text))

@@ -14,7 +14,9 @@ from genai_spine.types.candidate import Candidate
 __all__ = ["Known", "Place", "candidates"]
 
 AUTO: Final = "auto"
-_BEDROCK: Final = re.compile(r"^(?:(?:us|eu|apac|jp|au|ca|sa|global)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21)\.|^arn:aws")
+_BEDROCK: Final = re.compile(
+    r"^(?:(?:us|eu|apac|jp|au|ca|sa|global)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21)\.|^arn:aws"
+)
 
 
 class Place(Struct, frozen=True):

@@ -86,7 +86,7 @@ class DataPlane:
             return
         except SpineError as error:
             await _send_error(send, route.door, error, request_id)
-        except Exception:  # the last line of defence: a fault of ours is told without its details
+        except Exception:  # noqa: BLE001  # the last line of defence: a fault of ours is told without its details
             logger.exception("internal error", request_id=request_id, path=scope["path"])
             fault = SpineError("the gateway failed; its log tells more under this request id")
             await _send_error(send, route.door, fault, request_id)

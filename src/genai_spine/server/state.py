@@ -88,7 +88,8 @@ async def read_model(request: Request, model: type[M]) -> tuple[M, list[str]]:
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         param = ".".join(str(step) for step in first["loc"])
-        raise InvalidFieldError(f"{param}: {first['msg']}", param=param) from error
+        message = f"{param}: {first['msg']}"
+        raise InvalidFieldError(message, param=param) from error
     return found, sorted(set(fields) - set(model.model_fields))
 
 

@@ -1,4 +1,4 @@
-"""Structured logs: one JSON object a line, written by a thread of its own so that a slow reader never stops the loop."""
+"""Structured logs: one JSON object a line, written by a thread of its own: a slow reader never stops the loop."""
 
 from __future__ import annotations
 

@@ -12,7 +12,7 @@ _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120
 
 
 class _Series:
-    """The metrics of one (door, provider, outcome), looked up once: by label each time would cost more than the count."""
+    """The metrics of one (door, provider, outcome), looked up once: finding them costs more than counting."""
 
     def __init__(self, metrics: PrometheusObserver, door: str, provider: str, outcome: str) -> None:
         self.requests = metrics.requests.labels(door, provider, outcome)

@@ -74,7 +74,9 @@ async def running_gateway(
     recorder = Recorder()
     spine = Spine(settings, clock=clock, observers=[recorder, *observers])
     app = create_app(spine, KeyRing([Secret(key)]))
-    config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5)
+    config = uvicorn.Config(
+        app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5
+    )
     server = uvicorn.Server(config)
     listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
     # asyncio sets it only on sockets that name their protocol; without it each answer waits for an acknowledgement.
@@ -87,6 +89,14 @@ async def running_gateway(
         await startup(sockets)
         ready.set()
 
+    over = asyncio.Event()
+
+    async def until_over() -> None:
+        # uvicorn's own loop looks ten times a second whether it is to stop; a suite stops many servers.
+        await server.on_tick(0)
+        await over.wait()
+
+    server.main_loop = until_over  # type: ignore[method-assign]  # see above
     server.startup = startup_and_tell  # type: ignore[method-assign]  # uvicorn has no other way to tell that it is up
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
     serving = asyncio.create_task(server.serve([listening]))
@@ -101,6 +111,6 @@ async def running_gateway(
         host, port = listening.getsockname()
         yield RunningGateway(url=f"http://{host}:{port}", key=key, spine=spine, recorder=recorder)
     finally:
-        server.should_exit = True
+        over.set()
         await serving
         listening.close()

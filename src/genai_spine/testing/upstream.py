@@ -1,4 +1,4 @@
-"""A provider to be scripted: a real HTTP server on loopback that answers as it is told, and remembers what it was asked."""
+"""A provider to be scripted: a real HTTP server on loopback that answers as told, and remembers what it was asked."""
 
 from __future__ import annotations
 

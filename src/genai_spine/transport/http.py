@@ -22,7 +22,7 @@ from genai_spine.errors import (
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
 
 if TYPE_CHECKING:
-    from aiohttp.client_reqrep import ClientRequest, ConnectionKey
+    from aiohttp.client_reqrep import ClientRequest
     from aiohttp.connector import Connection
     from aiohttp.tracing import Trace
 

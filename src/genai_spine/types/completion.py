@@ -6,7 +6,6 @@ from decimal import Decimal
 from typing import Literal, TypeAlias
 
 from msgspec import Struct, field
-
 from typing_extensions import override
 
 from genai_spine.errors import SpineError

@@ -6,5 +6,5 @@ from typing import TypeAlias
 
 __all__ = ["Json", "JsonObject"]
 
-Json: TypeAlias = "None | bool | int | float | str | list[Json] | dict[str, Json]"
+Json: TypeAlias = "bool | int | float | str | list[Json] | dict[str, Json] | None"
 JsonObject: TypeAlias = dict[str, Json]

@@ -105,7 +105,7 @@ class Thinking(Struct, frozen=True, tag="thinking", kw_only=True):
         text: The reasoning, or its summary; empty where the provider shows only a signature.
         signature: The provider's seal on it, opaque.
         redacted: The sealed reasoning itself where the provider shows none of it, opaque.
-        wire_field: The wire field in which an OpenAI-compatible provider told it (``reasoning_content``, ``reasoning``).
+        wire_field: The field in which an OpenAI-compatible provider told it (``reasoning_content``, ``reasoning``).
     """
 
     text: str = ""
@@ -150,7 +150,7 @@ class Refusal(Struct, frozen=True, tag="refusal", kw_only=True):
 
 
 class Opaque(Struct, frozen=True, tag="opaque", kw_only=True):
-    """A part that only ``dialect`` knows (a server tool's call, say): echoed to it unchanged, dropped for any other."""
+    """A part that only ``dialect`` knows (a server tool's call): echoed to it unchanged, dropped for others."""
 
     dialect: str
     data: JsonObject

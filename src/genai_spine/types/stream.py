@@ -1,8 +1,8 @@
 """The pieces of a streamed answer, and their collection into the whole.
 
-A stream is: one ``Start``; for each part a ``PartStart``, its pieces, a ``PartEnd``; ``Finish`` for each choice; ``UsageTold``
-once or more, the last one counting; or ``Failed`` at any point, after which nothing follows. Parts are numbered by
-``index`` within their choice, all kinds counted together, from 0.
+A stream is: one ``Start``; for each part a ``PartStart``, its pieces, a ``PartEnd``; ``Finish`` for each choice;
+``UsageTold`` once or more, the last one counting; or ``Failed`` at any point, after which nothing follows. Parts are
+numbered by ``index`` within their choice, all kinds counted together, from 0.
 """
 
 from __future__ import annotations
@@ -285,9 +285,7 @@ def events_of(response: CompletionResponse) -> list[Event]:
                 if isinstance(part, Text):
                     logprobs = None
         events.append(
-            Finish(
-                reason=choice.finish_reason, stop_sequence=choice.stop_sequence, choice=number, extras=choice.extras
-            )
+            Finish(reason=choice.finish_reason, stop_sequence=choice.stop_sequence, choice=number, extras=choice.extras)
         )
     if response.usage is not None:
         events.append(UsageTold(usage=response.usage))
@@ -308,7 +306,9 @@ def _pieces(index: int, part: Part, choice: int, logprobs: list[Json] | None) ->
             start = PartStart(index=index, part="refusal", choice=choice)
             pieces = [TextDelta(index=index, text=part.text, choice=choice)]
         case Thinking():
-            start = PartStart(index=index, part="thinking", choice=choice, wire_field=part.wire_field, extras=part.extras)
+            start = PartStart(
+                index=index, part="thinking", choice=choice, wire_field=part.wire_field, extras=part.extras
+            )
             pieces = [
                 ThinkingDelta(
                     index=index, text=part.text, signature=part.signature, redacted=part.redacted, choice=choice

@@ -30,7 +30,7 @@ from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
 from genai_spine.dialects.fields import Fields, dump, response_fault, response_object
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.sse import Frames, frame, parse_frame
+from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError
 from genai_spine.types.completion import FinishReason
 from genai_spine.types.usage import Usage
@@ -136,18 +136,20 @@ class MessagesWatch(Watch):
         self._frames = Frames()
         self._merger = UsageMerger()
         self._calls = False
-        self._over = False
 
     @override
     def feed(self, data: bytes) -> bytes:
         out: list[bytes] = []
         for raw in self._frames.feed(data):
-            if self._over:
+            if self.over:
                 break
             plain = delta_data(raw)
             if plain is None or not self._count(plain):
                 found = parse_frame(raw)
-                out.append(self._look(raw, found.event, found.data) if found and found.data else raw)
+                if found and found.data:
+                    out.append(self._look(raw, found.event, found.data))
+                elif is_comment(raw):
+                    out.append(raw)
             else:
                 out.append(raw)
         out.append(b"")
@@ -155,7 +157,7 @@ class MessagesWatch(Watch):
 
     @override
     def close(self) -> bytes:
-        if not self._over and (self._quirks.end_mark or self.finish_reason is None):
+        if not self.over and (self._quirks.end_mark or self.finish_reason is None):
             raise interrupted()
         return b""
 
@@ -196,7 +198,7 @@ class MessagesWatch(Watch):
             case "message_stop":
                 if self.finish_reason is None:
                     raise unfinished()
-                self._over = True
+                self.over = True
         # Clients pass over events without a name.
         return raw if event or kind is None else frame(data, kind)[:-2]
 

@@ -132,7 +132,7 @@ class MessagesDecoder(StreamDecoder):
         self._calls = False
         self._started = False
         self._finished = False
-        self._over = False
+        self.over = False
         self._usage = UsageMerger()
         self._told: Usage | None = None
 
@@ -141,22 +141,22 @@ class MessagesDecoder(StreamDecoder):
         events: list[Event] = []
         try:
             for raw in self._frames.feed(data):
-                if self._over:
+                if self.over:
                     break
                 if (plain := delta_data(raw)) is not None and self._plain_delta(plain, events):
                     continue
                 if (found := parse_frame(raw)) is not None and found.data:
                     self._event(response_object(found.data), events)
         except SpineError as error:
-            self._over = True
+            self.over = True
             events.append(Failed(error=error))
         return events
 
     @override
     def close(self) -> list[Event]:
-        if self._over:
+        if self.over:
             return []
-        self._over = True
+        self.over = True
         if self._quirks.end_mark or not self._finished:
             return [Failed(error=interrupted())]
         return []
@@ -211,7 +211,7 @@ class MessagesDecoder(StreamDecoder):
             case "message_stop":
                 if not self._finished:
                     raise unfinished()
-                self._over = True
+                self.over = True
             case _:
                 # `ping`, and what later versions may add.
                 pass

@@ -140,13 +140,12 @@ class OllamaWatch(Watch):
         self._quirks = quirks
         self._lines = Lines()
         self._calls = False
-        self._over = False
 
     @override
     def feed(self, data: bytes) -> bytes:
         out: list[bytes] = []
         for raw in self._lines.feed(data):
-            if self._over:
+            if self.over:
                 break
             self._look(raw)
             out.append(raw + b"\n")
@@ -155,9 +154,9 @@ class OllamaWatch(Watch):
     @override
     def close(self) -> bytes:
         last = b""
-        if not self._over and last_line(self._lines.tail) is not None:
+        if not self.over and last_line(self._lines.tail) is not None:
             last = self.feed(b"\n")
-        if not self._over:
+        if not self.over:
             raise interrupted()
         return last
 
@@ -182,7 +181,7 @@ class OllamaWatch(Watch):
         if line.done:
             self.finish_reason = decode_finish_reason(line.done_reason, self._quirks, with_calls=self._calls)
             self.usage = _usage(line)
-            self._over = True
+            self.over = True
 
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:

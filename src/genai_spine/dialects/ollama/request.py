@@ -10,7 +10,7 @@ from typing import Final
 from msgspec.structs import replace
 
 from genai_spine.dialects.base import Encoded, Target
-from genai_spine.dialects.envelope import EXTENSION_FIELDS
+from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.media import from_address
@@ -71,7 +71,7 @@ def _decode(fields: Fields, messages: tuple[Message, ...], system: tuple[Part, .
     limit = options.integer("num_predict")
     stream = fields.flag("stream")
     tools = tuple(_decode_tool(tool) for tool in fields.children("tools"))
-    request = CompletionRequest(
+    return CompletionRequest(
         messages=messages,
         system=system,
         model=fields.text("model"),
@@ -91,13 +91,8 @@ def _decode(fields: Fields, messages: tuple[Message, ...], system: tuple[Part, .
         stream=stream is not False,
         stream_usage=stream is not False,
         dialect=NAME,
-        extras=fields.rest(),
+        extras=without_own(fields.rest()) | ({"options": options.rest()} if options.rest() else {}),
     )
-    if left := options.rest():
-        request.extras["options"] = left
-    for name in EXTENSION_FIELDS:
-        request.extras.pop(name, None)
-    return request
 
 
 class _Links:

@@ -69,28 +69,28 @@ class OllamaDecoder(StreamDecoder):
         self._logprobs: list[Json] = []
         self._extras: JsonObject = {}
         self._inner: JsonObject = {}
-        self._over = False
+        self.over = False
 
     @override
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
         try:
             for line in self._lines.feed(data):
-                if self._over:
+                if self.over:
                     break
                 self._line(response_object(line), events)
         except SpineError as error:
-            self._over = True
+            self.over = True
             events.append(Failed(error=error))
         return events
 
     @override
     def close(self) -> list[Event]:
-        if self._over:
+        if self.over:
             return []
         events = [] if last_line(self._lines.tail) is None else self.feed(b"\n")
-        if not self._over:
-            self._over = True
+        if not self.over:
+            self.over = True
             events.append(Failed(error=interrupted()))
         return events
 
@@ -123,7 +123,7 @@ class OllamaDecoder(StreamDecoder):
             finish = decode_finish_reason(reason, self._quirks, with_calls=with_calls)
             if usage is not None:
                 events.append(UsageTold(usage=usage))
-            self._over = True
+            self.over = True
             events.append(Finish(reason=finish, extras={"message": self._inner} if self._inner else {}))
         if news:
             events.append(Extension(data=news))

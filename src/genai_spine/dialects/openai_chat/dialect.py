@@ -108,6 +108,13 @@ class OpenAIChat(Dialect):
         return relay_request(envelope, target)
 
     @override
+    def must_translate(self, body: bytes, quirks: Quirks) -> bool:
+        # As a JSON string of its own: inside a text its quotation marks would be escaped.
+        return (not quirks.developer_role and b'"developer"' in body) or (
+            quirks.replay_reasoning and b'"tool_calls"' in body
+        )
+
+    @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:
         return ChatWatch(quirks, wants_usage=envelope.wants_usage)
 

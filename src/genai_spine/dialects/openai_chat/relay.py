@@ -19,7 +19,7 @@ from genai_spine.dialects.openai_chat.request import PATH
 from genai_spine.dialects.openai_chat.response import decode_finish_reason, decode_response, decode_usage
 from genai_spine.dialects.openai_chat.stream import DONE, ends_whole, interrupted
 from genai_spine.dialects.openai_errors import failure_in, told_inside
-from genai_spine.dialects.sse import Frames, frame, parse_frame
+from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError, MalformedResponseError
 from genai_spine.types.completion import FinishReason
 from genai_spine.types.json import Json
@@ -131,18 +131,18 @@ class ChatWatch(Watch):
         self._open: set[int] = set()
         self._done: set[int] = set()
         self._calls = False
-        self._over = False
 
     @override
     def feed(self, data: bytes) -> bytes:
         out: list[bytes] = []
         for raw in self._frames.feed(data):
-            if self._over:
+            if self.over:
                 break
             found = parse_frame(raw)
             if found is None:
                 self._comment(raw)
-                out.append(raw + b"\n\n")
+                if is_comment(raw):
+                    out.append(raw + b"\n\n")
             elif found.data.strip() == DONE:
                 out.append(self._end())
             elif found.event == "error":
@@ -154,8 +154,8 @@ class ChatWatch(Watch):
     @override
     def close(self) -> bytes:
         tail = self._frames.tail
-        last = self.feed(b"\n\n") if not self._over and ends_whole(tail) else b""
-        if self._over:
+        last = self.feed(b"\n\n") if not self.over and ends_whole(tail) else b""
+        if self.over:
             return last
         if self._quirks.end_mark or not self._done or self._open:
             if not (self._done or self._open):
@@ -174,7 +174,7 @@ class ChatWatch(Watch):
             raise MalformedResponseError(message)
         if self._open:
             raise interrupted()
-        self._over = True
+        self.over = True
         if self.finish_reason == "stop" and self._calls:
             self.finish_reason = "tool_calls"
         return frame(DONE)

@@ -90,28 +90,28 @@ class ChatDecoder(StreamDecoder):
         self._started = False
         self._extras: JsonObject = {}
         self._usage: Usage | None = None
-        self._over = False
+        self.over = False
 
     @override
     def feed(self, data: bytes) -> list[Event]:
         events: list[Event] = []
         try:
             for raw in self._frames.feed(data):
-                if self._over:
+                if self.over:
                     break
                 self._frame(raw, events)
         except SpineError as error:
-            self._over = True
+            self.over = True
             events.append(Failed(error=error))
         return events
 
     @override
     def close(self) -> list[Event]:
         tail = self._frames.tail
-        events = self.feed(b"\n\n") if not self._over and ends_whole(tail) else []
-        if self._over:
+        events = self.feed(b"\n\n") if not self.over and ends_whole(tail) else []
+        if self.over:
             return events
-        self._over = True
+        self.over = True
         if self._quirks.end_mark or not self._choices or not self._is_complete():
             failure = None if self._choices else failure_in(tail, self._quirks)
             return [*events, Failed(error=failure or interrupted())]
@@ -134,7 +134,7 @@ class ChatDecoder(StreamDecoder):
         return all(choice.reason is not None for choice in self._choices.values())
 
     def _end(self) -> list[Event]:
-        self._over = True
+        self.over = True
         if not self._choices:
             message = "the provider's stream ended without an answer"
             return [Failed(error=MalformedResponseError(message))]

@@ -18,7 +18,6 @@ from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat, model_object
 from genai_spine.errors import ModelNotFoundError, SpineError
 from genai_spine.providers.base import Provider
-from genai_spine.server.answers import served_headers
 from genai_spine.server.errors import speak
 from genai_spine.server.state import State, describe_body, read_model, state_of
 from genai_spine.types.json import JsonObject

@@ -28,7 +28,9 @@ class GenerateBody(BaseModel):
     model: Annotated[str | None, Field(description="by default the provider's default model")] = None
     system: Annotated[str | None, Field(description="instructions before the prompt")] = None
     max_tokens: Annotated[int | None, Field(gt=0, description="limit of the answer")] = None
-    temperature: Annotated[float | None, Field(ge=0, le=2, description="by default 0.7, where the model takes one")] = None
+    temperature: Annotated[float | None, Field(ge=0, le=2, description="by default 0.7, where the model takes one")] = (
+        None
+    )
     output_schema: Annotated[dict[str, Any] | None, Field(description="JSON Schema that the answer must obey")] = None
 
 

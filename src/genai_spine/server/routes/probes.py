@@ -25,9 +25,7 @@ async def ready(request: Request) -> Response:
     spine = state_of(request).spine
     names = [provider.name for provider in spine.registry.configured()]
     body = {"status": "ready" if spine.open else "stopping", "providers": names or ["simulator"]}
-    return Response(
-        msgspec.json.encode(body), status_code=200 if spine.open else 503, media_type="application/json"
-    )
+    return Response(msgspec.json.encode(body), status_code=200 if spine.open else 503, media_type="application/json")
 
 
 @router.get("/metrics", summary="Metrics for Prometheus")

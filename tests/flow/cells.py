@@ -1,0 +1,211 @@
+"""Every cell of client dialect by provider dialect by feature: tested, or written down here as not possible and why.
+
+How a cell that is not possible ends is one of
+
+- ``unsaid``: the client's package, being faithful to its dialect, has no way to ask for it or to be told it;
+- ``untold``: the provider dialect has no way to tell it, so that there is nothing to pass on;
+- ``refused``: the request is answered with a 4xx that names the field;
+- ``warned``: the request is served without it, or with the nearest thing, and ``x-spine-warnings`` names the field.
+
+The tests hold the last two, and that no cell is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any, Final, Literal, TypeAlias, TypeVar
+
+import pytest
+from msgspec import Struct
+
+from tests.flow.answers import PROVIDERS
+from tests.flow.clients import CLIENTS
+
+__all__ = ["FEATURES", "NOT_POSSIBLE", "Impossible", "cells", "impossible", "not_possible"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+End: TypeAlias = Literal["unsaid", "untold", "refused", "warned"]
+
+FEATURES: Final = (
+    "text",
+    "stream",
+    "tools",
+    "tools_stream",
+    "parallel_tools",
+    "parallel_tools_stream",
+    "tool_choice_required",
+    "tool_choice_named",
+    "tool_choice_none",
+    "one_call",
+    "image",
+    "image_url",
+    "image_in_result",
+    "schema",
+    "schema_stream",
+    "json_mode",
+    "length",
+    "refusal",
+    "stop_sequence",
+    "cached_usage",
+    "cached_usage_stream",
+    "sampling",
+    "seed",
+    "n",
+    "logprobs",
+    "logprobs_stream",
+    "effort",
+    "thinking",
+    "thinking_stream",
+    "error",
+    "error_in_stream",
+    "cut_stream",
+)
+"""All that a client may ask for or be told."""
+
+
+class Impossible(Struct, frozen=True, kw_only=True):
+    """Why a cell is empty, how a request for it ends, and the field that the refusal or warning names."""
+
+    end: End
+    why: str
+    field: str = ""
+
+
+_ANY: Final = ("openai", "anthropic", "ollama")
+_OTHERS: Final = ("openai", "anthropic")
+
+_ROWS: Final[list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Impossible]]] = [
+    (
+        ("ollama",),
+        _ANY,
+        ("tool_choice_required", "tool_choice_named", "tool_choice_none", "one_call"),
+        Impossible(end="unsaid", why="Ollama's dialect has neither tool_choice nor a switch for parallel calls"),
+    ),
+    (
+        _OTHERS,
+        ("ollama",),
+        ("tool_choice_required", "tool_choice_named"),
+        Impossible(end="warned", why="Ollama cannot force a call: the model is told to make one", field="tool_choice"),
+    ),
+    (
+        _OTHERS,
+        ("ollama",),
+        ("one_call",),
+        Impossible(end="warned", why="Ollama has no switch for parallel calls", field="parallel_tool_calls"),
+    ),
+    (
+        ("ollama",),
+        _ANY,
+        ("image_url",),
+        Impossible(end="unsaid", why="the package reads images from memory or disk and sends their bytes"),
+    ),
+    (
+        _OTHERS,
+        ("ollama",),
+        ("image_url",),
+        Impossible(end="refused", why="Ollama fetches no addresses", field="image address"),
+    ),
+    (
+        ("openai",),
+        _ANY,
+        ("image_in_result",),
+        Impossible(end="unsaid", why="a tool message of Chat Completions holds text alone"),
+    ),
+    (
+        ("anthropic",),
+        _ANY,
+        ("json_mode",),
+        Impossible(end="unsaid", why="Anthropic has no mode for any JSON object, only schemas"),
+    ),
+    (
+        _ANY,
+        ("ollama",),
+        ("refusal",),
+        Impossible(end="untold", why="Ollama's done_reason knows no refusal"),
+    ),
+    (
+        _OTHERS,
+        ("ollama",),
+        ("cached_usage", "cached_usage_stream"),
+        Impossible(end="untold", why="Ollama counts no cached tokens"),
+    ),
+    (
+        ("ollama",),
+        _ANY,
+        ("cached_usage", "cached_usage_stream"),
+        Impossible(end="unsaid", why="Ollama's answers have no place for cached tokens"),
+    ),
+    (
+        ("anthropic",),
+        _ANY,
+        ("sampling", "seed"),
+        Impossible(end="unsaid", why="the package has no sampling parameters since 1.0, the dialect never had a seed"),
+    ),
+    (
+        ("openai", "ollama"),
+        ("anthropic",),
+        ("seed",),
+        Impossible(end="warned", why="Anthropic has no seed", field="seed"),
+    ),
+    (
+        ("openai",),
+        ("anthropic", "ollama"),
+        ("n",),
+        Impossible(end="refused", why="only OpenAI writes several answers to one request", field="n"),
+    ),
+    (
+        ("anthropic", "ollama"),
+        _ANY,
+        ("n",),
+        Impossible(end="unsaid", why="only OpenAI's dialect asks for several answers"),
+    ),
+    (
+        ("openai", "ollama"),
+        ("anthropic",),
+        ("logprobs", "logprobs_stream"),
+        Impossible(end="refused", why="Anthropic tells no logprobs", field="logprobs"),
+    ),
+    (
+        ("anthropic",),
+        _ANY,
+        ("logprobs", "logprobs_stream"),
+        Impossible(end="unsaid", why="Anthropic's dialect has no logprobs"),
+    ),
+    (
+        _ANY,
+        ("openai",),
+        ("thinking", "thinking_stream"),
+        Impossible(end="untold", why="OpenAI's Chat Completions never tells the reasoning itself"),
+    ),
+]
+
+NOT_POSSIBLE: Final = {
+    (client, provider, feature): cell
+    for clients, providers, features, cell in _ROWS
+    for client in clients
+    for provider in providers
+    for feature in features
+}
+"""The cells without a test of the feature itself."""
+
+
+def _all(feature: str) -> Iterator[tuple[str, str]]:
+    assert feature in FEATURES
+    return ((client, provider) for client in CLIENTS for provider in PROVIDERS)
+
+
+def cells(feature: str) -> pytest.MarkDecorator:
+    """Run a test for each client and provider between which ``feature`` is possible."""
+    possible = [pair for pair in _all(feature) if (*pair, feature) not in NOT_POSSIBLE]
+    return pytest.mark.parametrize(("client_name", "provider_name"), possible)
+
+
+def not_possible(end: End) -> pytest.MarkDecorator:
+    """Run a test for each cell that ends in this way."""
+    found = [cell for cell, why in NOT_POSSIBLE.items() if why.end == end]
+    return pytest.mark.parametrize(("client_name", "provider_name", "feature"), found)
+
+
+def impossible(client: str, provider: str, feature: str) -> Impossible:
+    """Return why a cell is empty."""
+    return NOT_POSSIBLE[client, provider, feature]
