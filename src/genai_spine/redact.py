@@ -8,7 +8,7 @@ from typing import Final
 
 from typing_extensions import override
 
-__all__ = ["Secret", "scrub"]
+__all__ = ["MASK", "Secret", "scrub"]
 
 MASK: Final = "[redacted]"
 

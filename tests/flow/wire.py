@@ -74,7 +74,8 @@ class Seen(Struct, frozen=True, kw_only=True):
 
 
 def _known(fields: dict[str, Any], names: Iterable[str], where: str) -> None:
-    assert set() == set(fields) - set(names), f"unknown fields in {where}"
+    unknown = sorted(set(fields) - set(names))
+    assert [] == unknown, f"unknown fields in {where}: {unknown}"
 
 
 def _merged(turns: list[Turn]) -> tuple[Turn, ...]:
@@ -119,7 +120,9 @@ def _openai_content(content: object) -> tuple[str, tuple[str, ...]]:
 
 
 def _openai_turn(message: dict[str, Any]) -> Turn:
-    _known(message, _OPENAI_MESSAGE, f"an OpenAI message of the role {message['role']}")
+    # The package sends back the messages of its own helpers with all their fields, most of them null.
+    told = {name: value for name, value in message.items() if value is not None}
+    _known(told, _OPENAI_MESSAGE, f"an OpenAI message of the role {message['role']}")
     text, images = _openai_content(message.get("content"))
     if message["role"] == "tool":
         assert () == images, "no image may stand in a tool message"

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from click import Command, Group, unstyle
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.testclient import TestClient
-from typer.main import get_command
+from typer import Typer
 from typer.testing import CliRunner
 
 from genai_spine import errors
@@ -46,6 +45,9 @@ __all__ = ["PARTS", "api", "commands", "parts_of", "rendered"]
 
 _PART: Final = re.compile(r"(<!-- generated: (\S+) -->\n).*?(<!-- end -->)", re.DOTALL)
 _DOORS: Final = (OpenAIChat(), AnthropicMessages(), Ollama())
+# Told at start and never over HTTP; and two branches of the tree, of which only the leaves are raised.
+_NEVER_TOLD: Final = (errors.ConfigurationError, errors.RequestError, errors.ProviderError)
+_STYLES: Final = re.compile(r"\x1b\[[0-9;]*m")
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -138,7 +140,8 @@ def _documented(record: type) -> str:
     """The fields of a record, as its docstring tells them."""
     text = (record.__doc__ or "").partition("Attributes:\n")[2]
     entries = re.findall(r"^        (\w+): (.*?)(?=^        \w+: |\Z)", text + "\n", re.DOTALL | re.MULTILINE)
-    return _table(("field", "what"), ((f"`{name}`", " ".join(what.replace("``", "`").split())) for name, what in entries))
+    rows = [(f"`{name}`", " ".join(what.replace("``", "`").split())) for name, what in entries]
+    return _table(("field", "what"), rows)
 
 
 # The server.
@@ -162,15 +165,12 @@ def _routes() -> str:
 
 
 def _errors() -> str:
-    rows: list[tuple[str, ...]] = []
-    for name in errors.__all__:
-        kind: type[errors.SpineError] = getattr(errors, name)
-        if kind.__subclasses__() and kind.default_code in {"invalid_request", "provider_error", "internal_error"}:
-            # A branch of the tree, raised as one of its leaves; but for the root and the two below.
-            if kind not in {errors.SpineError, errors.InvalidRequestError, errors.ProviderFailedError}:
-                continue
-        if kind is not errors.ConfigurationError:
-            rows.append((f"`{kind.default_code}`", _first_line(kind), *(_told(door, kind) for door in _DOORS)))
+    kinds: list[type[errors.SpineError]] = [getattr(errors, name) for name in errors.__all__]
+    told = [kind for kind in kinds if kind not in _NEVER_TOLD]
+    rows = [
+        (f"`{kind.default_code}`", _first_line(kind), *(_told(door, kind) for door in _DOORS))
+        for kind in sorted(told, key=lambda kind: (kind.status, kind.default_code))
+    ]
     return _table(("`code`", "when", "OpenAI", "Anthropic", "Ollama"), rows)
 
 
@@ -189,16 +189,13 @@ def _told(door: Dialect, kind: type[errors.SpineError]) -> str:
 # The command line.
 
 
-def commands() -> list[str]:
-    """Return the command and its subcommands, each as it is typed."""
-    return list(_walk(get_command(command), "spine"))
-
-
-def _walk(node: Command, name: str) -> Iterator[str]:
-    yield name
-    if isinstance(node, Group):
-        for inner, child in node.commands.items():
-            yield from _walk(child, f"{name} {inner}")
+def commands(app: Typer = command, name: str = "spine") -> list[str]:
+    """Return a command and its subcommands, each as it is typed."""
+    found = [name, *(f"{name} {info.name}" for info in app.registered_commands)]
+    for group in app.registered_groups:
+        if group.typer_instance is not None:
+            found += commands(group.typer_instance, f"{name} {group.name}")
+    return found
 
 
 def _help() -> str:
@@ -211,7 +208,7 @@ def _help() -> str:
             prog_name="spine",
             env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"},
         )
-        text = "\n".join(line.rstrip() for line in unstyle(shown.output).strip("\n").splitlines())
+        text = "\n".join(line.rstrip() for line in _STYLES.sub("", shown.output).strip("\n").splitlines())
         parts.append(f"### `{name}`\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 

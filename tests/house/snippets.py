@@ -1,9 +1,10 @@
 """The code blocks of Markdown pages: found, run as a reader would run them, and compared with what the page shows.
 
-- A ``python`` block is run as a program of its own. Where its ``print`` lines end in a comment, the comments are what it
-  prints, line by line.
+- A ``python`` block is run as a program of its own. Where its ``print`` lines end in a comment, the comments are what
+  it prints, line by line.
 - In a ``console`` block a line that begins with ``$`` is a command. The lines below it are what it prints.
-- A ``toml`` block whose fence names a file (as in ``toml spine.toml``) is written into that file for the blocks after it.
+- A ``toml`` block whose fence names a file (as in ``toml spine.toml``) is written into that file for the blocks after
+  it.
 
 Where a page shows ``...``, anything may stand.
 """
@@ -49,7 +50,9 @@ class Block(Struct, frozen=True, kw_only=True):
     name: str
     text: str
 
-    def __str__(self) -> str:
+    @property
+    def where(self) -> str:
+        """Its place, for messages."""
         return f"{self.page}:{self.line}"
 
 
@@ -89,7 +92,7 @@ def steps(block: Block) -> list[Step]:
         if line.startswith("$ "):
             found.append(([line[2:]], []))
         elif not found:
-            message = f"{block}: a console block begins with a command"
+            message = f"{block.where}: a console block begins with a command"
             raise ValueError(message)
         else:
             found[-1][0 if open_ended else 1].append(line)
@@ -137,12 +140,12 @@ class Reader(Struct):
         if block.language == "toml" and block.name:
             (self.home / block.name).write_text(block.text, encoding="utf-8")
         if block.language == "python":
-            return await self._check(str(block), [sys.executable, "-c", block.text], shown_by(block))
+            return await self._check(block.where, [sys.executable, "-c", block.text], shown_by(block))
         faults: list[str] = []
         if block.language == "console":
             for step in steps(block):
                 command = ["bash", "-euo", "pipefail", "-c", step.command]
-                faults += await self._check(f"{block}: {step.command}", command, step.shown)
+                faults += await self._check(f"{block.where}: {step.command}", command, step.shown)
         return faults
 
     async def _check(self, where: str, command: Sequence[str], shown: str) -> list[str]:

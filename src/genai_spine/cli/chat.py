@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from decimal import Decimal
 from typing import Annotated
 
 import typer
@@ -14,6 +13,7 @@ from genai_spine.cli.settings import ConfigOption, open_spine, told
 from genai_spine.errors import SpineError
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Collector, TextDelta, ThinkingDelta
+from genai_spine.types.usage import Usage
 
 __all__ = ["chat"]
 
@@ -66,16 +66,16 @@ class _Chat:
                 self._console.print(event.text, end="", style=style, markup=False, highlight=False, soft_wrap=True)
         answer = collector.response()
         self._messages.append(answer.as_message())
-        cost, _ = self._cost(answer.model, answer.input_tokens, answer.output_tokens)
+        chosen = self._spine.gateway.planner.plan(self._model, self._provider)[0]
+        model = answer.model or chosen.model
+        cost = self._spine.registry.get(chosen.provider).cost_of(model, answer.usage or Usage())
+        told = f"{cost.usd:f} USD" if cost.known else f"about {cost.usd:f} USD, its price is not known"
         self._console.print(
-            f"\n{answer.model} · {answer.input_tokens} in, {answer.output_tokens} out · {cost:f} USD",
+            f"\n{chosen.provider}/{model} · {answer.input_tokens} in, {answer.output_tokens} out · {told}",
             style="dim",
             markup=False,
             highlight=False,
         )
-
-    def _cost(self, model: str, input_tokens: int, output_tokens: int) -> tuple[Decimal, bool]:
-        return self._spine.estimate_cost_usd(model, input_tokens, output_tokens), True
 
 
 def _ask() -> str:

@@ -53,6 +53,6 @@ async def _listed(provider: Provider, *, named: bool) -> Sequence[Model]:
 
 
 def _prices(provider: Provider, model: str) -> tuple[str, str]:
-    read, known = provider.cost_of(model, Usage(input_tokens=MILLION))
-    written, _ = provider.cost_of(model, Usage(output_tokens=MILLION))
-    return (f"{read:f}", f"{written:f}") if known else ("?", "?")
+    read = provider.cost_of(model, Usage(input_tokens=MILLION))
+    written = provider.cost_of(model, Usage(output_tokens=MILLION))
+    return (f"{read.usd:f}", f"{written.usd:f}") if read.known else ("?", "?")

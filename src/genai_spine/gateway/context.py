@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from decimal import Decimal
+from functools import lru_cache
 
+from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
+from genai_spine.money import usd_text
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
@@ -34,13 +36,12 @@ class Call:
         "attempts",
         "begun",
         "candidate",
-        "cost_usd",
+        "cost",
         "door",
         "error",
         "first_token_at",
         "gone",
         "passthrough",
-        "price_known",
         "principal",
         "request_id",
         "seconds",
@@ -73,8 +74,7 @@ class Call:
         self.attempts = 0
         self.warnings: list[str] = []
         self.usage: Usage | None = None
-        self.cost_usd: Decimal | None = None
-        self.price_known = False
+        self.cost: Cost | None = None
         self.first_token_at: float | None = None
         self.error: SpineError | None = None
         self.begun = False
@@ -84,6 +84,11 @@ class Call:
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Add to the warnings what is not among them yet."""
         self.warnings += [warning for warning in warnings if warning and warning not in self.warnings]
+
+    @property
+    def cost_usd(self) -> str:
+        """What it cost, as a plain decimal number; empty where nothing was used."""
+        return "" if self.cost is None else usd_text(self.cost.picodollars)
 
     @property
     def outcome(self) -> Outcome:
@@ -109,7 +114,7 @@ class Call:
             request_id=self.request_id,
             door=self.door,
             provider=candidate.provider if candidate else "",
-            model=scrub(candidate.model) if candidate else "",
+            model=_shown(candidate.model) if candidate else "",
             key=self.principal.key,
             outcome=self.outcome,
             status=status,
@@ -121,5 +126,11 @@ class Call:
             first_token_seconds=None if self.first_token_at is None else self.first_token_at - self.started,
             input_tokens=usage.input_tokens if usage else 0,
             output_tokens=usage.output_tokens if usage else 0,
-            cost_usd="" if self.cost_usd is None else f"{self.cost_usd:f}",
+            cost_usd=self.cost_usd,
         )
+
+
+@lru_cache(maxsize=1024)
+def _shown(model: str) -> str:
+    """A model's name as logs may show it: callers write it, and may have put a key there."""
+    return scrub(model)

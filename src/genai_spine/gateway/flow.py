@@ -114,8 +114,8 @@ class Gateway:
         return msgspec.structs.replace(
             response,
             provider=chosen.name,
-            cost_usd=call.cost_usd,
-            price_known=call.price_known,
+            cost_usd=call.cost.usd if call.cost else None,
+            price_known=call.cost.known if call.cost else False,
             attempts=call.attempts,
             warnings=tuple(call.warnings),
         )
@@ -191,7 +191,7 @@ class Gateway:
         """Price what was used, and tell the observers. Nothing is awaited: the caller may be gone."""
         if call.usage is not None and call.candidate is not None:
             provider = self.registry.get(call.candidate.provider)
-            call.cost_usd, call.price_known = provider.cost_of(call.candidate.model, call.usage)
+            call.cost = provider.cost_of(call.candidate.model, call.usage)
         record = call.record(self.clock.monotonic())
         for observer in self._observers:
             try:

@@ -12,8 +12,10 @@ from typing import Final, Literal
 
 from msgspec import Struct
 
+from genai_spine.catalog.prices import Cost
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
 from genai_spine.errors import SpineError
+from genai_spine.money import picodollars_from
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -37,6 +39,8 @@ class CallOptions(Struct, frozen=True, kw_only=True):
     key: Secret | None = None
     seconds: float | None = None
 
+
+PICODOLLAR: Final = Decimal("1e-12")
 
 NO_OPTIONS: Final = CallOptions()
 """A call made as the provider sees fit."""
@@ -97,12 +101,13 @@ class Provider(ABC):
         """
 
     @abstractmethod
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        """Return what ``usage`` costs in USD, and whether that is by a known price."""
-
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
         """Return what so many tokens cost in USD."""
-        return self.cost_of(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens))[0]
+
+    def cost_of(self, model: str, usage: Usage) -> Cost:
+        """Return what ``usage`` costs, cached and reasoning tokens told apart where the provider prices them apart."""
+        amount = self.calculate_cost(model, usage.input_tokens, usage.output_tokens)
+        return Cost(picodollars_from(amount.quantize(PICODOLLAR)), known=True)
 
     @abstractmethod
     async def list_models(self) -> Sequence[Model]:

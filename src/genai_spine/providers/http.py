@@ -10,7 +10,7 @@ import msgspec
 from typing_extensions import override
 
 from genai_spine.catalog.models import ModelCatalog
-from genai_spine.catalog.prices import Prices
+from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
 from genai_spine.errors import ProviderNotConfiguredError, SpineError
@@ -27,6 +27,7 @@ __all__ = ["HttpProvider"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 256 * 1024
+FREE: Final = Cost(0, known=True)
 _GLANCE: Final = Timeouts(connect=0.3, first_byte=0.7, between_chunks=0.7, total=1.0)
 _PROBE: Final = Timeouts(connect=1.0, first_byte=5.0, between_chunks=5.0, total=8.0)
 
@@ -194,11 +195,12 @@ class HttpProvider(Provider, Relays):
             raise
 
     @override
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        if self.local:
-            return Decimal(0), True
-        cost = self._prices.cost(self.name, model, usage)
-        return cost.usd, cost.known
+    def cost_of(self, model: str, usage: Usage) -> Cost:
+        return FREE if self.local else self._prices.cost(self.name, model, usage)
+
+    @override
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        return self.cost_of(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens)).usd
 
     @override
     def knows(self, model: str) -> bool:

@@ -74,7 +74,7 @@ class Registry:
             if known
         }
         near = difflib.get_close_matches(model, [*known, *known.values()], n=3, cutoff=0.6)
-        hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else ""
+        hint = f"; did you mean {' or '.join(dict.fromkeys(near))}?" if near else "."
         return ModelNotFoundError(
             f"no configured provider serves the model {model!r}{hint} "
             "To choose a provider by name, write provider/model.",

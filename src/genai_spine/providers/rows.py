@@ -11,6 +11,7 @@ from msgspec import Struct, field
 
 from genai_spine.dialects.base import Dialect, Quirks
 from genai_spine.errors import ConfigurationError
+from genai_spine.redact import MASK
 from genai_spine.settings import ProviderFile
 
 __all__ = ["Row", "base_address", "builtin_rows", "row_from_file"]
@@ -91,25 +92,40 @@ def base_address(text: str, row: Row, dialect: Dialect) -> str:
     """Return the base address meant by what a user wrote.
 
     A whole path such as ``.../v1/chat/completions`` is cut back to the base; an address without any path gets the path
-    of the provider's own default; one without a scheme (``localhost:11434``) is http.
+    of the provider's own default; one without a scheme (``localhost:11434``) is http, and without a port too it gets
+    the default's.
 
     Raises:
         ConfigurationError: It is no address.
     """
-    if "://" not in text:
-        text = f"http://{text}"
-    parts = urlsplit(text.strip())
+    text = text.strip()
+    default = urlsplit(row.url)
+    bare = "://" not in text
+    try:
+        parts = urlsplit(f"http://{text}" if bare else text)
+        port = parts.port
+    except ValueError as error:
+        raise _no_address(text) from error
     if parts.scheme not in _SCHEMES or not parts.hostname or "@" in parts.netloc:
-        message = f"{text!r} is not the address of a provider; write it as https://host/path, without user or password"
-        raise ConfigurationError(message)
+        raise _no_address(text)
+    netloc = parts.netloc.replace("0.0.0.0", "127.0.0.1", 1)  # noqa: S104  # OLLAMA_HOST may hold the address to listen on
+    if bare and port is None and default.port is not None:
+        netloc = f"{netloc.removesuffix(':')}:{default.port}"
     path = parts.path.rstrip("/")
     for suffix in sorted(dialect.address_suffixes, key=len, reverse=True):
         if path.endswith(suffix):
             path = path.removesuffix(suffix)
             break
     if not path:
-        path = urlsplit(row.url).path.rstrip("/")
+        path = default.path.rstrip("/")
     if row.url_path and not path.endswith(row.url_path):
         path += row.url_path
-    netloc = parts.netloc.replace("0.0.0.0", "127.0.0.1", 1)  # noqa: S104  # OLLAMA_HOST may hold the address to listen on
     return urlunsplit((parts.scheme, netloc, path, "", ""))
+
+
+def _no_address(text: str) -> ConfigurationError:
+    # What stands before an @ may be a password.
+    _, at, rest = text.rpartition("@")
+    shown = f"{MASK}@{rest}" if at else text
+    message = f"{shown!r} is not the address of a provider; write it as https://host/path, without user or password"
+    return ConfigurationError(message)

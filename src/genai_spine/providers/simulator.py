@@ -127,7 +127,9 @@ class SimulatorTransport(Transport):
             self._flaky_calls += 1
             # The summand mends what a binary float falls short of a decimal rate.
             if int(self._flaky_calls * sum(self._failures.values()) + 1e-9) > sum(self._failed.values()):
-                name = max(self._failures, key=lambda name: self._flaky_calls * self._failures[name] - self._failed[name])
+                name = max(
+                    self._failures, key=lambda name: self._flaky_calls * self._failures[name] - self._failed[name]
+                )
                 self._failed[name] += 1
                 return name
         return ""

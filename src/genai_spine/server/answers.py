@@ -56,8 +56,8 @@ def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
             (b"x-spine-attempts", str(call.attempts).encode()),
             (b"x-spine-fallback", b"false"),
         ]
-    if call.cost_usd is not None:
-        headers.append((b"x-spine-cost-usd", f"{call.cost_usd:f}".encode()))
+    if call.cost is not None:
+        headers.append((b"x-spine-cost-usd", call.cost_usd.encode()))
     if call.warnings:
         headers.append((b"x-spine-warnings", _value("; ".join(call.warnings))))
     return headers
@@ -85,6 +85,4 @@ def error_headers(error: SpineError) -> list[tuple[bytes, bytes]]:
 
 def cost_comment(call: Call) -> bytes:
     """Return the comment line of an event stream that tells what it cost; clients' parsers skip it."""
-    if call.cost_usd is None:
-        return b""
-    return f": x-spine-cost-usd {call.cost_usd:f}\n\n".encode()
+    return f": x-spine-cost-usd {call.cost_usd}\n\n".encode() if call.cost else b""

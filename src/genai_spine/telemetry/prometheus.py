@@ -2,68 +2,104 @@
 
 from __future__ import annotations
 
-from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from prometheus_client import CollectorRegistry, generate_latest
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from genai_spine.telemetry.events import RequestEnded
 
 __all__ = ["PrometheusObserver"]
 
-_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600)
+_BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
+_LABELS = ("door", "provider")
+
+
+class _Histogram:
+    """Observations by bucket, not yet cumulated."""
+
+    __slots__ = ("counts", "total")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BUCKETS) + 1)
+        self.total = 0.0
+
+    def observe(self, value: float) -> None:
+        self.counts[bisect_left(_BUCKETS, value)] += 1
+        self.total += value
+
+    def cumulated(self) -> list[tuple[str, float]]:
+        reached = 0
+        buckets: list[tuple[str, float]] = []
+        for bound, count in zip((*map(str, _BUCKETS), "+Inf"), self.counts, strict=True):
+            reached += count
+            buckets.append((bound, reached))
+        return buckets
 
 
 class _Series:
-    """The metrics of one (door, provider, outcome), looked up once: finding them costs more than counting."""
+    """The numbers of one door and provider."""
 
-    def __init__(self, metrics: PrometheusObserver, door: str, provider: str, outcome: str) -> None:
-        self.requests = metrics.requests.labels(door, provider, outcome)
-        self.durations = metrics.durations.labels(door, provider)
-        self.first_tokens = metrics.first_tokens.labels(door, provider)
-        self.input_tokens = metrics.tokens.labels(door, provider, "input")
-        self.output_tokens = metrics.tokens.labels(door, provider, "output")
+    __slots__ = ("durations", "first_tokens", "input_tokens", "outcomes", "output_tokens")
+
+    def __init__(self) -> None:
+        self.outcomes: dict[str, int] = {}
+        self.durations = _Histogram()
+        self.first_tokens = _Histogram()
+        self.input_tokens = 0
+        self.output_tokens = 0
 
 
-class PrometheusObserver:
-    """Counts requests and tokens, and measures how long answers take."""
+class PrometheusObserver(Collector):
+    """Counts requests and tokens, and measures how long answers take.
+
+    The numbers are kept plain and turned into the client library's metrics when they are asked for: all are counted on
+    one thread, so the library's locks would only cost time.
+    """
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
-        labels = ("door", "provider")
-        self.requests = Counter(
-            "genai_requests", "Requests, by how they ended.", (*labels, "outcome"), registry=self.registry
-        )
-        self.durations = Histogram(
-            "genai_request_duration_seconds",
-            "From a request's arrival to its end.",
-            labels,
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self.first_tokens = Histogram(
-            "genai_time_to_first_token_seconds",
-            "From a request's arrival to the first piece of its answer.",
-            labels,
-            buckets=_BUCKETS,
-            registry=self.registry,
-        )
-        self.tokens = Counter(
-            "genai_tokens", "Tokens that providers reported.", (*labels, "direction"), registry=self.registry
-        )
-        self._series: dict[tuple[str, str, str], _Series] = {}
+        self.registry.register(self)
+        self._series: dict[tuple[str, str], _Series] = {}
 
     def request_ended(self, record: RequestEnded) -> None:
         """Count a request that is over."""
-        key = (record.door, record.provider, record.outcome)
+        key = (record.door, record.provider)
         series = self._series.get(key)
         if series is None:
-            series = self._series[key] = _Series(self, *key)
-        series.requests.inc()
+            series = self._series[key] = _Series()
+        series.outcomes[record.outcome] = series.outcomes.get(record.outcome, 0) + 1
         series.durations.observe(record.seconds)
         if record.first_token_seconds is not None:
             series.first_tokens.observe(record.first_token_seconds)
-        if record.input_tokens:
-            series.input_tokens.inc(record.input_tokens)
-        if record.output_tokens:
-            series.output_tokens.inc(record.output_tokens)
+        series.input_tokens += record.input_tokens
+        series.output_tokens += record.output_tokens
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        requests = CounterMetricFamily("genai_requests", "Requests, by how they ended.", labels=(*_LABELS, "outcome"))
+        tokens = CounterMetricFamily(
+            "genai_tokens", "Tokens that providers reported.", labels=(*_LABELS, "direction")
+        )
+        durations = HistogramMetricFamily(
+            "genai_request_duration_seconds", "From a request's arrival to its end.", labels=_LABELS
+        )
+        first_tokens = HistogramMetricFamily(
+            "genai_time_to_first_token_seconds",
+            "From a request's arrival to the first piece of its answer.",
+            labels=_LABELS,
+        )
+        for key, series in self._series.items():
+            for outcome, count in series.outcomes.items():
+                requests.add_metric((*key, outcome), count)
+            tokens.add_metric((*key, "input"), series.input_tokens)
+            tokens.add_metric((*key, "output"), series.output_tokens)
+            durations.add_metric(key, series.durations.cumulated(), series.durations.total)
+            first_tokens.add_metric(key, series.first_tokens.cumulated(), series.first_tokens.total)
+        yield from (requests, tokens, durations, first_tokens)
 
     def page(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -29,7 +29,8 @@ class Received(Struct, frozen=True, kw_only=True):
 
     def json(self) -> JsonObject:
         """Return the body, decoded."""
-        return msgspec.json.decode(self.body, type=dict[str, Json])
+        fields: JsonObject = msgspec.json.decode(self.body)
+        return fields
 
 
 class Scripted(Struct, frozen=True, kw_only=True):

@@ -1,218 +1,203 @@
-"""The pooled HTTP client, on aiohttp: its defaults made fit for long streams, and its errors made ours in one table."""
+"""The pooled HTTP/1.1 client: as many connections as there are calls, kept alive between them."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextvars import ContextVar
-from typing import TYPE_CHECKING, Final
-from urllib.request import getproxies_environment, proxy_bypass
+import ssl
+from typing import Final, NamedTuple, cast
+from urllib.parse import urlsplit
 
-import aiohttp
 from typing_extensions import override
-from yarl import URL
 
-from genai_spine.errors import (
-    ConnectionFailedError,
-    MalformedResponseError,
-    ProviderError,
-    ProviderTimeoutError,
-    StreamInterruptedError,
-)
+from genai_spine.errors import ConnectionFailedError, ProviderError
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
+from genai_spine.transport.connection import Connection, StaleConnectionError
+from genai_spine.transport.failures import translate
+from genai_spine.transport.proxies import Proxies, Proxy, tunnel
 
-if TYPE_CHECKING:
-    from aiohttp.client_reqrep import ClientRequest
-    from aiohttp.connector import Connection
-    from aiohttp.tracing import Trace
+__all__ = ["HttpTransport"]
 
-__all__ = ["ERRORS", "HttpTransport", "translate"]
-
-# The most specific class that fits decides.
-ERRORS: Final[Mapping[type[BaseException], tuple[type[ProviderError], str]]] = {
-    TimeoutError: (ProviderTimeoutError, "the provider did not answer in time"),
-    aiohttp.ServerTimeoutError: (ProviderTimeoutError, "the provider did not answer in time"),
-    aiohttp.ClientConnectorError: (ConnectionFailedError, "no connection to the provider"),
-    aiohttp.ClientConnectionError: (ConnectionFailedError, "the connection to the provider broke"),
-    aiohttp.ClientPayloadError: (StreamInterruptedError, "the provider's answer broke off"),
-    aiohttp.ClientResponseError: (MalformedResponseError, "the provider's answer is not valid HTTP"),
-    aiohttp.InvalidURL: (ConnectionFailedError, "the provider's address is not valid"),
-    aiohttp.ClientError: (ConnectionFailedError, "the call to the provider failed"),
-    OSError: (ConnectionFailedError, "the connection to the provider broke"),
-}
-"""What each of the client's errors means; a subclass not listed means what its nearest listed ancestor does."""
-
-# Whether the connection just taken had carried a request before; set and read within one task.
-_reused: ContextVar[bool] = ContextVar("reused", default=False)
-
-_SKIPPED: Final = frozenset({"Accept", "Accept-Encoding", "User-Agent", "Content-Type"})
+KEEP_ALIVE_SECONDS: Final = 55.0
+MOST_REMEMBERED: Final = 1000
 
 
-def translate(error: BaseException, *, begun: bool = False) -> ProviderError:
-    """Return our error for one of the client's; ``begun`` tells that the answer's head had come."""
-    kind, message = next(ERRORS[ancestor] for ancestor in type(error).__mro__ if ancestor in ERRORS)
-    if begun and kind is ConnectionFailedError:
-        kind, message = StreamInterruptedError, "the provider's answer broke off"
-    reason = getattr(error, "os_error", error)
-    if isinstance(reason, OSError) and reason.strerror and kind is ConnectionFailedError:
-        message = f"{message}: {reason.strerror}"
-    ours = kind(message)
-    ours.__cause__ = error
-    return ours
+class _Address(NamedTuple):
+    """Where a URL leads: ``target`` is what the request line names, ``proxy`` who is asked for it."""
 
-
-class _Connector(aiohttp.TCPConnector):
-    """Notes whether a connection is new, for only one that has been kept alive can have gone stale."""
-
-    @override
-    async def connect(self, req: ClientRequest, traces: list[Trace], timeout: aiohttp.ClientTimeout) -> Connection:
-        connection = await super().connect(req, traces, timeout)
-        used = getattr(connection.protocol, "spine_used", False)
-        _reused.set(used)
-        if not used:
-            connection.protocol.spine_used = True  # type: ignore[union-attr]  # a mark of ours on its object
-        return connection
+    secure: bool
+    host: str
+    port: int
+    authority: str
+    target: str
+    proxy: Proxy | None
 
 
 class HttpTransport(Transport):
-    """Sends over HTTP/1.1, connections kept alive, as many as there are calls.
+    """Sends over HTTP/1.1.
 
     The variables ``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY`` and ``SSL_CERT_FILE`` are obeyed.
     """
 
     def __init__(self) -> None:
-        self._session: aiohttp.ClientSession | None = None
-        self._urls: dict[str, tuple[URL, str | None]] = {}
-        self._timeouts: dict[float, aiohttp.ClientTimeout] = {}
-        self._proxies = getproxies_environment()
-
-    def _open_session(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            self._session = aiohttp.ClientSession(
-                connector=_Connector(limit=0, keepalive_timeout=55, ttl_dns_cache=60),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                skip_auto_headers=_SKIPPED,
-                read_bufsize=256 * 1024,
-            )
-        return self._session
+        self._proxies = Proxies()
+        self._addresses: dict[str, _Address] = {}
+        self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
+        self._places: dict[Connection, tuple[bool, str, int]] = {}
+        self._context: ssl.SSLContext | None = None
+        self._sweeper: asyncio.TimerHandle | None = None
 
     @override
     async def send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
-        for attempt in (1, 2):
+        address = self._address(outgoing.url)
+        data = _request(outgoing, address)
+        connection = self._take((address.secure, address.host, address.port))
+        if connection is not None:
             try:
-                return await self._send(outgoing, timeouts)
-            except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-                # A server may close a kept-alive connection in the instant in which it is taken; nothing of the answer
-                # had come, so the call is made once more on a new one.
-                if attempt == 1 and _reused.get() and not isinstance(error, aiohttp.ClientConnectorError):
-                    continue
-                raise translate(error) from error
-            except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-                if isinstance(error, ValueError) and not isinstance(error, aiohttp.InvalidURL):
-                    message = f"the request cannot be sent: {error}"
-                    raise ConnectionFailedError(message) from error
-                raise translate(error) from error
-        message = "the connection to the provider broke twice"
-        raise ConnectionFailedError(message)
+                return await self._exchange(connection, data, timeouts)
+            except StaleConnectionError:
+                # A server may close a kept-alive connection in the instant in which it is taken. Nothing of the answer
+                # had come, so the call is made once more, on a new one.
+                pass
+        try:
+            async with asyncio.timeout(min(timeouts.connect, timeouts.total)):
+                connection = await self._connect(address)
+        except (OSError, ValueError) as error:
+            raise translate(error) from error
+        return await self._exchange(connection, data, timeouts)
 
-    async def _send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
-        session = self._open_session()
-        url, proxy = self._address(outgoing.url)
-        limit = self._timeouts.get(timeouts.connect)
-        if limit is None:
-            limit = self._timeouts[timeouts.connect] = aiohttp.ClientTimeout(
-                total=None, connect=timeouts.connect, sock_connect=timeouts.connect
-            )
-        loop = asyncio.get_running_loop()
-        began = loop.time()
-        async with asyncio.timeout(min(timeouts.first_byte, timeouts.total)):
-            response = await session.request(
-                outgoing.method,
-                url,
-                data=outgoing.body or None,
-                headers=outgoing.headers,
-                allow_redirects=False,
-                proxy=proxy,
-                timeout=limit,
-            )
-        return _HttpIncoming(response, loop, began + timeouts.total, timeouts.between_chunks)
+    async def _exchange(self, connection: Connection, data: bytes, timeouts: Timeouts) -> Incoming:
+        answer = connection.send(data, timeouts)
+        try:
+            await answer.head()
+        except BaseException:
+            # Failed, or the caller is gone: nobody will read what may still come.
+            answer.close()
+            raise
+        return answer
 
-    def _address(self, text: str) -> tuple[URL, str | None]:
-        found = self._urls.get(text)
+    def _address(self, url: str) -> _Address:
+        found = self._addresses.get(url)
         if found is None:
-            if len(self._urls) > 1000:
-                self._urls.clear()
-            url = URL(text, encoded="%" in text)
-            proxy = self._proxies.get(url.scheme) or self._proxies.get("all")
-            if proxy and proxy_bypass(url.authority, self._proxies):
-                proxy = None
-            found = self._urls[text] = (url, proxy)
+            parts = urlsplit(url)
+            try:
+                port = parts.port or (443 if parts.scheme == "https" else 80)
+            except ValueError as error:
+                message = f"the provider's address {url!r} has no valid port"
+                raise ConnectionFailedError(message) from error
+            if parts.scheme not in {"http", "https"} or not parts.hostname:
+                message = f"the provider's address {url!r} is not an http(s) address"
+                raise ConnectionFailedError(message)
+            secure = parts.scheme == "https"
+            target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+            proxy = self._proxies.find(parts.scheme, parts.hostname, port)
+            if proxy is not None and not secure:
+                target = f"http://{parts.netloc}{target}"
+            if len(self._addresses) > MOST_REMEMBERED:
+                self._addresses.clear()
+            found = _Address(secure, parts.hostname, port, parts.netloc, target, proxy)
+            self._addresses[url] = found
         return found
+
+    # Connections.
+
+    def _take(self, place: tuple[bool, str, int]) -> Connection | None:
+        """An idle connection: the one used last, for it is the least likely to have been closed."""
+        idle = self._idle.get(place)
+        while idle:
+            connection = idle.pop()
+            if not connection.closed:
+                return connection
+        return None
+
+    async def _connect(self, address: _Address) -> Connection:
+        loop = asyncio.get_running_loop()
+        connection = Connection(loop, self._released, self._lost)
+        self._places[connection] = (address.secure, address.host, address.port)
+        try:
+            await self._open(loop, connection, address)
+        except BaseException:
+            self._places.pop(connection, None)
+            raise
+        return connection
+
+    async def _open(self, loop: asyncio.AbstractEventLoop, connection: Connection, address: _Address) -> None:
+        context = self._secure() if address.secure else None
+        if address.proxy is None:
+            await loop.create_connection(
+                lambda: connection,
+                address.host,
+                address.port,
+                ssl=context,
+                server_hostname=address.host if context else None,
+            )
+        elif context is None:
+            await loop.create_connection(lambda: connection, address.proxy.host, address.proxy.port)
+        else:
+            through = await tunnel(loop, address.proxy, address.host, address.port)
+            through.set_protocol(connection)
+            secured = await loop.start_tls(through, connection, context, server_hostname=address.host)
+            connection.connection_made(cast("asyncio.Transport", secured))
+
+    def _secure(self) -> ssl.SSLContext:
+        if self._context is None:
+            # Takes some 20 ms, and reads SSL_CERT_FILE: once, and only where it is needed.
+            self._context = ssl.create_default_context()
+            self._context.set_alpn_protocols(["http/1.1"])
+        return self._context
+
+    def _released(self, connection: Connection) -> None:
+        self._idle.setdefault(self._places[connection], []).append(connection)
+        if self._sweeper is None:
+            self._sweeper = asyncio.get_running_loop().call_later(KEEP_ALIVE_SECONDS, self._sweep)
+
+    def _lost(self, connection: Connection) -> None:
+        place = self._places.pop(connection, None)
+        idle = self._idle.get(place, []) if place else []
+        if connection in idle:
+            idle.remove(connection)
+
+    def _sweep(self) -> None:
+        """Close what nobody has used for a while, before the server does."""
+        loop = asyncio.get_running_loop()
+        self._sweeper = None
+        oldest = loop.time() - KEEP_ALIVE_SECONDS
+        for idle in list(self._idle.values()):
+            for connection in [connection for connection in idle if connection.idle_since <= oldest]:
+                idle.remove(connection)
+                connection.close()
+        if any(self._idle.values()):
+            self._sweeper = loop.call_later(KEEP_ALIVE_SECONDS / 2, self._sweep)
 
     @override
     async def close(self) -> None:
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        if self._sweeper is not None:
+            self._sweeper.cancel()
+            self._sweeper = None
+        for connection in list(self._places):
+            connection.close()
+        # A turn of the loop, in which the sockets are really closed.
+        await asyncio.sleep(0)
 
 
-class _HttpIncoming(Incoming):
-    """An answer, with one timer that guards both its pace and its end."""
+def _request(outgoing: Outgoing, address: _Address) -> bytes:
+    """The request's bytes.
 
-    def __init__(
-        self, response: aiohttp.ClientResponse, loop: asyncio.AbstractEventLoop, ends_at: float, between: float
-    ) -> None:
-        self.status = response.status
-        self.headers = response.headers
-        self._response = response
-        self._loop = loop
-        self._ends_at = ends_at
-        self._between = between
-        self._last = loop.time()
-        self._waiting = True
-        self._expired = False
-        self._timer: asyncio.TimerHandle | None = loop.call_at(min(self._last + between, ends_at), self._check)
-
-    def _check(self) -> None:
-        """The timer is not moved with each chunk: it looks when it fires, and is set anew if there was progress."""
-        now = self._loop.time()
-        # A reader who takes his time is no fault of the upstream's.
-        due = min(self._last + self._between if self._waiting else now + self._between, self._ends_at)
-        if now >= due:
-            self._expired = True
-            self.close()
-        else:
-            self._timer = self._loop.call_at(due, self._check)
-
-    @override
-    async def chunks(self) -> AsyncIterator[bytes]:
-        content = self._response.content
-        try:
-            while True:
-                self._waiting, self._last = True, self._loop.time()
-                data = await content.readany()
-                self._waiting = False
-                if self._expired:
-                    raise _late()
-                if not data:
-                    break
-                yield data
-        except (aiohttp.ClientError, OSError) as error:
-            if self._expired:
-                raise _late() from error
-            raise translate(error, begun=True) from error
-        finally:
-            self.close()
-
-    @override
-    def close(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-        # After the whole body this leaves the connection in the pool; before, it closes it.
-        self._response.close()
-
-
-def _late() -> ProviderTimeoutError:
-    return ProviderTimeoutError("the provider fell silent in the middle of its answer, or took too long in all")
+    Raises:
+        ProviderError: A header holds a line break or a character that HTTP does not know.
+    """
+    headers = dict(outgoing.headers)
+    if address.proxy is not None and not address.secure and address.proxy.authorization:
+        headers["Proxy-Authorization"] = address.proxy.authorization
+    lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
+    length = f"Content-Length: {len(outgoing.body)}\r\n" if outgoing.body or outgoing.method != "GET" else ""
+    head = f"{outgoing.method} {address.target} HTTP/1.1\r\nHost: {address.authority}\r\n{lines}{length}\r\n"
+    if head.count("\n") != len(headers) + 3 + bool(length) or head.count("\r") != head.count("\n"):
+        message = "a header to the provider holds a line break; look at the key and the headers that are set for it"
+        raise ConnectionFailedError(message)
+    try:
+        return head.encode("latin-1") + outgoing.body
+    except UnicodeEncodeError as error:
+        ours: ProviderError = ConnectionFailedError(
+            "a header to the provider holds a character that HTTP does not know; look at the key set for it"
+        )
+        raise ours from error

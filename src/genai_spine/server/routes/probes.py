@@ -35,7 +35,8 @@ async def metrics(request: Request) -> Response:
     return Response(page, media_type="text/plain; version=0.0.4; charset=utf-8")
 
 
-@router.api_route("/", methods=["GET", "HEAD"], summary="Who is here")
+@router.head("/", include_in_schema=False)
+@router.get("/", summary="Who is here")
 async def root() -> dict[str, str]:
     """Greet, and say where to read on."""
     return {"name": "GenAI Spine", "version": __version__, "docs": "/docs"}
