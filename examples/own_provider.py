@@ -46,8 +46,8 @@ class Backwards(Provider):
             yield event
 
     @override
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        return Decimal(0), True
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        return Decimal(0)
 
     @override
     async def list_models(self) -> Sequence[Model]:

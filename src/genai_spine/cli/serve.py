@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import ipaddress
 import shlex
 import socket
@@ -90,6 +91,9 @@ class _Server(uvicorn.Server):
         """Start, then say what there is."""
         await super().startup(sockets)
         if self.started:
+            # What is here now stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
             typer.echo(_summary(self._spine, self._socket, self._access))
             for warning in self._spine.warnings:
                 logger.warning(warning)

@@ -55,7 +55,7 @@ class Attempt:
         self._note(call, response)
         return question.door.encode_response(response, self._reply(call, question))
 
-    async def stream(self, call: Call, question: Question, provider: Provider) -> AsyncIterator[bytes]:
+    def stream(self, call: Call, question: Question, provider: Provider) -> AsyncIterator[bytes]:
         """Yield the answer in the caller's dialect, as it comes.
 
         Raises:
@@ -63,11 +63,8 @@ class Attempt:
         """
         options = self._begin(call)
         if isinstance(provider, Relays) and passes_through(question, provider):
-            stream = self._relay_stream(call, question, provider, options)
-        else:
-            stream = self._translate_stream(call, question, provider, options)
-        async for data in stream:
-            yield data
+            return self._relay_stream(call, question, provider, options)
+        return self._translate_stream(call, question, provider, options)
 
     async def _relay(self, call: Call, question: Question, provider: Relays, options: CallOptions) -> bytes:
         model = call.candidate.model if call.candidate else ""

@@ -26,6 +26,8 @@ class Call:
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
         candidate: Where it goes.
+        cost: What was used, priced; None where nothing was.
+        cost_usd: The same as a plain decimal number; empty where nothing was used.
         attempts: Calls made upstream.
         warnings: What the caller should know of how the request was served.
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
@@ -37,6 +39,7 @@ class Call:
         "begun",
         "candidate",
         "cost",
+        "cost_usd",
         "door",
         "error",
         "first_token_at",
@@ -75,20 +78,21 @@ class Call:
         self.warnings: list[str] = []
         self.usage: Usage | None = None
         self.cost: Cost | None = None
+        self.cost_usd = ""
         self.first_token_at: float | None = None
         self.error: SpineError | None = None
         self.begun = False
         self.gone = False
         self.passthrough = False
 
+    def charge(self, cost: Cost) -> None:
+        """Note what it cost."""
+        self.cost = cost
+        self.cost_usd = usd_text(cost.picodollars)
+
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Add to the warnings what is not among them yet."""
         self.warnings += [warning for warning in warnings if warning and warning not in self.warnings]
-
-    @property
-    def cost_usd(self) -> str:
-        """What it cost, as a plain decimal number; empty where nothing was used."""
-        return "" if self.cost is None else usd_text(self.cost.picodollars)
 
     @property
     def outcome(self) -> Outcome:

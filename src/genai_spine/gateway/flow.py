@@ -191,7 +191,7 @@ class Gateway:
         """Price what was used, and tell the observers. Nothing is awaited: the caller may be gone."""
         if call.usage is not None and call.candidate is not None:
             provider = self.registry.get(call.candidate.provider)
-            call.cost = provider.cost_of(call.candidate.model, call.usage)
+            call.charge(provider.cost_of(call.candidate.model, call.usage))
         record = call.record(self.clock.monotonic())
         for observer in self._observers:
             try:

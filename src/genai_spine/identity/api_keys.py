@@ -9,6 +9,7 @@ import secrets
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import unquote
 
 from genai_spine.errors import AuthenticationError, ConfigurationError
 from genai_spine.redact import Secret
@@ -30,7 +31,7 @@ class KeyRing:
         self._open = open_to_all
 
     def _digest(self, key: str) -> bytes:
-        return hashlib.blake2b(key.encode(errors="surrogateescape"), key=self._salt, digest_size=32).digest()
+        return hashlib.blake2b(key.encode(errors="surrogatepass"), key=self._salt, digest_size=32).digest()
 
     def admit(self, presented: str | None) -> Principal:
         """Return who presents a key.
@@ -71,7 +72,7 @@ def presented_key(headers: Mapping[str, str], query: str = "") -> str | None:
     for item in query.split("&"):
         name, _, value = item.partition("=")
         if name == "key" and value:
-            return value
+            return unquote(value)
     return None
 
 

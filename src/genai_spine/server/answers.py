@@ -64,8 +64,10 @@ def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
 
 
 def _value(text: str) -> bytes:
-    """Text as a header may hold it: one line, Latin-1."""
-    return " ".join(text.split()).encode("latin-1", errors="replace")
+    """Text as a header may hold it: one line, printable, Latin-1. Callers choose the names of models."""
+    if not text.isprintable():
+        text = "".join(sign if sign.isprintable() else "?" for sign in " ".join(text.split()))
+    return text.encode("latin-1", errors="replace")
 
 
 def error_headers(error: SpineError) -> list[tuple[bytes, bytes]]:

@@ -50,12 +50,12 @@ async def read_body(
         if event["type"] == "http.disconnect":
             raise HungUp
         piece: bytes = event.get("body", b"")
-        if not event.get("more_body"):
-            return piece if not pieces else b"".join([*pieces, piece])
-        pieces.append(piece)
         size += len(piece)
         if size > limit:
             raise _too_large(limit)
+        if not event.get("more_body"):
+            return piece if not pieces else b"".join([*pieces, piece])
+        pieces.append(piece)
 
 
 def _too_large(limit: int) -> PayloadTooLargeError:

@@ -39,6 +39,10 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
+        if status == 404 and (route := ROUTES.get(request.url.path)) is not None:
+            # Only POST on a hot route gets past this plane.
+            speak(request, route.door)
+            status = 405
         if status == 404:
             return _answer(request, _no_route(request))
         if status == 405:

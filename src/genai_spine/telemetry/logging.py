@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from collections import deque
-from datetime import UTC, datetime
 from typing import Final, TextIO
 
 import msgspec
@@ -57,6 +57,8 @@ class LineWriter:
             self._pause.wait(GATHER_SECONDS)
             self._wake.clear()
             self._drain()
+        # What came in between the last look and the close.
+        self._drain()
 
     def _drain(self) -> None:
         while self._lines:
@@ -128,12 +130,17 @@ class LogObserver:
         """Log to ``writer``, failures from ``warning`` on and the rest from ``info`` on."""
         self._writer = writer
         self._level = LEVELS[level]
+        self._second, self._stamp = -1, ""
 
     def request_ended(self, record: RequestEnded) -> None:
         """Log a request."""
         level = "info" if record.outcome in {"success", "cancelled"} else "warning"
         if LEVELS[level] < self._level:
             return
-        time = datetime.now(UTC).isoformat(timespec="milliseconds")
+        now = time.time()
+        if (second := int(now)) != self._second:
+            # Formatted once a second: it would cost more than all the rest of the line.
+            self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
+        stamp = f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
         fields = msgspec.json.encode(record).decode()
-        self._writer.msg(f'{{"time":"{time}","level":"{level}","event":"request",{fields[1:]}')
+        self._writer.msg(f'{{"time":"{stamp}","level":"{level}","event":"request",{fields[1:]}')

@@ -1,7 +1,7 @@
 """One HTTP/1.1 connection to an upstream, and the answer that is coming over it.
 
-Bytes go from the socket to the parser to the reader with one wake of the reader's task, and nothing in between; the parser
-is that of Node.js (llhttp, through httptools).
+Bytes go from the socket to the parser to the reader with one wake of the reader's task, and nothing in between; the
+parser is that of Node.js (llhttp, through httptools).
 """
 
 from __future__ import annotations
@@ -308,7 +308,16 @@ class Answer(Incoming):
         while not self.status:
             if self._error is not None:
                 raise self._error
-            await self._wait()
+            self._waiter = self._loop.create_future()
+            await self._waiter
+
+    @override
+    async def read(self, limit: int) -> bytes:
+        # An answer that is wanted whole is nearly always there whole: no generator is needed for that.
+        if self._done and self._error is None and self._size <= limit and not self._paused:
+            pieces, self._pieces = self._pieces, []
+            return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return await super().read(limit)
 
     @override
     async def chunks(self) -> AsyncIterator[bytes]:
@@ -327,16 +336,11 @@ class Answer(Incoming):
                     return
                 else:
                     self._waiting, self._last = True, self._loop.time()
-                    await self._wait()
-        finally:
-            self.close()
-
-    async def _wait(self) -> None:
-        self._waiter = self._loop.create_future()
-        try:
-            await self._waiter
+                    self._waiter = self._loop.create_future()
+                    await self._waiter
         finally:
             self._waiter = None
+            self.close()
 
     @override
     def close(self) -> None:

@@ -273,7 +273,8 @@ _response: Final = msgspec.json.Decoder(_WatchedResponse)
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
     try:
-        body.decode()
+        if not body.isascii():
+            body.decode()
         found = _response.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         found = None

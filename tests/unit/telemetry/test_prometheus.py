@@ -1,0 +1,83 @@
+"""Metrics: every request that is over is counted once, under who served it and how it ended."""
+
+from __future__ import annotations
+
+import msgspec
+
+from genai_spine.telemetry.events import RequestEnded
+from genai_spine.telemetry.prometheus import PrometheusObserver
+
+RECORD = RequestEnded(
+    request_id="req_1",
+    door="openai_chat",
+    provider="openai",
+    model="gpt-4o-mini",
+    key="0011aabb",
+    outcome="success",
+    status=200,
+    error="",
+    stream=True,
+    passthrough=True,
+    attempts=1,
+    seconds=0.3,
+    first_token_seconds=0.02,
+    input_tokens=3,
+    output_tokens=4,
+    cost_usd="",
+)
+WHO = 'door="openai_chat",provider="openai"'
+
+
+def ended(outcome: str) -> str:
+    """The series of requests that ended so."""
+    return f'genai_requests_total{{door="openai_chat",outcome="{outcome}",provider="openai"}}'
+
+
+def samples(observer: PrometheusObserver) -> dict[str, float]:
+    """The page, by name and labels."""
+    page = observer.page().decode()
+    pairs = (line.rsplit(" ", 1) for line in page.splitlines() if line and not line.startswith("#"))
+    return {name: float(value) for name, value in pairs}
+
+
+def test_nothing_yet() -> None:
+    """Before the first request the page tells its metrics' names and counts nothing."""
+    page = PrometheusObserver().page().decode()
+    assert "# TYPE genai_requests_total counter" in page
+    assert "# TYPE genai_request_duration_seconds histogram" in page
+    assert {} == samples(PrometheusObserver())
+
+
+def test_requests_are_counted_by_their_end() -> None:
+    """Outcomes have series of their own; durations and tokens add up over them."""
+    observer = PrometheusObserver()
+    observer.request_ended(RECORD)
+    observer.request_ended(RECORD)
+    observer.request_ended(msgspec.structs.replace(RECORD, outcome="error", first_token_seconds=None, output_tokens=0))
+    found = samples(observer)
+    assert (2, 1) == (found[ended("success")], found[ended("error")])
+    assert (9, 8) == (
+        found[f'genai_tokens_total{{direction="input",{WHO}}}'],
+        found[f'genai_tokens_total{{direction="output",{WHO}}}'],
+    )
+    assert (3, 0, 3) == (
+        found[f"genai_request_duration_seconds_count{{{WHO}}}"],
+        found[f'genai_request_duration_seconds_bucket{{{WHO},le="0.25"}}'],
+        found[f'genai_request_duration_seconds_bucket{{{WHO},le="0.5"}}'],
+    )
+    assert found[f"genai_time_to_first_token_seconds_count{{{WHO}}}"] == 2
+
+
+def test_two_observers_are_apart() -> None:
+    """Several engines in one process do not count into each other's metrics."""
+    one, other = PrometheusObserver(), PrometheusObserver()
+    one.request_ended(RECORD)
+    assert {} == samples(other)
+
+
+def test_models_and_keys_are_no_labels() -> None:
+    """What callers choose freely does not become a series, or they could fill the memory with them."""
+    observer = PrometheusObserver()
+    for number in range(100):
+        observer.request_ended(msgspec.structs.replace(RECORD, model=f"m{number}", key=f"k{number}"))
+    assert len(samples(observer)) < 60
