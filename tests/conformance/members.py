@@ -13,7 +13,7 @@ from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from tests.conformance.recordings import Exchange, exchanges
 
-__all__ = ["DIALECTS", "DialectMember"]
+__all__ = ["DIALECTS", "PROVIDERS", "DialectMember", "ProviderMember"]
 
 
 class DialectMember(Struct, frozen=True, kw_only=True):
@@ -50,3 +50,41 @@ DIALECTS: Final = (
     DialectMember(dialect=AnthropicMessages(), recorded=lambda: exchanges("*/v1/messages")),
     DialectMember(dialect=Ollama(), recorded=lambda: exchanges("*/api/chat")),
 )
+
+
+class ProviderMember(Struct, frozen=True, kw_only=True):
+    """A provider that ships.
+
+    Attributes:
+        name: Of its row.
+        path: Where its service is asked, given an address without a path.
+        key: The header in which it wants its key, and what stands there before the key; empty for one without keys.
+    """
+
+    name: str
+    path: str
+    key: tuple[str, str] = ("authorization", "Bearer ")
+
+
+_NO_KEY: Final = ("", "")
+
+PROVIDERS: Final = (
+    ProviderMember(name="openai", path="/v1/chat/completions"),
+    ProviderMember(name="anthropic", path="/v1/messages", key=("x-api-key", "")),
+    ProviderMember(name="ollama", path="/api/chat", key=_NO_KEY),
+    ProviderMember(name="groq", path="/openai/v1/chat/completions"),
+    ProviderMember(name="together", path="/v1/chat/completions"),
+    ProviderMember(name="scaleway", path="/v1/chat/completions"),
+    ProviderMember(name="deepseek", path="/chat/completions"),
+    ProviderMember(name="mistral", path="/v1/chat/completions"),
+    ProviderMember(name="xai", path="/v1/chat/completions"),
+    ProviderMember(name="openrouter", path="/api/v1/chat/completions"),
+    ProviderMember(name="fireworks", path="/inference/v1/chat/completions"),
+    ProviderMember(name="cerebras", path="/v1/chat/completions"),
+    ProviderMember(name="azure", path="/openai/v1/chat/completions", key=("api-key", "")),
+    ProviderMember(name="minimax", path="/anthropic/v1/messages"),
+    ProviderMember(name="vllm", path="/v1/chat/completions", key=_NO_KEY),
+    ProviderMember(name="lmstudio", path="/v1/chat/completions", key=_NO_KEY),
+    ProviderMember(name="llamacpp", path="/v1/chat/completions", key=_NO_KEY),
+)
+"""One line for each row of ``builtin.toml``; the simulator, which has no row, is checked beside them."""

@@ -112,7 +112,7 @@ def shows(shown: str, printed: str) -> bool:
 
 
 def _bare(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.strip("\n").splitlines())
+    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
 
 
 class Reader(Struct):
@@ -129,11 +129,13 @@ class Reader(Struct):
     environ: Mapping[str, str] = field(default_factory=dict)
 
     def settle(self) -> None:
-        """Put the gateway's key where ``spine serve`` would have put it."""
+        """Put the gateway's key where ``spine serve`` would have put it, and have curl behave as in a terminal."""
         data = self.home / ".local" / "share" / "genai-spine"
         data.mkdir(parents=True)
         (data / "gateway.key").write_text(KEY + "\n", encoding="utf-8")
         (data / "gateway.key").chmod(0o600)
+        # Without a terminal it would draw its progress meter.
+        (self.home / ".curlrc").write_text("silent\nshow-error\n", encoding="utf-8")
 
     async def follow(self, block: Block) -> list[str]:
         """Do what a block says, and return a line for each thing that is not as shown."""

@@ -134,7 +134,7 @@ def test_every_generated_part_stands_on_one_page() -> None:
 
 
 def test_every_variable_named_is_a_setting() -> None:
-    """No page speaks of a ``GENAI_`` variable that the settings do not read, but for two misspelt ones, shown as such."""
+    """No page speaks of a ``GENAI_`` variable that nothing reads, but for two misspelt ones, shown as such."""
     named = {name for page in PAGES for name in _VARIABLE.findall(text_of(page)) if not name.startswith(_OF_TESTS)}
     listed = {name for row in _rows("docs/configuration.md") for name in _VARIABLE.findall(row)}
     endings = tuple(ending for row in _rows("docs/configuration.md") for ending in re.findall(r"GENAI_\{P\}(\w+)", row))
@@ -163,7 +163,7 @@ def test_every_route_is_documented() -> None:
 
 
 def test_every_header_and_field_of_the_gateway_is_documented() -> None:
-    """The page on doors names each header of the gateway's own and each field that it takes out of a body, no others."""
+    """The page on doors names each header of the gateway's own, no others, and each field that it keeps for itself."""
     page = text_of("docs/doors.md")
 
     assert set(_HEADER.findall(source())) == set(_HEADER.findall(page))
@@ -255,8 +255,7 @@ def test_no_page_is_an_orphan() -> None:
         if page in reached or page.suffix != ".md":
             continue
         reached.add(page)
-        for link in _LINK.findall(page.read_text(encoding="utf-8")):
-            if "://" not in link:
-                waiting.append((page.parent / link.partition("#")[0]).resolve() if link[0] != "#" else page)
+        links = (link.partition("#")[0] for link in _LINK.findall(page.read_text(encoding="utf-8")))
+        waiting += [(page.parent / link).resolve() for link in links if link and "://" not in link]
 
     assert [] == [page for page in PAGES if (ROOT / page).resolve() not in reached]

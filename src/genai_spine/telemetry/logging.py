@@ -109,6 +109,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> LineWriter:
     root.setLevel(max(LEVELS[level], logging.INFO))
     # Its access log would print `?key=`; the gateway logs each request itself.
     logging.getLogger("uvicorn.access").disabled = True
+    # Its start and stop are told by the command itself.
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     return writer
 
 
