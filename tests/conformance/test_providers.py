@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from typing_extensions import override
 
+from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderFailedError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider
 from genai_spine.providers.builtin import providers
@@ -103,8 +104,8 @@ class Good(Provider):
             yield event
 
     @override
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        return Decimal("0.000001") * usage.total_tokens, True
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        return Decimal("0.000001") * (input_tokens + output_tokens)
 
     @override
     async def list_models(self) -> list[Model]:
@@ -155,24 +156,40 @@ class Free(Good):
     """Silently free without a known price."""
 
     @override
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        return Decimal(0), False
+    def cost_of(self, model: str, usage: Usage) -> Cost:
+        return Cost(0, known=False)
 
 
-class Flat(Good):
-    """The same for any number of tokens."""
+class Divided(Good):
+    """Of two minds about a cost."""
 
     @override
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        return Decimal(1) if usage.total_tokens else Decimal(0), True
+    def cost_of(self, model: str, usage: Usage) -> Cost:
+        return Cost(1, known=True)
+
+
+class Entrance(Good):
+    """Takes something for nothing."""
+
+    @override
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        return Decimal(1)
+
+
+class Discount(Good):
+    """Gives much away for less than little."""
+
+    @override
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        return Decimal(10_000 - input_tokens) if input_tokens else Decimal(0)
 
 
 class Refunding(Good):
     """Gives money."""
 
     @override
-    def cost_of(self, model: str, usage: Usage) -> tuple[Decimal, bool]:
-        return Decimal(-1), True
+    def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
+        return Decimal(-1)
 
 
 class CostlyAtHome(Good):
@@ -182,7 +199,15 @@ class CostlyAtHome(Good):
 
 
 @pytest.mark.parametrize(
-    ("cls", "told"), [(Free, "silently free"), (Flat, "twice"), (Refunding, "negative"), (CostlyAtHome, "local")]
+    ("cls", "told"),
+    [
+        (Free, "silently free"),
+        (Divided, "differ"),
+        (Entrance, "no tokens"),
+        (Discount, "never cost less"),
+        (Refunding, "negative"),
+        (CostlyAtHome, "local"),
+    ],
 )
 def test_a_wrong_cost_is_found(cls: type[Provider], told: str) -> None:
     """Costs that cannot be are told."""

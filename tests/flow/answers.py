@@ -133,7 +133,11 @@ def openai_whole(said: Said) -> Scripted:
     message: JsonObject = {"role": "assistant", "content": said.text or None, "refusal": None, "annotations": []}
     if said.calls:
         message["tool_calls"] = [
-            {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": json.dumps(call.arguments)}}
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+            }
             for call in said.calls
         ]
     choices: list[Json] = [
@@ -185,7 +189,9 @@ def openai_stream(said: Said) -> Scripted:
         chunks += [_delta({"content": piece}) for piece in pieces(said.text)]
     for number, call in enumerate(said.calls):
         opened: JsonObject = {"name": call.name, "arguments": ""}
-        chunks.append(_delta({"tool_calls": [{"index": number, "id": call.id, "type": "function", "function": opened}]}))
+        chunks.append(
+            _delta({"tool_calls": [{"index": number, "id": call.id, "type": "function", "function": opened}]})
+        )
         text = json.dumps(call.arguments)
         for half in (text[: len(text) // 2], text[len(text) // 2 :]):
             chunks.append(_delta({"tool_calls": [{"index": number, "function": {"arguments": half}}]}))
@@ -280,9 +286,7 @@ def _blocks(said: Said) -> list[JsonObject]:
         blocks.append({"type": "thinking", "thinking": said.thinking, "signature": SIGNATURE})
     if said.text:
         blocks.append({"type": "text", "text": said.text})
-    blocks += [
-        {"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in said.calls
-    ]
+    blocks += [{"type": "tool_use", "id": call.id, "name": call.name, "input": call.arguments} for call in said.calls]
     return blocks
 
 

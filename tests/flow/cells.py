@@ -37,6 +37,8 @@ FEATURES: Final = (
     "tool_choice_named",
     "tool_choice_none",
     "one_call",
+    "strict_tools",
+    "failed_tool",
     "image",
     "image_url",
     "image_in_result",
@@ -92,6 +94,24 @@ _ROWS: Final[list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Impos
         ("ollama",),
         ("one_call",),
         Impossible(end="warned", why="Ollama has no switch for parallel calls", field="parallel_tool_calls"),
+    ),
+    (
+        ("ollama",),
+        _ANY,
+        ("strict_tools", "failed_tool"),
+        Impossible(end="unsaid", why="the package's tools have no `strict`, its results no mark of failure"),
+    ),
+    (
+        ("openai",),
+        _ANY,
+        ("failed_tool",),
+        Impossible(end="unsaid", why="a result in OpenAI's dialect is words alone"),
+    ),
+    (
+        _OTHERS,
+        ("ollama",),
+        ("strict_tools",),
+        Impossible(end="warned", why="Ollama does not bind a model to a tool's schema", field="tools.strict"),
     ),
     (
         ("ollama",),

@@ -70,6 +70,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         choice: ``auto``, ``none``, ``required`` or a tool's name.
         shape: What a structured answer must be.
         result_image: An image that the last tool answered beside its words.
+        failed: The last tool failed; its words say how.
         more: Further arguments, in the package's own words.
     """
 
@@ -83,6 +84,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     rounds: tuple[Round, ...] = ()
     shape: type[BaseModel] | None = None
     result_image: bytes | None = None
+    failed: bool = False
     stop: tuple[str, ...] = ()
     effort: str | None = None
     more: Mapping[str, Any] = {}  # Any: arguments of another type in each package
@@ -138,7 +140,12 @@ class OpenAIClient:
             body["tools"] = [
                 {
                     "type": "function",
-                    "function": {"name": tool.name, "description": tool.description, "parameters": tool.parameters},
+                    "function": {
+                        "name": tool.name,
+                        "description": tool.description,
+                        "parameters": tool.parameters,
+                        **({"strict": True} if tool.strict else {}),
+                    },
                 }
                 for tool in ask.tools
             ]
@@ -171,7 +178,9 @@ class OpenAIClient:
         body = self._body(model, ask)
         body["stream_options"] = {"include_usage": True}
         if not ask.tools and ask.shape is None:
-            return self._collected([chunk async for chunk in await self.sdk.chat.completions.create(**body, stream=True)])
+            return self._collected(
+                [chunk async for chunk in await self.sdk.chat.completions.create(**body, stream=True)]
+            )
         if ask.shape is not None:
             body["response_format"] = ask.shape
         count = 0
@@ -259,6 +268,8 @@ class AnthropicClient:
                 {"type": "tool_result", "tool_use_id": call.id, "content": result}
                 for call, result in zip(turn.told.calls, turn.results, strict=True)
             ]
+            if ask.failed:
+                results[-1]["is_error"] = True
             if ask.result_image is not None:
                 last = results[-1]
                 last["content"] = [{"type": "text", "text": last["content"]}, self._image(ask.result_image)]
@@ -268,7 +279,12 @@ class AnthropicClient:
             body["system"] = ask.system
         if ask.tools:
             body["tools"] = [
-                {"name": tool.name, "description": tool.description, "input_schema": tool.parameters}
+                {
+                    "name": tool.name,
+                    "description": tool.description,
+                    "input_schema": tool.parameters,
+                    **({"strict": True} if tool.strict else {}),
+                }
                 for tool in ask.tools
             ]
         if ask.choice is not None or ask.one_call:
@@ -342,13 +358,14 @@ class OllamaClient:
     name = "ollama"
 
     def __init__(self, url: str, key: str) -> None:
+        self.seen: dict[str, str] = {}
+
         async def keep(response: Any) -> None:  # Any: of the HTTP library that the package chose
             self.seen = {name.lower(): value for name, value in response.headers.items()}
 
         self.sdk = ollama.AsyncClient(
             host=url, headers={"Authorization": f"Bearer {key}"}, event_hooks={"response": [keep]}
         )
-        self.seen: dict[str, str] = {}
 
     def _body(self, model: str, ask: Ask) -> dict[str, Any]:
         user: dict[str, Any] = {"role": "user", "content": ask.prompt}
@@ -390,7 +407,9 @@ class OllamaClient:
 
     async def stream(self, model: str, ask: Ask) -> Told:
         """Use ``chat`` with a stream."""
-        parts: list[ollama.ChatResponse] = [part async for part in await self.sdk.chat(**self._body(model, ask), stream=True)]
+        parts: list[ollama.ChatResponse] = [
+            part async for part in await self.sdk.chat(**self._body(model, ask), stream=True)
+        ]
         return self._told(parts, ask)
 
     def _told(self, parts: list[ollama.ChatResponse], ask: Ask) -> Told:
@@ -418,10 +437,11 @@ class OllamaClient:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self.sdk.close()
+        await self.sdk.close()  # type: ignore[no-untyped-call]  # the package leaves this method without types
 
 
 CLIENTS: Final = ("openai", "anthropic", "ollama")
+"""The packages, by the name of their dialect."""
 
 
 def connect(name: str, url: str, key: str) -> Client:

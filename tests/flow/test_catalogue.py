@@ -20,7 +20,8 @@ from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, j
 from genai_spine.types.json import JsonObject
 from tests.conftest import Gateways
 from tests.flow.answers import PROVIDERS, Said
-from tests.flow.test_doors import Caller
+from tests.flow.callers import Caller
+from tests.flow.wire import READERS, Turn
 
 OPENAI_MODELS: Final = json_reply(
     {
@@ -88,6 +89,8 @@ async def test_models_as_openai_lists_them(caller: Caller) -> None:
     assert NAMES == [model["id"] for model in body["data"]]
     assert {"id": NAMES[0], "object": "model", "created": 1721172741, "owned_by": "system"} == body["data"][0]
     assert answer.headers["x-request-id"].startswith("req_")
+    answer = await caller.call("GET", "/health", headers={"x-request-id": "my-id-1"})
+    assert "my-id-1" == answer.headers["x-request-id"]
 
 
 async def test_models_as_anthropic_lists_them(caller: Caller) -> None:
@@ -123,7 +126,7 @@ async def test_models_through_the_packages(caller: Caller) -> None:
     assert NAMES == [model.model for model in (await third.list()).models]
     shown = await third.show("anthropic/claude-haiku-4-5")
     assert "completion" in (shown.capabilities or [])
-    await third.close()
+    await third.close()  # type: ignore[no-untyped-call]  # the package leaves this method without types
 
 
 @pytest.mark.parametrize("name", [*NAMES, "gpt-4o-mini", "claude-haiku-4-5"])
@@ -151,9 +154,7 @@ async def test_a_model_that_there_is_not(caller: Caller) -> None:
     """A model that no provider has is a 404 in the caller's dialect."""
     answer = await caller.call("GET", "/v1/models/openai/no-such-model")
     assert (404, "model_not_found") == (answer.status, answer.json()["error"]["code"])
-    answer = await caller.call(
-        "GET", "/v1/models/openai/no-such-model", headers={"anthropic-version": "2023-06-01"}
-    )
+    answer = await caller.call("GET", "/v1/models/openai/no-such-model", headers={"anthropic-version": "2023-06-01"})
     assert (404, "not_found_error") == (answer.status, answer.json()["error"]["type"])
     answer = await caller.call("POST", "/api/show", json={"model": "openai/no-such-model"})
     assert (404, str) == (answer.status, type(answer.json()["error"]))
@@ -233,24 +234,12 @@ async def test_tokens_are_counted_through_the_package(caller: Caller) -> None:
 
 @pytest.mark.parametrize("name", list(PROVIDERS))
 async def test_generate_through_the_package(caller: Caller, name: str) -> None:
-    """``/api/generate`` reaches every provider as one turn of the user's, whole and streamed."""
+    """``/api/generate`` reaches every provider, Ollama too, as one turn of a conversation, whole and streamed."""
     provider = PROVIDERS[name]
     said = Said(text="Hello world")
     client = ollama.AsyncClient(host=caller.gateway.url, headers=caller.gateway.headers)
     model = f"{name}/{provider.model}"
-    # Ollama's own service is asked at the same route, in whose form it answers.
-    whole, stream, path = provider.whole(said), provider.stream(said), provider.path
-    if name == "ollama":
-        lines = [
-            {"model": "m", "created_at": "2025-10-09T08:53:20Z", "response": "Hello", "done": False},
-            {"model": "m", "created_at": "2025-10-09T08:53:20Z", "response": " world", "done": True},
-        ]
-        counted: JsonObject = {"done_reason": "stop", "prompt_eval_count": 21, "eval_count": 8}
-        whole = json_reply({**lines[1], "response": "Hello world", **counted})
-        chunks = tuple(json.dumps(line).encode() + b"\n" for line in (lines[0], {**lines[1], **counted}))
-        stream = Scripted(headers={"content-type": "application/x-ndjson"}, chunks=chunks, streamed=True)
-        path = "/api/generate"
-    caller.upstream.enqueue(whole, stream)
+    caller.upstream.enqueue(provider.whole(said), provider.stream(said))
     answer = await client.generate(model, "Hi", system="Be brief.")
     assert ("Hello world", "stop", 21, 8) == (
         answer.response,
@@ -261,9 +250,10 @@ async def test_generate_through_the_package(caller: Caller, name: str) -> None:
     parts = [part async for part in await client.generate(model, "Hi", stream=True)]
     assert "Hello world" == "".join(part.response or "" for part in parts)
     assert (True, 8) == (parts[-1].done, parts[-1].eval_count)
-    assert [path, path] == [received.path for received in caller.upstream.received]
-    assert b"Be brief." in caller.upstream.received[0].body
-    await client.close()
+    assert [provider.path] * 2 == [received.path for received in caller.upstream.received]
+    seen = READERS[name](caller.upstream.received[0].json())
+    assert ("Be brief.", (Turn(role="user", text="Hi"),)) == (seen.system, seen.turns)
+    await client.close()  # type: ignore[no-untyped-call]  # the package leaves this method without types
 
 
 # Providers.

@@ -1,4 +1,4 @@
-"""``POST /v1/generate``, and which provider it goes to: the one named, or the route's own default, and never another."""
+"""``POST /v1/generate``: it goes to the provider named, or to the route's own default, and never to another."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""T2 and T4 with the official packages: whatever goes wrong at a provider, the client's package raises what its user expects.
+"""T2 and T4 with the official packages: whatever goes wrong, the client's package raises what its user expects.
 
 Each test has a gateway of its own, for a gateway may remember failures.
 """
@@ -21,7 +21,7 @@ from tests.conftest import Gateways
 from tests.flow.answers import PROVIDERS, RECORDED, Call, Said, recorded
 from tests.flow.cells import cells
 from tests.flow.clients import Ask, Client, connect
-from tests.flow.wire import ToolSpec
+from tests.flow.wiring import CAPITAL
 
 Connect: TypeAlias = Callable[[str, RunningGateway], Client]
 
@@ -140,17 +140,11 @@ async def test_failures_of_the_provider(
     assert "sk-upstream" not in str(error)
     if isinstance(error, openai.APIStatusError | anthropic.APIStatusError):
         assert provider.name == error.response.headers["x-spine-provider"]
+        assert error.request_id == error.response.headers["x-request-id"]
         wait = "7" if what == "limit" else None
         assert wait == error.response.headers.get("retry-after")
         # The gateway has made its own attempts.
         assert ("true" if wait else "false") == error.response.headers["x-should-retry"]
-
-
-CAPITAL: Final = ToolSpec(
-    "get_capital",
-    "Look up a country's capital.",
-    {"type": "object", "properties": {"country": {"type": "string"}}, "required": ["country"]},
-)
 
 
 @cells("error_in_stream")

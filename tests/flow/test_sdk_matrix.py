@@ -8,7 +8,6 @@ which it may remember, are tested in ``test_sdk_errors.py`` on gateways of their
 from __future__ import annotations
 
 import base64
-import json
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -18,48 +17,38 @@ import ollama
 import openai
 import pytest
 import pytest_asyncio
-from msgspec import Struct
 from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict
 
-from genai_spine.testing.gateway import RunningGateway, running_gateway
-from genai_spine.testing.upstream import Scripted, ScriptedUpstream
+from genai_spine.testing.gateway import running_gateway
+from genai_spine.testing.upstream import ScriptedUpstream
 from genai_spine.types.json import JsonObject
-from tests.flow.answers import PROVIDERS, RECORDED, Call, Provider, Said, recorded
+from tests.flow.answers import PROVIDERS, Call, Provider, Said
 from tests.flow.cells import cells, impossible, not_possible
-from tests.flow.clients import CLIENTS, Ask, Client, Round, Told, connect
-from tests.flow.wire import READERS, Result, Seen, ToolSpec, Turn
+from tests.flow.clients import CLIENTS, Ask, Round, connect
+from tests.flow.wire import Seen, Turn
+from tests.flow.wiring import (
+    CAPITAL,
+    COUNTRY,
+    STRICT,
+    Wired,
+    answer,
+    ask_stream,
+    ask_whole,
+    asked_for,
+    check_ids,
+    got,
+    history,
+    told_of,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-WORDS: Final = {
-    "openai": {name: name for name in ("stop", "length", "tool_calls", "content_filter")},
-    "anthropic": {
-        "stop": "end_turn",
-        "length": "max_tokens",
-        "tool_calls": "tool_use",
-        "content_filter": "refusal",
-    },
-    "ollama": {"stop": "stop", "length": "length", "tool_calls": "stop", "content_filter": "stop"},
-}
-"""How each client dialect says why an answer ended."""
 
 PNG: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 PNG_TEXT: Final = base64.b64encode(PNG).decode()
 ADDRESS: Final = "https://example.com/potato.png"
-
-CAPITAL: Final = ToolSpec(
-    "get_capital",
-    "Look up a country's capital.",
-    {
-        "type": "object",
-        "properties": {"country": {"type": "string", "description": "English name"}},
-        "required": ["country"],
-    },
-)
-COUNTRY: Final = ToolSpec("get_user_country", "Where the user is.", {"type": "object", "properties": {}})
 
 
 class City(BaseModel):
@@ -69,20 +58,6 @@ class City(BaseModel):
 
     city: str
     country: str
-
-
-class Wired(Struct):
-    """A gateway between the three packages and one scripted service that plays all three providers."""
-
-    upstream: ScriptedUpstream
-    gateway: RunningGateway
-    clients: dict[str, Client]
-
-    def asked(self, provider: Provider) -> Seen:
-        """What the provider was asked last."""
-        received = self.upstream.received[-1]
-        assert ("POST", provider.path) == (received.method, received.path)
-        return READERS[provider.name](json.loads(received.body))
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
@@ -115,89 +90,6 @@ def wired(_wired: Wired) -> Wired:
     return _wired
 
 
-def told_of(client: str, said: Said, provider: Provider, *, usage: bool = True) -> dict[str, Any]:
-    """What the package must hand over of an answer, but for the ids of calls."""
-    tokens = {"input_tokens": said.input_tokens, "output_tokens": said.output_tokens} if usage else {}
-    return {
-        "text": said.text,
-        "calls": [(call.name, call.arguments) for call in said.calls],
-        "finish": WORDS[client][said.finish],
-        "model": said.model or provider.answered,
-        **tokens,
-    }
-
-
-def got(told: Told) -> dict[str, Any]:
-    """The same of what it did hand over."""
-    return {
-        "text": told.text,
-        "calls": [(call.name, call.arguments) for call in told.calls],
-        "finish": told.finish,
-        "model": told.model,
-        "input_tokens": told.input_tokens,
-        "output_tokens": told.output_tokens,
-    }
-
-
-def check_ids(client: str, said: Said, told: Told) -> None:
-    """The ids of calls are the provider's own; where it gives none, they are made, each another."""
-    if client == "ollama":
-        return  # the package knows no ids
-    ids = [call.id for call in told.calls]
-    assert len(ids) == len({*ids} - {""})
-    assert [call.id or made for call, made in zip(said.calls, ids, strict=True)] == ids
-
-
-def asked_for(provider: Provider, ask: Ask, **more: Any) -> Seen:
-    """What the provider must be asked for a plain request."""
-    return Seen(
-        **{
-            "model": provider.model,
-            "system": ask.system,
-            "turns": (Turn(role="user", text=ask.prompt),),
-            "tools": ask.tools,
-            "max_tokens": ask.max_tokens,
-            "stop": ask.stop,
-            **more,
-        }
-    )
-
-
-def history(client: str, provider: Provider, ask: Ask) -> tuple[Turn, ...]:
-    """The turns that the provider must be shown of a conversation with tools."""
-    turns = [Turn(role="user", text=ask.prompt)]
-    for round_ in ask.rounds:
-        calls, results = [], []
-        for number, (call, result) in enumerate(zip(round_.told.calls, round_.results, strict=True)):
-            # Ollama's package tells no ids: towards those who need them they are made of the call's place.
-            made = "" if provider.name == "ollama" else f"call_{number}"
-            ident = made if client == "ollama" else call.id
-            calls.append(Call(ident, call.name, call.arguments))
-            results.append(Result(ident, result, call.name if provider.name == "ollama" else ""))
-        turns.append(Turn(role="assistant", text=round_.told.text, calls=tuple(calls)))
-        turns.append(Turn(role="tool", results=tuple(results)))
-    return tuple(turns)
-
-
-def answer(provider: Provider, scene: str, said: Said, *, stream: bool = False) -> tuple[Scripted, Said]:
-    """A recorded answer for the scene, if there is one; else ``said``, written in the provider's dialect."""
-    if (provider.name, scene) in RECORDED:
-        return recorded(provider, scene)
-    return (provider.stream if stream else provider.whole)(said), said
-
-
-async def ask_whole(wired: Wired, client: str, provider: Provider, ask: Ask, reply: Scripted) -> Told:
-    """Ask for a whole answer; the provider gives ``reply``."""
-    wired.upstream.enqueue(reply)
-    return await wired.clients[client].complete(f"{provider.name}/{provider.model}", ask)
-
-
-async def ask_stream(wired: Wired, client: str, provider: Provider, ask: Ask, reply: Scripted) -> Told:
-    """Ask for a stream; the provider gives ``reply``."""
-    wired.upstream.enqueue(reply)
-    return await wired.clients[client].stream(f"{provider.name}/{provider.model}", ask)
-
-
 # Words.
 
 
@@ -212,6 +104,10 @@ async def test_complete(wired: Wired, client_name: str, provider_name: str) -> N
     assert told_of(client_name, said, provider) == got(told)
     await wired.gateway.recorder.until(1)
     record = wired.gateway.recorder.records[0]
+    assert record.request_id == wired.clients[client_name].seen["x-request-id"]
+    if client_name != "ollama":
+        # The packages' own documented way to learn the id.
+        assert record.request_id == told.raw._request_id
     assert (provider.name, provider.model, "success") == (record.provider, record.model, record.outcome)
     assert (said.input_tokens, said.output_tokens) == (record.input_tokens, record.output_tokens)
 
@@ -356,6 +252,31 @@ async def test_one_call_at_a_time(wired: Wired, client_name: str, provider_name:
     assert wired.asked(provider).one_call is True
 
 
+@cells("strict_tools")
+async def test_strict_tools(wired: Wired, client_name: str, provider_name: str) -> None:
+    """That the model is bound to a tool's schema reaches the provider."""
+    provider = PROVIDERS[provider_name]
+    ask = Ask(tools=(STRICT,))
+    await ask_whole(wired, client_name, provider, ask, provider.whole(TWO_CALLS))
+    assert (STRICT,) == wired.asked(provider).tools
+
+
+@cells("failed_tool")
+async def test_a_tool_that_failed(wired: Wired, client_name: str, provider_name: str) -> None:
+    """That a tool failed is told by the provider's mark for it; where it has none, in words."""
+    provider = PROVIDERS[provider_name]
+    ask = Ask(tools=(CAPITAL,))
+    told = await ask_whole(wired, client_name, provider, ask, provider.whole(TWO_CALLS))
+    ask = replace(ask, rounds=(Round(told, ("Paris", "no such country")),), failed=True)
+    await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Paris.")))
+    first, second = wired.asked(provider).turns[-1].results
+    assert ("Paris", False) == (first.text, first.failed)
+    if provider_name == "anthropic":
+        assert ("no such country", True) == (second.text, second.failed)
+    else:
+        assert "Error: no such country" == second.text
+
+
 # Images.
 
 
@@ -449,7 +370,9 @@ async def test_any_json_object(wired: Wired, client_name: str, provider_name: st
     """Any JSON object is asked for by the provider's mode; where it has none, in the instructions."""
     provider = PROVIDERS[provider_name]
     said = Said(text='{"city": "Lima"}')
-    more: dict[str, Any] = {"format": "json"} if client_name == "ollama" else {"response_format": {"type": "json_object"}}
+    more: dict[str, Any] = (
+        {"format": "json"} if client_name == "ollama" else {"response_format": {"type": "json_object"}}
+    )
     ask = Ask(system="Be brief.", more=more)
     told = await ask_whole(wired, client_name, provider, ask, provider.whole(said))
     seen = wired.asked(provider)
@@ -630,6 +553,7 @@ def _impossible_ask(client: str, feature: str) -> Ask:
         "tool_choice_required": Ask(tools=(CAPITAL, COUNTRY), choice="required"),
         "tool_choice_named": Ask(tools=(CAPITAL, COUNTRY), choice="get_capital"),
         "one_call": Ask(tools=(CAPITAL,), one_call=True),
+        "strict_tools": Ask(tools=(STRICT,)),
         "image_url": Ask(image=ADDRESS),
         "seed": Ask(more=_options(client, seed=7)),
         "n": Ask(more={"n": 2}),
@@ -667,6 +591,7 @@ async def test_warned(wired: Wired, client_name: str, provider_name: str, featur
     assert f"{impossible(client_name, provider_name, feature).field}: " in warnings
     seen = wired.asked(provider)
     assert (None, False, None) == (seen.choice, seen.one_call, seen.seed)
+    assert not any(tool.strict for tool in seen.tools)
     if feature == "tool_choice_named":
         assert (CAPITAL,) == seen.tools
         assert "get_capital" in seen.system

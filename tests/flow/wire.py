@@ -20,19 +20,21 @@ __all__ = ["READERS", "Result", "Seen", "ToolSpec", "Turn"]
 
 
 class ToolSpec(Struct, frozen=True):
-    """A tool that is offered."""
+    """A tool that is offered; ``strict`` binds the model to its schema."""
 
     name: str
     description: str
     parameters: JsonObject
+    strict: bool = False
 
 
 class Result(Struct, frozen=True):
-    """What a tool answered; ``name`` is the tool's where the dialect tells it."""
+    """What a tool answered; ``name`` is the tool's where the dialect tells it, ``failed`` where it can tell that."""
 
     call_id: str
     text: str
     name: str = ""
+    failed: bool = False
 
 
 class Turn(Struct, frozen=True, kw_only=True):
@@ -84,9 +86,7 @@ def _merged(turns: list[Turn]) -> tuple[Turn, ...]:
     for turn in turns:
         if turn.role == "tool" and merged and merged[-1].role == "tool":
             last = merged[-1]
-            merged[-1] = Turn(
-                role="tool", results=(*last.results, *turn.results), images=(*last.images, *turn.images)
-            )
+            merged[-1] = Turn(role="tool", results=(*last.results, *turn.results), images=(*last.images, *turn.images))
         else:
             merged.append(turn)
     return tuple(merged)
@@ -94,11 +94,22 @@ def _merged(turns: list[Turn]) -> tuple[Turn, ...]:
 
 # OpenAI.
 
-_OPENAI_FIELDS: Final = (
-    "model messages stream stream_options tools tool_choice parallel_tool_calls response_format max_tokens "
-    "max_completion_tokens temperature top_p stop seed n logprobs top_logprobs reasoning_effort"
-).split()
-_OPENAI_MESSAGE: Final = "role content tool_calls tool_call_id refusal annotations".split()
+_SAMPLING: Final = {"temperature", "top_p", "seed", "n", "logprobs", "top_logprobs"}
+_OPENAI_FIELDS: Final = _SAMPLING | {
+    "model",
+    "messages",
+    "stream",
+    "stream_options",
+    "tools",
+    "tool_choice",
+    "parallel_tool_calls",
+    "response_format",
+    "max_tokens",
+    "max_completion_tokens",
+    "stop",
+    "reasoning_effort",
+}
+_OPENAI_MESSAGE: Final = ["role", "content", "tool_calls", "tool_call_id", "refusal", "annotations"]
 
 
 def _openai_content(content: object) -> tuple[str, tuple[str, ...]]:
@@ -141,7 +152,8 @@ def _openai_tool(tool: dict[str, Any]) -> ToolSpec:
     assert "function" == tool["type"]
     function = tool["function"]
     nothing: JsonObject = {"type": "object", "properties": {}}
-    return ToolSpec(function["name"], function["description"], function.get("parameters", nothing))
+    strict = function.get("strict") or False
+    return ToolSpec(function["name"], function["description"], function.get("parameters", nothing), strict)
 
 
 def _openai_choice(choice: object) -> str | None:
@@ -196,10 +208,19 @@ def read_openai(body: dict[str, Any]) -> Seen:
 
 # Anthropic.
 
-_ANTHROPIC_FIELDS: Final = (
-    "model messages system max_tokens stream tools tool_choice output_config thinking temperature top_p stop_sequences "
-    "metadata"
-).split()
+_ANTHROPIC_FIELDS: Final = {
+    "model",
+    "messages",
+    "system",
+    "max_tokens",
+    "stream",
+    "tools",
+    "tool_choice",
+    "output_config",
+    "thinking",
+    "temperature",
+    "stop_sequences",
+}
 
 
 def _anthropic_image(block: dict[str, Any]) -> str:
@@ -215,11 +236,12 @@ def _anthropic_image(block: dict[str, Any]) -> str:
 
 def _anthropic_result(block: dict[str, Any]) -> tuple[Result, tuple[str, ...]]:
     content = block.get("content", "")
+    failed = block.get("is_error", False)
     if isinstance(content, str):
-        return Result(block["tool_use_id"], content), ()
+        return Result(block["tool_use_id"], content, failed=failed), ()
     text = "".join(part["text"] for part in content if part["type"] == "text")
     images = tuple(_anthropic_image(part) for part in content if part["type"] == "image")
-    return Result(block["tool_use_id"], text), images
+    return Result(block["tool_use_id"], text, failed=failed), images
 
 
 def _anthropic_turns(message: dict[str, Any]) -> list[Turn]:
@@ -268,7 +290,7 @@ def _anthropic_system(system: object) -> str:
 def _anthropic_tool(tool: dict[str, Any]) -> ToolSpec:
     _known(tool, ["name", "description", "input_schema", "strict", "type"], "an Anthropic tool")
     assert "object" == tool["input_schema"]["type"]
-    return ToolSpec(tool["name"], tool["description"], tool["input_schema"])
+    return ToolSpec(tool["name"], tool["description"], tool["input_schema"], tool.get("strict", False))
 
 
 def _anthropic_choice(choice: dict[str, Any] | None) -> tuple[str | None, bool]:
@@ -317,10 +339,20 @@ def read_anthropic(body: dict[str, Any]) -> Seen:
 
 # Ollama.
 
-_OLLAMA_FIELDS: Final = (
-    "model messages stream tools format options think logprobs top_logprobs truncate keep_alive".split()
-)
-_OLLAMA_MESSAGE: Final = "role content images tool_calls tool_name tool_call_id thinking".split()
+_OLLAMA_FIELDS: Final = [
+    "model",
+    "messages",
+    "stream",
+    "tools",
+    "format",
+    "options",
+    "think",
+    "logprobs",
+    "top_logprobs",
+    "truncate",
+    "keep_alive",
+]
+_OLLAMA_MESSAGE: Final = ["role", "content", "images", "tool_calls", "tool_name", "tool_call_id", "thinking"]
 
 
 def _ollama_turn(message: dict[str, Any]) -> Turn:

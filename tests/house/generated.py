@@ -208,7 +208,7 @@ def _help() -> str:
             prog_name="spine",
             env={"COLUMNS": "100", "NO_COLOR": "1", "TERM": "dumb", "LC_ALL": "C.UTF-8"},
         )
-        text = "\n".join(line.rstrip() for line in _STYLES.sub("", shown.output).strip("\n").splitlines())
+        text = "\n".join(line.rstrip() for line in _STYLES.sub("", shown.output).splitlines()).strip("\n")
         parts.append(f"### `{name}`\n\n```text\n{text}\n```\n")
     return "\n".join(parts)
 

@@ -1,12 +1,12 @@
 """The code blocks of Markdown pages: found, run as a reader would run them, and compared with what the page shows.
 
 - A ``python`` block is run as a program of its own. Where its ``print`` lines end in a comment, the comments are what
-  it prints, line by line.
+  it prints, line by line. One whose fence names a file is a piece of that file, and is not run.
 - In a ``console`` block a line that begins with ``$`` is a command. The lines below it are what it prints.
 - A ``toml`` block whose fence names a file (as in ``toml spine.toml``) is written into that file for the blocks after
   it.
 
-Where a page shows ``...``, anything may stand.
+Where a page shows ``...``, anything may stand; how many blanks part two words does not matter.
 """
 
 from __future__ import annotations
@@ -106,13 +106,13 @@ def shown_by(block: Block) -> str:
 
 
 def shows(shown: str, printed: str) -> bool:
-    """Return whether ``shown`` is ``printed``; anything may stand for ``...``, and the ends of lines do not matter."""
+    """Return whether ``shown`` is ``printed``; anything may stand for ``...``."""
     pattern = ".*?".join(re.escape(piece) for piece in _bare(shown).split("..."))
     return re.fullmatch(pattern, _bare(printed), re.DOTALL) is not None
 
 
 def _bare(text: str) -> str:
-    return "\n".join(line.rstrip() for line in text.splitlines()).strip("\n")
+    return "\n".join(" ".join(line.split()) for line in text.splitlines()).strip("\n")
 
 
 class Reader(Struct):
@@ -141,7 +141,7 @@ class Reader(Struct):
         """Do what a block says, and return a line for each thing that is not as shown."""
         if block.language == "toml" and block.name:
             (self.home / block.name).write_text(block.text, encoding="utf-8")
-        if block.language == "python":
+        if block.language == "python" and not block.name:
             return await self._check(block.where, [sys.executable, "-c", block.text], shown_by(block))
         faults: list[str] = []
         if block.language == "console":

@@ -12,11 +12,15 @@ from typing import Final
 import pytest
 
 import genai_spine
+from genai_spine.assembly import Spine
 from genai_spine.dialects.envelope import EXTENSION_FIELDS
 from genai_spine.providers.rows import builtin_rows
 from genai_spine.providers.simulator import MODELS
-from genai_spine.settings import FileSettings, ProviderFile, TimeoutSettings
+from genai_spine.settings import FileSettings, ProviderFile, Settings, TimeoutSettings
 from genai_spine.testing.gateway import running_gateway
+from genai_spine.testing.providers import check_provider
+from genai_spine.testing.upstream import ScriptedUpstream
+from tests.conformance.services import SERVICES
 from tests.house.generated import PARTS, api, commands, parts_of, rendered
 from tests.house.snippets import KEY, ROOT, Block, Reader, blocks, pages, steps
 
@@ -47,8 +51,13 @@ def runnable(page: str) -> list[Block]:
     return [
         block
         for block in blocks(ROOT / page)
-        if block.language != "console" or not any(_not_run(step.command) for step in steps(block))
+        if not _is_piece(block)
+        and (block.language != "console" or not any(_not_run(step.command) for step in steps(block)))
     ]
+
+
+def _is_piece(block: Block) -> bool:
+    return block.language == "python" and block.name != ""
 
 
 def _not_run(command: str) -> bool:
@@ -92,6 +101,7 @@ def test_every_command_is_run_or_has_a_reason_not_to_be() -> None:
     found = [block for page in PAGES for block in blocks(ROOT / page)]
 
     assert [] == [block.where for block in found if block.language in {"bash", "sh", "shell", "py", "pycon"}]
+    assert [GUIDE] == [block.page for block in found if _is_piece(block)]
     mixed = [
         block.where
         for block in found
@@ -117,6 +127,49 @@ def test_every_file_of_settings_shown_is_good() -> None:
     assert shown
     for block in shown:
         FileSettings.model_validate(tomllib.loads(block.text))
+
+
+# The guide for a new provider is followed to the letter.
+
+GUIDE: Final = "docs/providers/adding-a-provider.md"
+
+
+def shown_in_guide(name: str) -> str:
+    """Return the text of the guide's block of a name."""
+    return next(block.text for block in blocks(ROOT / GUIDE) if block.name == name)
+
+
+async def test_a_row_and_a_line_give_a_provider_the_whole_suite(tmp_path: Path) -> None:
+    """With the guide's row and line put into a copy of the project, the new provider takes the suite, and passes."""
+    for folder in ("src", "tests"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    rows = tmp_path / "src" / "genai_spine" / "providers" / "builtin.toml"
+    rows.write_text(rows.read_text(encoding="utf-8") + "\n" + shown_in_guide("builtin.toml"), encoding="utf-8")
+    members = tmp_path / "tests" / "conformance" / "members.py"
+    before, opening, after = members.read_text(encoding="utf-8").partition("PROVIDERS: Final = (\n")
+    members.write_text(before + opening + shown_in_guide("members.py") + after, encoding="utf-8")
+
+    suite = [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "-q", "tests/conformance/test_providers.py"]
+    reader = Reader(tmp_path, "", {"PYTHONPATH": str(tmp_path / "src")})
+    status, printed = await reader.run([*suite, "-k", "keeps_the_contract and acme or test_every_row_has_its_line"])
+
+    assert opening
+    assert 0 == status, printed
+    assert "2 passed" in printed
+
+
+async def test_a_table_in_the_file_gives_a_provider_that_keeps_the_contract(tmp_path: Path) -> None:
+    """The guide's ``spine.toml`` makes a provider of one's own, and it passes the shipped suite."""
+    file = tmp_path / "spine.toml"
+    file.write_text(shown_in_guide("spine.toml"), encoding="utf-8")
+
+    async with ScriptedUpstream(SERVICES["openai_chat"]) as upstream:
+        environ = {"ACME_API_URL": upstream.url, "ACME_API_KEY": "sk-acme-0123456789", "GENAI_PROBE_LOCAL": "false"}
+        async with Spine(Settings(environ, file)) as spine:
+            await check_provider(spine.registry.get("acme"))
+
+    assert {"Bearer sk-acme-0123456789"} == {received.headers["authorization"] for received in upstream.received}
 
 
 # What is listed is what there is.

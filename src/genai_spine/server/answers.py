@@ -10,7 +10,7 @@ from typing import Final
 from genai_spine.errors import InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
 
-__all__ = ["cost_comment", "error_headers", "new_request_id", "served_headers", "timeout_of"]
+__all__ = ["cost_comment", "error_headers", "id_headers", "new_request_id", "served_headers", "timeout_of"]
 
 _MAX_ID: Final = 128
 
@@ -46,9 +46,15 @@ def timeout_of(headers: Mapping[str, str]) -> float | None:
     return seconds
 
 
+def id_headers(request_id: str) -> list[tuple[bytes, bytes]]:
+    """Return the headers that tell a request's id: the usual one, and the one that Anthropic's clients read."""
+    value = request_id.encode()
+    return [(b"x-request-id", value), (b"request-id", value)]
+
+
 def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
     """Return the headers that tell how ``call`` was, or is being, served."""
-    headers = [(b"x-request-id", call.request_id.encode())]
+    headers = id_headers(call.request_id)
     if call.candidate is not None:
         headers += [
             (b"x-spine-provider", _value(call.candidate.provider)),

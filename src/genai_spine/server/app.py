@@ -6,19 +6,20 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, FastAPI
+from fastapi import Depends, FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
 from genai_spine import __version__
 from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing
 from genai_spine.server import docs, errors
+from genai_spine.server.answers import id_headers
 from genai_spine.server.dataplane import ROUTES, DataPlane
 from genai_spine.server.routes import catalogue, generate, messages, probes
-from genai_spine.server.state import State, require_key
+from genai_spine.server.state import State, request_id_of, require_key
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 __all__ = ["create_app"]
 
@@ -31,6 +32,8 @@ def create_app(spine: Spine, keys: KeyRing) -> ASGIApp:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in ROUTES:
             await data(scope, receive, send)
+        elif scope["type"] == "http":
+            await control(scope, receive, _identified(scope, send))
         else:
             await control(scope, receive, send)
 
@@ -44,6 +47,20 @@ def create_app(spine: Spine, keys: KeyRing) -> ASGIApp:
         allow_headers=["*"],
         expose_headers=["x-request-id", "x-spine-provider", "x-spine-model", "x-spine-cost-usd", "x-spine-warnings"],
     )
+
+
+def _identified(scope: Scope, send: Send) -> Send:
+    """Return ``send``, adding the request's id to the headers of an answer where they do not bear it yet."""
+    own = id_headers(request_id_of(Request(scope)))
+
+    async def send_identified(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = list(message.get("headers", ()))
+            told = {name for name, _ in headers}
+            message = {**message, "headers": [*headers, *(header for header in own if header[0] not in told)]}
+        await send(message)
+
+    return send_identified
 
 
 def _control_plane(spine: Spine, keys: KeyRing) -> FastAPI:

@@ -14,7 +14,14 @@ from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.flow import Gateway
 from genai_spine.identity.api_keys import KeyRing, presented_key
-from genai_spine.server.answers import cost_comment, error_headers, new_request_id, served_headers, timeout_of
+from genai_spine.server.answers import (
+    cost_comment,
+    error_headers,
+    id_headers,
+    new_request_id,
+    served_headers,
+    timeout_of,
+)
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import HungUp, WhileThere
 from genai_spine.telemetry.logging import logger
@@ -128,7 +135,7 @@ async def _send_error(send: Send, door: Dialect, error: SpineError, request_id: 
     headers = [
         (b"content-type", b"application/json"),
         (b"content-length", str(len(answer.body)).encode()),
-        (b"x-request-id", request_id.encode()),
+        *id_headers(request_id),
         *error_headers(error),
     ]
     await send({"type": "http.response.start", "status": answer.status, "headers": headers})

@@ -19,7 +19,7 @@ from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import WhileThere
 from genai_spine.types.principal import Principal
 
-__all__ = ["State", "describe_body", "read_model", "require_key", "state_of", "while_there"]
+__all__ = ["State", "describe_body", "read_model", "request_id_of", "require_key", "state_of", "while_there"]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")

@@ -78,21 +78,21 @@ def check_identity(provider: Provider) -> None:
 
 
 def check_cost(provider: Provider) -> None:
-    """Costs are exact, never negative, nothing for nothing, and twice as much for twice as much."""
+    """Costs are exact, never negative, nothing for nothing, never less for more, and never silently nothing."""
     model = provider.default_model or _NO_SUCH_MODEL
     for asked in (model, _NO_SUCH_MODEL):
-        cost, known = provider.cost_of(asked, Usage(input_tokens=1000, output_tokens=1000))
-        assert isinstance(cost, Decimal), "cost_of: money is Decimal, never a float"
-        assert cost >= 0, "cost_of: a cost is never negative"
+        cost = provider.cost_of(asked, Usage(input_tokens=1000, output_tokens=1000))
+        assert cost.picodollars >= 0, "cost_of: a cost is never negative"
         if provider.local:
-            assert (cost, known) == (0, True), "cost_of: a local provider costs nothing, and that is known"
+            assert (cost.picodollars, cost.known) == (0, True), "cost_of: a local provider costs nothing, that is known"
         else:
-            assert cost > 0 or known, "cost_of: a model without a known price is never silently free"
+            assert cost.picodollars or cost.known, "cost_of: a model without a known price is never silently free"
     assert provider.calculate_cost(model, 0, 0) == 0, "calculate_cost: no tokens cost nothing"
     once = provider.calculate_cost(model, 1000, 500)
-    expected = provider.cost_of(model, Usage(input_tokens=1000, output_tokens=500))[0]
+    assert isinstance(once, Decimal), "calculate_cost: money is Decimal, never a float"
+    expected = provider.cost_of(model, Usage(input_tokens=1000, output_tokens=500)).usd
     assert expected == once, "calculate_cost and cost_of differ"
-    assert 2 * once == provider.calculate_cost(model, 2000, 1000), "calculate_cost: twice the tokens cost twice as much"
+    assert once <= provider.calculate_cost(model, 2000, 1000), "calculate_cost: more tokens never cost less"
 
 
 async def check_health(provider: Provider) -> None:

@@ -1,0 +1,162 @@
+"""What the tests of the matrix share: the gateway between packages and providers, and what both ends must show."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from msgspec import Struct
+
+from genai_spine.testing.gateway import RunningGateway
+from genai_spine.testing.upstream import Scripted, ScriptedUpstream
+from tests.flow.answers import RECORDED, Call, Provider, Said, recorded
+from tests.flow.clients import Ask, Client, Told
+from tests.flow.wire import READERS, Result, Seen, ToolSpec, Turn
+
+__all__ = [
+    "CAPITAL",
+    "COUNTRY",
+    "STRICT",
+    "WORDS",
+    "Wired",
+    "answer",
+    "ask_stream",
+    "ask_whole",
+    "asked_for",
+    "check_ids",
+    "got",
+    "history",
+    "told_of",
+]
+
+WORDS: Final = {
+    "openai": {name: name for name in ("stop", "length", "tool_calls", "content_filter")},
+    "anthropic": {
+        "stop": "end_turn",
+        "length": "max_tokens",
+        "tool_calls": "tool_use",
+        "content_filter": "refusal",
+    },
+    "ollama": {"stop": "stop", "length": "length", "tool_calls": "stop", "content_filter": "stop"},
+}
+"""How each client dialect says why an answer ended."""
+
+
+CAPITAL: Final = ToolSpec(
+    "get_capital",
+    "Look up a country's capital.",
+    {
+        "type": "object",
+        "properties": {"country": {"type": "string", "description": "English name"}},
+        "required": ["country"],
+    },
+)
+COUNTRY: Final = ToolSpec("get_user_country", "Where the user is.", {"type": "object", "properties": {}})
+STRICT: Final = ToolSpec(
+    "get_capital",
+    "Look up a country's capital.",
+    {
+        "type": "object",
+        "properties": {"country": {"type": "string"}},
+        "required": ["country"],
+        "additionalProperties": False,
+    },
+    strict=True,
+)
+
+
+class Wired(Struct):
+    """A gateway between the three packages and one scripted service that plays all three providers."""
+
+    upstream: ScriptedUpstream
+    gateway: RunningGateway
+    clients: dict[str, Client]
+
+    def asked(self, provider: Provider) -> Seen:
+        """What the provider was asked last."""
+        received = self.upstream.received[-1]
+        assert ("POST", provider.path) == (received.method, received.path)
+        return READERS[provider.name](json.loads(received.body))
+
+
+def told_of(client: str, said: Said, provider: Provider) -> dict[str, Any]:
+    """What the package must hand over of an answer, but for the ids of calls."""
+    return {
+        "text": said.text,
+        "calls": [(call.name, call.arguments) for call in said.calls],
+        "finish": WORDS[client][said.finish],
+        "model": said.model or provider.answered,
+        "input_tokens": said.input_tokens,
+        "output_tokens": said.output_tokens,
+    }
+
+
+def got(told: Told) -> dict[str, Any]:
+    """The same of what it did hand over."""
+    return {
+        "text": told.text,
+        "calls": [(call.name, call.arguments) for call in told.calls],
+        "finish": told.finish,
+        "model": told.model,
+        "input_tokens": told.input_tokens,
+        "output_tokens": told.output_tokens,
+    }
+
+
+def check_ids(client: str, said: Said, told: Told) -> None:
+    """The ids of calls are the provider's own; where it gives none, they are made, each another."""
+    if client == "ollama":
+        return  # the package knows no ids
+    ids = [call.id for call in told.calls]
+    assert len(ids) == len({*ids} - {""})
+    assert [call.id or made for call, made in zip(said.calls, ids, strict=True)] == ids
+
+
+def asked_for(provider: Provider, ask: Ask, **more: Any) -> Seen:
+    """What the provider must be asked for a plain request."""
+    return Seen(
+        **{
+            "model": provider.model,
+            "system": ask.system,
+            "turns": (Turn(role="user", text=ask.prompt),),
+            "tools": ask.tools,
+            "max_tokens": ask.max_tokens,
+            "stop": ask.stop,
+            **more,
+        }
+    )
+
+
+def history(client: str, provider: Provider, ask: Ask) -> tuple[Turn, ...]:
+    """The turns that the provider must be shown of a conversation with tools."""
+    turns = [Turn(role="user", text=ask.prompt)]
+    for round_ in ask.rounds:
+        calls, results = [], []
+        for number, (call, result) in enumerate(zip(round_.told.calls, round_.results, strict=True)):
+            # Ollama's package tells no ids: towards those who need them they are made of the call's place.
+            made = "" if provider.name == "ollama" else f"call_{number}"
+            ident = made if client == "ollama" else call.id
+            calls.append(Call(ident, call.name, call.arguments))
+            results.append(Result(ident, result, call.name if provider.name == "ollama" else ""))
+        turns.append(Turn(role="assistant", text=round_.told.text, calls=tuple(calls)))
+        turns.append(Turn(role="tool", results=tuple(results)))
+    return tuple(turns)
+
+
+def answer(provider: Provider, scene: str, said: Said, *, stream: bool = False) -> tuple[Scripted, Said]:
+    """A recorded answer for the scene, if there is one; else ``said``, written in the provider's dialect."""
+    if (provider.name, scene) in RECORDED:
+        return recorded(provider, scene)
+    return (provider.stream if stream else provider.whole)(said), said
+
+
+async def ask_whole(wired: Wired, client: str, provider: Provider, ask: Ask, reply: Scripted) -> Told:
+    """Ask for a whole answer; the provider gives ``reply``."""
+    wired.upstream.enqueue(reply)
+    return await wired.clients[client].complete(f"{provider.name}/{provider.model}", ask)
+
+
+async def ask_stream(wired: Wired, client: str, provider: Provider, ask: Ask, reply: Scripted) -> Told:
+    """Ask for a stream; the provider gives ``reply``."""
+    wired.upstream.enqueue(reply)
+    return await wired.clients[client].stream(f"{provider.name}/{provider.model}", ask)

@@ -1,0 +1,102 @@
+"""What of a call the front door cannot show: providers by hand, deadlines as they are handed down, streams that are left."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+
+import pytest
+
+from genai_spine import errors
+from genai_spine.gateway.attempt import Attempt, aclose, estimated
+from genai_spine.gateway.context import Call
+from genai_spine.testing.clock import ManualClock
+from genai_spine.types.completion import CompletionRequest
+from genai_spine.types.messages import Message, Text
+from genai_spine.types.stream import Event, Start, TextDelta
+from genai_spine.types.usage import Usage
+from tests.providers import OwnProvider
+
+HI = CompletionRequest(messages=(Message(role="user", parts=(Text(text="Hi"),)),), model="mine-1")
+
+
+def call(clock: ManualClock, seconds: float | None = None) -> Call:
+    """A request that begins now."""
+    return Call(request_id="req_1", door="library", started=clock.monotonic(), seconds=seconds)
+
+
+@pytest.mark.parametrize(("allowed", "spent", "left"), [(None, 5, None), (10, 4, 6), (10, 10, 0.001), (10, 99, 0.001)])
+async def test_what_is_left_of_the_deadline(allowed: float | None, spent: float, left: float | None) -> None:
+    """A provider is told what remains, never nothing and never less: a deadline that has passed ends the call at once."""
+    clock, provider = ManualClock(), OwnProvider()
+    begun = call(clock, allowed)
+    clock.advance(spent)
+    await Attempt(clock).complete(begun, HI, provider)
+    assert left == provider.asked[0][1].seconds
+    assert begun.attempts == 1
+
+
+async def test_what_a_call_finds_out() -> None:
+    """Usage, warnings once each, and when the first piece came are noted."""
+    clock, usage = ManualClock(), Usage(input_tokens=3, output_tokens=4)
+    provider = OwnProvider(usage=usage)
+    noted = call(clock)
+    clock.advance(2)
+    for _ in range(2):
+        await Attempt(clock).complete(noted, HI, provider)
+    assert (usage, 2.0, ["noted"], 2) == (noted.usage, noted.first_token_at, noted.warnings, noted.attempts)
+
+
+async def test_a_stream_that_nobody_counted() -> None:
+    """Without usage from the provider, the words that passed are estimated at four characters a token."""
+    clock = ManualClock()
+    noted = call(clock)
+    async for _ in Attempt(clock).events(noted, HI, OwnProvider()):
+        pass
+    assert noted.usage == Usage(output_tokens=4, estimated=True)
+
+
+async def test_a_stream_that_is_left() -> None:
+    """A reader who leaves closes the provider's stream, and what came until then is counted."""
+    clock, provider = ManualClock(), OwnProvider(usage=Usage(output_tokens=99))
+    noted = call(clock)
+    stream = Attempt(clock).events(noted, HI, provider)
+    async with contextlib.aclosing(stream) as reading:  # type: ignore[type-var]  # it is a generator
+        async for event in reading:
+            if isinstance(event, TextDelta):
+                break
+    assert provider.closed == 1
+    assert noted.usage == Usage(output_tokens=4, estimated=True)
+
+
+async def test_a_stream_that_fails() -> None:
+    """A failure told as the last event is raised, and the stream closed."""
+    clock, provider = ManualClock(), OwnProvider()
+    provider.broken = errors.StreamInterruptedError("cut")
+    seen: list[Event] = []
+    with pytest.raises(errors.StreamInterruptedError):
+        async for event in Attempt(clock).events(call(clock), HI, provider):
+            seen.append(event)
+    assert isinstance(seen[0], Start)
+    assert provider.closed == 1
+
+
+@pytest.mark.parametrize(("characters", "tokens"), [(0, 0), (1, 1), (4, 1), (5, 2)])
+def test_the_estimate(characters: int, tokens: int) -> None:
+    """Four characters are a token; a part of one counts whole."""
+    assert Usage(output_tokens=tokens, estimated=True) == estimated(characters)
+
+
+async def test_closing_what_cannot_be_closed() -> None:
+    """An iterator without ``aclose`` is left alone."""
+
+    class Plain:
+        """Nothing but an iterator."""
+
+        def __aiter__(self) -> AsyncIterator[int]:
+            return self
+
+        async def __anext__(self) -> int:
+            raise StopAsyncIteration
+
+    await aclose(Plain())
