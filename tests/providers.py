@@ -71,4 +71,3 @@ class OwnProvider(Provider):
     @override
     async def health(self) -> Health:
         return Health(healthy=self.failure is None, error=self.failure)
-

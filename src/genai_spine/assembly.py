@@ -21,7 +21,7 @@ from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
-from genai_spine.errors import InvalidRequestError, SpineError
+from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.planning import Planner
@@ -113,8 +113,14 @@ class Spine:
 
     def _check(self) -> tuple[str, ...]:
         names = [provider.name for provider in self.registry]
-        for variable in (self.settings.values.default_provider, self.settings.values.generate_default_provider):
-            self.registry.get(variable)
+        values = self.settings.values
+        for variable, name in (
+            ("GENAI_DEFAULT_PROVIDER", values.default_provider),
+            ("GENAI_GENERATE_DEFAULT_PROVIDER", values.generate_default_provider),
+        ):
+            if name not in self.registry:
+                message = f"{variable}: {self.registry.unknown_provider(name).message}"
+                raise ConfigurationError(message)
         retired = [
             provider.default_warning
             for provider in self.registry

@@ -11,6 +11,7 @@ from typing_extensions import override
 __all__ = ["MASK", "Secret", "scrub"]
 
 MASK: Final = "[redacted]"
+SHORTEST: Final = 8
 
 # Shapes in which keys turn up in foreign text: well-known prefixes, headers echoed back, `key=` in addresses.
 _SHAPES: Final = re.compile(
@@ -67,6 +68,7 @@ def scrub(text: str, *secrets: Secret) -> str:
     """Return ``text`` without the given secrets and without anything shaped like a key."""
     for secret in secrets:
         revealed = secret.reveal()
-        if revealed:
+        # A dummy such as `none` hides nothing, and would blot out words.
+        if len(revealed) >= SHORTEST:
             text = text.replace(revealed, MASK)
     return _SHAPES.sub(MASK, text)

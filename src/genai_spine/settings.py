@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
 
-__all__ = ["FileSettings", "ProviderFile", "ProviderSettings", "Settings", "TimeoutSettings"]
+__all__ = ["AwsSettings", "FileSettings", "ProviderFile", "ProviderSettings", "Settings", "TimeoutSettings"]
 
 PREFIX: Final = "GENAI_"
 # The project's own test suite reads these; they configure no gateway.
@@ -25,7 +25,8 @@ _FOREIGN: Final = ("GENAI_TEST_", "GENAI_REQUIRE_", "GENAI_BENCH_")
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # What stands in a file may be a key: neither a fault nor a printed object shows it.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class TimeoutSettings(_Frozen):
@@ -44,15 +45,15 @@ class ProviderFile(_Frozen):
 
     dialect: str | None = Field(default=None, description="the wire dialect; required for a provider of your own")
     url: str | None = Field(default=None, description="base address")
-    api_key: str | None = Field(default=None, description="one key; better set in the environment")
-    api_keys: tuple[str, ...] = Field(default=(), description="several keys; better set in the environment")
+    api_key: str | None = Field(default=None, repr=False, description="one key; better set in the environment")
+    api_keys: tuple[str, ...] = Field(default=(), repr=False, description="several keys; better set in the environment")
     default_model: str | None = Field(default=None, description="the model where the caller names none")
     models: tuple[str, ...] = Field(default=(), description="the models it serves")
     local: bool | None = Field(default=None, description="it needs no key and costs nothing")
     auth: Literal["bearer", "x-api-key", "api-key", "none"] | None = Field(
         default=None, description="how the key is sent"
     )
-    headers: dict[str, str] = Field(default={}, description="headers to add to each request")
+    headers: dict[str, str] = Field(default={}, repr=False, description="headers to add to each request")
     quirks: dict[str, object] = Field(default={}, description="departures from the dialect, as in the built-in rows")
     timeouts: TimeoutSettings = TimeoutSettings()
 
@@ -93,6 +94,16 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
 _LISTS: Final = frozenset({"cors_origins"})
 _TABLES: Final = frozenset({"simulator_failures"})
 _GATEWAY_KEYS: Final = "GENAI_API_KEYS"
+# AWS's own names, but the first.
+_AWS_REGION: Final = ("GENAI_BEDROCK_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
+_AWS_KEY: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
+_AWS_PROFILE: Final = "AWS_PROFILE"
+# Each says where AWS's clients get credentials that change with time: a role of a pod, of a container.
+_AWS_ROLES: Final = (
+    "AWS_WEB_IDENTITY_TOKEN_FILE",
+    "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI",
+    "AWS_CONTAINER_CREDENTIALS_FULL_URI",
+)
 _CONFIG_FILE: Final = "GENAI_CONFIG"
 
 
@@ -109,6 +120,27 @@ class ProviderSettings(_Frozen):
     models: tuple[str, ...] = ()
     timeouts: TimeoutSettings = TimeoutSettings()
     file: ProviderFile = ProviderFile()
+
+
+class AwsSettings(_Frozen):
+    """What the environment says of AWS.
+
+    Attributes:
+        region: Where to ask; None where nothing says it.
+        access_key: With ``secret_key``, what requests are signed with.
+        session_token: Goes with keys that expire.
+        profile: Names credentials that AWS's own files or tools hold.
+        credentials_from: The variable that says that there are credentials of any kind; None where none does.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    region: str | None = None
+    access_key: Secret | None = None
+    secret_key: Secret | None = None
+    session_token: Secret | None = None
+    profile: str | None = None
+    credentials_from: str | None = None
 
 
 def _split(text: str) -> tuple[str, ...]:
@@ -195,6 +227,22 @@ class Settings:
             file=file,
         )
 
+    def aws(self) -> AwsSettings:
+        """Return what is set for AWS. Nothing is looked up at AWS, nor in its files."""
+        access, secret = (self._first(variable)[0] for variable in _AWS_KEY)
+        token, _ = self._first("AWS_SESSION_TOKEN")
+        profile, _ = self._first(_AWS_PROFILE)
+        _, role = self._first(_AWS_PROFILE, *_AWS_ROLES)
+        whole = access is not None and secret is not None
+        return AwsSettings(
+            region=self._first(*_AWS_REGION)[0],
+            access_key=Secret(access) if access and whole else None,
+            secret_key=Secret(secret) if secret and whole else None,
+            session_token=Secret(token) if token and whole else None,
+            profile=profile,
+            credentials_from=_AWS_KEY[0] if whole else role,
+        )
+
     def _first(self, *variables: str) -> tuple[str | None, str | None]:
         for variable in variables:
             if (text := self._environ.get(variable, "").strip()) != "":
@@ -224,7 +272,7 @@ class Settings:
     def check_names(self, providers: Iterable[str], further: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a line for each variable that begins with ``GENAI_`` and means nothing, with the likely name meant."""
         known = {variable for variables in _VARIABLES.values() for variable in variables}
-        known |= {_GATEWAY_KEYS, _CONFIG_FILE, *further}
+        known |= {_GATEWAY_KEYS, _CONFIG_FILE, _AWS_REGION[0], *further}
         for name in providers:
             upper = _upper(name)
             known |= {*_key_variables(upper), *_url_variables(upper), *_timeout_variables(upper).values()}

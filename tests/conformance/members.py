@@ -9,8 +9,11 @@ from msgspec import Struct, field
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect, Quirks
+from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
+from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from tests.conformance.recordings import Exchange, exchanges
 
 __all__ = ["DIALECTS", "PROVIDERS", "DialectMember", "ProviderMember"]
@@ -24,6 +27,7 @@ class DialectMember(Struct, frozen=True, kw_only=True):
         quirks: Of services, by a pattern of their host names; those of the rest are the default.
         broken: Names of streams that a service broke off or told a failure in, and the kind of failure.
         no_answers: Names of exchanges in which what answered was no such service.
+        stream_in_path: Whether a stream is wanted stands in the address, not in the body.
     """
 
     dialect: Dialect
@@ -31,6 +35,7 @@ class DialectMember(Struct, frozen=True, kw_only=True):
     quirks: Mapping[str, Quirks] = field(default_factory=dict)
     broken: Mapping[str, str] = field(default_factory=dict)
     no_answers: frozenset[str] = frozenset()
+    stream_in_path: bool = False
 
 
 _OPENAI_BROKEN: Final = {
@@ -47,8 +52,26 @@ DIALECTS: Final = (
         broken=_OPENAI_BROKEN,
         no_answers=_OPENAI_NO_ANSWERS,
     ),
+    DialectMember(
+        dialect=OpenAIResponses(),
+        recorded=lambda: exchanges("*/responses"),
+        # After the dialect's own end mark it sends another.
+        quirks={"openrouter.ai": Quirks(end_mark=False)},
+    ),
     DialectMember(dialect=AnthropicMessages(), recorded=lambda: exchanges("*/v1/messages")),
     DialectMember(dialect=Ollama(), recorded=lambda: exchanges("*/api/chat")),
+    DialectMember(
+        dialect=BedrockConverse(),
+        # One of the recorded bodies was cut short by the recorder.
+        recorded=lambda: tuple(
+            exchange
+            for operation in ("converse", "converse-stream")
+            for exchange in exchanges(f"*/model/*/{operation}")
+            if exchange.name != "test_bedrock/test_bedrock_model_other_parameters#0"
+        ),
+        stream_in_path=True,
+    ),
+    DialectMember(dialect=Gemini(), recorded=lambda: exchanges("*enerateContent"), stream_in_path=True),
 )
 
 

@@ -20,9 +20,7 @@ MODELS: Final = ("model-one", "model-two")
 
 def _frames(*events: JsonObject, named: bool = False) -> list[bytes]:
     heads = [f"event: {event['type']}\n".encode() if named else b"" for event in events]
-    return [
-        head + b"data: " + msgspec.json.encode(event) + b"\n\n" for head, event in zip(heads, events, strict=True)
-    ]
+    return [head + b"data: " + msgspec.json.encode(event) + b"\n\n" for head, event in zip(heads, events, strict=True)]
 
 
 # https://platform.openai.com/docs/api-reference/chat
@@ -113,7 +111,9 @@ def _messages(received: Received) -> Scripted:
 
 def _ollama(received: Received) -> Scripted:
     if received.method == "GET":
-        models: list[Json] = [{"name": model, "model": model, "modified_at": "2025-01-01T00:00:00Z"} for model in MODELS]
+        models: list[Json] = [
+            {"name": model, "model": model, "modified_at": "2025-01-01T00:00:00Z"} for model in MODELS
+        ]
         return json_reply({"models": models})
     asked = received.json()
     head: JsonObject = {"model": asked.get("model"), "created_at": "2025-01-01T00:00:00Z"}

@@ -61,7 +61,9 @@ async def test_a_provider_keeps_the_contract(member: ProviderMember, transport: 
         upper = member.name.upper()
         environ = {f"{upper}_API_URL": upstream.url, **({f"{upper}_API_KEY": KEY} if member.key[0] else {})}
         # Local ones have no default before they have been asked what they hold.
-        environ |= {} if ROWS[member.name].default_model else {f"{upper}_MODELS": "", f"DEFAULT_{upper}_MODEL": "model-one"}
+        environ |= (
+            {} if ROWS[member.name].default_model else {f"{upper}_MODELS": "", f"DEFAULT_{upper}_MODEL": "model-one"}
+        )
         built = {made.name: made for made in providers(context(environ, transport=transport))}
         await check_provider(built[member.name])
         posted = [received for received in upstream.received if received.method == "POST"]

@@ -71,7 +71,6 @@ class Pushing:
                 self.written += len(event)
             writer.write(b"0\r\n\r\n")
             await writer.drain()
-            await reader.read()
         finally:
             self.over.set()
 

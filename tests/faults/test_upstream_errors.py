@@ -207,7 +207,7 @@ async def test_an_error_need_not_be_json(gateways: Gateways, upstream: ScriptedU
             Scripted(status=500, chunks=(b"x" * 400_000,)),
         ):
 
-            async def check(door: Door, provider: Provider, stream: bool, script: Scripted = script) -> None:  # noqa: FBT001
+            async def check(door: Door, provider: Provider, stream: bool, script: Scripted = script) -> None:  # noqa: FBT001  # called by `each`
                 upstream.enqueue(script)
                 answer = await bench.ask(door, provider, stream=stream)
                 place = (door.name, provider.name, stream, script.chunks[:1])

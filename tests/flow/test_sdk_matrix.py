@@ -7,7 +7,6 @@ which it may remember, are tested in ``test_sdk_errors.py`` on gateways of their
 
 from __future__ import annotations
 
-import base64
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from typing import Any, Final
@@ -28,8 +27,11 @@ from tests.flow.cells import cells, impossible, not_possible
 from tests.flow.clients import CLIENTS, Ask, Round, connect
 from tests.flow.wire import Seen, Turn
 from tests.flow.wiring import (
+    ADDRESS,
     CAPITAL,
     COUNTRY,
+    PNG,
+    PNG_TEXT,
     STRICT,
     Wired,
     answer,
@@ -43,12 +45,6 @@ from tests.flow.wiring import (
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
-
-PNG: Final = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-PNG_TEXT: Final = base64.b64encode(PNG).decode()
-ADDRESS: Final = "https://example.com/potato.png"
 
 
 class City(BaseModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from typing import Any, Final
 
@@ -14,8 +15,11 @@ from tests.flow.clients import Ask, Client, Told
 from tests.flow.wire import READERS, Result, Seen, ToolSpec, Turn
 
 __all__ = [
+    "ADDRESS",
     "CAPITAL",
     "COUNTRY",
+    "PNG",
+    "PNG_TEXT",
     "STRICT",
     "WORDS",
     "Wired",
@@ -41,6 +45,12 @@ WORDS: Final = {
 }
 """How each client dialect says why an answer ended."""
 
+
+PNG: Final = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
+)
+PNG_TEXT: Final = base64.b64encode(PNG).decode()
+ADDRESS: Final = "https://example.com/potato.png"
 
 CAPITAL: Final = ToolSpec(
     "get_capital",

@@ -13,6 +13,7 @@ from genai_spine import errors
 from genai_spine.assembly import DIALECTS, Spine
 from genai_spine.catalog.prices import estimate_cost_usd
 from genai_spine.settings import Settings
+from genai_spine.telemetry.events import RequestEnded
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import Recorder
 from genai_spine.testing.upstream import ScriptedUpstream, json_reply
@@ -167,7 +168,7 @@ async def test_without_a_provider_the_simulator_answers() -> None:
     """The quick start needs no key; the answer says who it was, and that it cost nothing."""
     async with Spine.from_env(QUIET) as spine:
         answer = await spine.complete("Hello!")
-    assert ("Hello!", "simulator", "echo", 0, True) == (
+    assert ("Hello!", "simulator", "echo", Decimal(0), True) == (
         answer.content,
         answer.provider,
         answer.model,
@@ -212,12 +213,15 @@ async def test_errors_are_raised_or_returned() -> None:
 
 async def test_a_stream_that_breaks_raises() -> None:
     """What came before is there, then the failure is raised."""
-    words: list[str] = []
     async with Spine.from_env(QUIET) as spine:
+        stream = aiter(spine.stream_text("One two three four five six", model="simulator/fail-cut"))
+        assert await anext(stream) == "One "
+
+        async def read_on() -> list[str]:
+            return [text async for text in stream]
+
         with pytest.raises(errors.StreamInterruptedError):
-            async for text in spine.stream_text("One two three four five six", model="simulator/fail-cut"):
-                words.append(text)
-    assert words
+            await read_on()
 
 
 @pytest.mark.parametrize(
@@ -254,7 +258,7 @@ async def test_a_deadline() -> None:
 
 
 async def test_a_provider_of_ones_own() -> None:
-    """Registered, it serves at once: by its name, by its prefix, and where no model is named; it is priced and counted."""
+    """Registered, it serves at once: by name, by prefix, and where no model is named; it is priced and counted."""
     recorder = Recorder()
     spine = Spine(Settings(QUIET), observers=[recorder], clock=ManualClock())
     async with spine:
@@ -325,9 +329,9 @@ async def test_an_observer_that_fails_costs_nobody_an_answer() -> None:
     class Faulty:
         """Fails."""
 
-        def request_ended(self, record: object) -> None:
+        def request_ended(self, record: RequestEnded) -> None:
             """Fail."""
-            raise RuntimeError
+            raise RuntimeError(record.request_id)
 
     recorder = Recorder()
     async with Spine(Settings(QUIET), observers=[Faulty(), recorder]) as spine:
@@ -343,12 +347,12 @@ async def test_local_providers_are_looked_for(upstream: ScriptedUpstream, tmp_pa
     environ = {f"{name}_API_URL": upstream.url for name in ("OLLAMA", "VLLM", "LMSTUDIO", "LLAMACPP")}
     environ |= {f"DEFAULT_{name}_MODEL": "m" for name in ("VLLM", "LMSTUDIO", "LLAMACPP")}
     spine = Spine.from_file(path, environ)
-    assert not spine.open
+    states = [spine.open]
     async with spine:
-        assert spine.open
+        states.append(spine.open)
         assert spine.registry.get("box").default_model == "first:latest"
         await spine.start()
-    assert not spine.open
+    assert [False, True, False] == [*states, spine.open]
     assert ["/api/tags"] == [received.path for received in upstream.received]
     await spine.close()
 

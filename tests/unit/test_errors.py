@@ -67,7 +67,7 @@ def test_all_names_every_class_in_order() -> None:
 
 @pytest.mark.parametrize("cls", classes(), ids=lambda cls: cls.__name__)
 def test_every_class_knows_what_to_do(cls: type[SpineError]) -> None:
-    """A kind of the taxonomy, a status, a code, and where to try again; a provider's failure may move, a request's not."""
+    """A kind of the taxonomy, a status, a code; a provider's failure may be tried elsewhere, a request's not."""
     assert cls.kind in KINDS
     assert 400 <= cls.status <= 504
     assert cls.default_code

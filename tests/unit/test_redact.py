@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from genai_spine.redact import MASK, Secret, scrub
+from genai_spine.redact import MASK, SHORTEST, Secret, scrub
 
 TEXT = "sk-canary-0123456789abcdef"
 
@@ -74,13 +74,15 @@ def test_what_is_shaped_like_a_key_is_masked(text: str, expected: str) -> None:
 @given(
     before=st.text(max_size=20),
     after=st.text(max_size=20),
-    key=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="[]redact"), min_size=4),
+    key=st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters="[]redact"), min_size=SHORTEST),
 )
 def test_a_known_secret_never_remains(before: str, after: str, key: str) -> None:
     """A secret handed over is gone from the text, whatever its shape and wherever it stands."""
     assert key not in scrub(f"{before}{key}{after}", Secret(key))
 
 
-def test_an_empty_secret_masks_nothing() -> None:
-    """An empty secret does not turn the text into masks."""
-    assert scrub("a plain text", Secret("")) == "a plain text"
+@pytest.mark.parametrize("dummy", ["", "none", "x" * (SHORTEST - 1)])
+def test_a_dummy_masks_nothing(dummy: str) -> None:
+    """A key that is empty or a placeholder does not turn words into masks."""
+    text = f"a plain text with {dummy} in it"
+    assert text == scrub(text, Secret(dummy))

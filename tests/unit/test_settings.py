@@ -63,7 +63,7 @@ def test_without_anything_all_is_built_in() -> None:
 def test_environment_over_older_name_over_file_over_built_in(
     variable: str, older: str, field: str, texts: tuple[str, str, str], expected: object
 ) -> None:
-    """Each place that says something is overruled by the ones before it, and falls back to the next when it is taken away."""
+    """Each place that says something is overruled by the ones before it, and counts once they are silent."""
     built_in = getattr(Settings({}).values, field)
     typed = {text: int(text) if field == "port" else text for text in texts}
     value = typed[texts[2]]
@@ -210,7 +210,7 @@ KEY_VARIABLES = ("GENAI_GROQ_API_KEYS", "GENAI_GROQ_API_KEY", "GROQ_API_KEYS", "
 
 @pytest.mark.parametrize("first", range(len(KEY_VARIABLES)))
 def test_the_first_variable_that_holds_a_key_wins(first: int) -> None:
-    """The order is GENAI_{P}_API_KEYS, GENAI_{P}_API_KEY, {P}_API_KEYS, {P}_API_KEY, the provider's further ones, the file."""
+    """The canonical list, the canonical key, the bare list, the bare key, the provider's further ones, the file."""
     path = written('[providers.groq]\napi_key = "from the file"')
     environ = {name: f"key of {name}" for name in KEY_VARIABLES[first:]}
     found = Settings(environ, path).provider("groq", key_variables=("FURTHER_KEY",))
@@ -270,9 +270,11 @@ def test_model_and_models_of_a_provider() -> None:
 def test_timeouts_of_a_provider() -> None:
     """The environment sets each alone; the others stay as the file, or the built-in, has them."""
     path = written("[providers.groq.timeouts]\nconnect = 1\ntotal = 20", "named.toml")
-    found = Settings({"GENAI_GROQ_TIMEOUT": "9.5", "GENAI_GROQ_TIMEOUT_FIRST_BYTE": "3"}, path).provider("groq").timeouts
+    environ = {"GENAI_GROQ_TIMEOUT": "9.5", "GENAI_GROQ_TIMEOUT_FIRST_BYTE": "3"}
+    found = Settings(environ, path).provider("groq").timeouts
     assert (1, 3, 60, 9.5) == (found.connect, found.first_byte, found.between_chunks, found.total)
-    found = Settings({"GENAI_GROQ_TIMEOUT_CONNECT": "2", "GENAI_GROQ_TIMEOUT_BETWEEN_CHUNKS": "4"}).provider("groq").timeouts
+    environ = {"GENAI_GROQ_TIMEOUT_CONNECT": "2", "GENAI_GROQ_TIMEOUT_BETWEEN_CHUNKS": "4"}
+    found = Settings(environ).provider("groq").timeouts
     assert (2, None, 4, 600) == (found.connect, found.first_byte, found.between_chunks, found.total)
 
 
@@ -286,7 +288,7 @@ def test_a_timeout_that_is_none(text: str) -> None:
 
 
 def test_a_provider_of_the_users_own() -> None:
-    """All that a row needs can stand in the file; signs that no variable may have become underscores in its variables."""
+    """All that a row needs can stand in the file; signs that no variable may have are underscores in its variables."""
     path = written(
         """
         [providers."my-lab.x"]
@@ -337,11 +339,11 @@ def test_an_unknown_variable_without_a_neighbour() -> None:
 
 
 def test_known_variables_are_not_told() -> None:
-    """Canonical names, a provider's own, further ones and those of the test suite mean something; others are not ours."""
+    """Canonical names, a provider's own, further ones and the test suite's mean something; others are not ours."""
     names = itertools.chain(
         ("GENAI_API_PORT", "GENAI_API_KEYS", "GENAI_CONFIG", "GENAI_DATA_DIR", "GENAI_TEST_X", "GENAI_REQUIRE_X"),
         (f"GENAI_MY_LAB_{rest}" for rest in ("API_KEY", "API_KEYS", "URL", "DEFAULT_MODEL", "MODELS", "TIMEOUT")),
         ("GENAI_MINE", "PATH", "OTHER_GENAI_API_PROT"),
     )
-    environ = {name: "" for name in names}
+    environ = dict.fromkeys(names, "")
     assert Settings(environ).check_names(["my-lab"], ["GENAI_MINE"]) == ()

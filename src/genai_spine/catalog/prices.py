@@ -302,6 +302,10 @@ class PriceBook:
         """The providers with prices, makers of models before those who offer the models of others."""
         return tuple(provider.name for provider in self._read_index().providers)
 
+    def models(self, provider: str) -> tuple[str, ...]:
+        """The ids of the models that the provider lists itself."""
+        return tuple(model.id for model in self._read(provider)) if provider in self.providers() else ()
+
     def makers(self, model: str) -> Iterator[str]:
         """The providers of whose make the model is by its name, the likeliest first."""
         name = model.lower()
@@ -532,6 +536,10 @@ class Prices:
             )
             period = _period(period.tariff, entry.found.model.per, fitting)
         return period.rate(max(input_tokens, 0))
+
+    def models(self, provider: str) -> tuple[str, ...]:
+        """The ids of the models for which the price list has prices of the provider's own; empty if it has none."""
+        return self._book.models(provider)
 
     def context_window(self, provider: str, model: str) -> int | None:
         """The tokens that the model reads at most, as the price list has it; None if it does not say."""

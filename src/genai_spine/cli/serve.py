@@ -5,7 +5,9 @@ from __future__ import annotations
 import gc
 import ipaddress
 import shlex
+import signal
 import socket
+from types import FrameType
 from typing import Annotated, NamedTuple
 
 import typer
@@ -85,6 +87,17 @@ class _Server(uvicorn.Server):
                 ws="none",
             )
         )
+
+    @override
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """Stop in good order; at a second Ctrl-C at once.
+
+        uvicorn's own would raise the signal again at the end, and the process would die before its log is written.
+        """
+        if self.should_exit and sig == signal.SIGINT:
+            self.force_exit = True
+        else:
+            self.should_exit = True
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:

@@ -11,7 +11,17 @@ import msgspec
 
 from genai_spine.errors import MalformedResponseError
 from genai_spine.types.json import Json
-from genai_spine.types.stream import Event, PartEnd, PartKind, PartStart, TextDelta, ThinkingDelta, ToolArguments
+from genai_spine.types.messages import Part
+from genai_spine.types.stream import (
+    Event,
+    PartEnd,
+    PartKind,
+    PartStart,
+    TextDelta,
+    ThinkingDelta,
+    ToolArguments,
+    part_events,
+)
 
 __all__ = ["PartAssembler"]
 
@@ -98,6 +108,14 @@ class PartAssembler:
             events.append(ThinkingDelta(index=index, text=text, choice=self._choice))
         else:
             events.append(TextDelta(index=index, text=text, choice=self._choice, logprobs=logprobs))
+        return events
+
+    def whole(self, part: Part, logprobs: list[Json] | None = None) -> list[Event]:
+        """Take a part that has come whole and is joined to none of its neighbours."""
+        events = self.finish()
+        if (found := part_events(self._next, part, self._choice, logprobs)) is not None:
+            events += found
+            self._next += 1
         return events
 
     def open_call(

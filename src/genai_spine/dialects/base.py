@@ -208,7 +208,8 @@ class Dialect(ABC):
     """A wire format. Instances hold no state; all methods are pure."""
 
     name: ClassVar[str]
-    stream_content_type: ClassVar[str] = "text/event-stream"
+    stream_content_type: str = "text/event-stream"
+    """Of a stream to a caller; a door may choose by the request that it stands for."""
     default_headers: ClassVar[Mapping[str, str]] = {}
     """Request headers that a provider who speaks it demands."""
     forwarded_headers: ClassVar[tuple[str, ...]] = ()

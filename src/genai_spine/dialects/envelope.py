@@ -77,12 +77,15 @@ def _is_foreign(name: str, value: Raw) -> bool:
     return name == "provider" and bytes(value).startswith(b"{")
 
 
-def splice(fields: dict[str, Raw], model: str) -> bytes:
-    """Return a body of ``fields`` for ``model``, without the gateway's own.
+def splice(fields: dict[str, Raw], model: str | None) -> bytes:
+    """Return a body of ``fields`` for ``model``, without the gateway's own; None where the model stands in the path.
 
     It is always written anew: in the body as it came, a field given twice might mean one thing here and another
     upstream.
     """
     named = {name: value for name, value in fields.items() if name not in EXTENSION_FIELDS or _is_foreign(name, value)}
-    named["model"] = Raw(msgspec.json.encode(model))
+    if model is None:
+        named.pop("model", None)
+    else:
+        named["model"] = Raw(msgspec.json.encode(model))
     return msgspec.json.encode(named)

@@ -6,6 +6,7 @@ the caller is told by a warning. What cannot make a difference (a cache mark, a 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
 from genai_spine.errors import InvalidFieldError
@@ -18,7 +19,11 @@ __all__ = ["Losses"]
 _ESSENTIAL: Final = {
     "openai_chat": frozenset({"audio", "functions", "function_call", "web_search_options"}),
     "anthropic_messages": frozenset({"mcp_servers", "container"}),
+    "bedrock_converse": frozenset({"guardrailConfig", "promptVariables"}),
+    "gemini": frozenset({"cachedContent", "continuationToken"}),
     "ollama": frozenset({"suffix", "raw", "context", "template"}),
+    "openai_completions": frozenset({"best_of", "echo", "suffix"}),
+    "openai_responses": frozenset({"conversation", "previous_response_id", "prompt", "tool_choice"}),
 }
 _HARMLESS: Final = {
     "openai_chat": frozenset(
@@ -35,8 +40,36 @@ _HARMLESS: Final = {
         }
     ),
     "anthropic_messages": frozenset({"metadata", "cache_control", "diagnostics"}),
+    "bedrock_converse": frozenset({"additionalModelResponseFieldPaths", "performanceConfig", "requestMetadata"}),
+    "gemini": frozenset(
+        {
+            "labels",
+            "store",
+            "generationConfig.responseModalities",
+            "generationConfig.responseMimeType",
+            "generationConfig.thinkingConfig",
+            # Of a choice that is told all the same.
+            "toolConfig.functionCallingConfig",
+        }
+    ),
     "ollama": frozenset({"keep_alive", "truncate", "shift"}),
+    "openai_completions": frozenset({"stream_options"}),
+    "openai_responses": frozenset(
+        {
+            "include",
+            "metadata",
+            "moderation",
+            "prompt_cache_key",
+            "prompt_cache_options",
+            "prompt_cache_retention",
+            "safety_identifier",
+            "store",
+            "stream_options",
+        }
+    ),
 }
+# Objects whose fields are accounted for one by one.
+_OBJECTS: Final = {"gemini": frozenset({"generationConfig", "toolConfig"})}
 
 
 class Losses:
@@ -79,8 +112,8 @@ class Losses:
         origin = request.dialect
         if origin is None or origin == dialect:
             return request.extras
-        for name, value in request.extras.items():
-            if name in _ESSENTIAL.get(origin, ()) or _is_sound_output(name, value):
+        for name, value in _fields(origin, request.extras):
+            if name in _ESSENTIAL.get(origin, ()) or _is_other_output(name, value):
                 raise self.refuse(name)
             if name not in _HARMLESS.get(origin, ()):
                 self.drop(name)
@@ -92,5 +125,18 @@ class Losses:
         return tuple(self._warnings)
 
 
-def _is_sound_output(name: str, value: Json) -> bool:
-    return name == "modalities" and isinstance(value, list) and "audio" in value
+def _fields(origin: str, extras: JsonObject) -> Iterator[tuple[str, Json]]:
+    for name, value in extras.items():
+        if name in _OBJECTS.get(origin, ()) and isinstance(value, dict):
+            yield from ((f"{name}.{inner}", told) for inner, told in value.items())
+        else:
+            yield name, value
+
+
+def _is_other_output(name: str, value: Json) -> bool:
+    """Whether sound or pictures are asked for."""
+    if not isinstance(value, list):
+        return False
+    if name == "generationConfig.responseModalities":
+        return any(kind != "TEXT" for kind in value)
+    return name == "modalities" and "audio" in value

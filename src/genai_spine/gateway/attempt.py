@@ -1,7 +1,7 @@
 """One call to one candidate, in one of two ways: passing the body through, or translating it.
 
 Both yield bytes in the caller's dialect. What the call finds out is written into ``call`` as it goes, so that it is
-there whatever the end; nothing here awaits anything in a ``finally``.
+there whatever the end; a ``finally`` here awaits no more than that its own generators end.
 """
 
 from __future__ import annotations
@@ -111,9 +111,14 @@ class Attempt:
         self, call: Call, question: Question, provider: Provider, options: CallOptions
     ) -> AsyncIterator[bytes]:
         encoder = question.door.stream_encoder(self._reply(call, question))
-        async for event in self.events(call, self._translated(call, question), provider, options):
-            if data := encoder.encode(event):
-                yield data
+        events = self.events(call, self._translated(call, question), provider, options)
+        try:
+            async for event in events:
+                if data := encoder.encode(event):
+                    yield data
+        finally:
+            # What was used is known once this has ended, and the record is written right after.
+            await aclose(events)
         if data := encoder.end():
             yield data
 

@@ -184,8 +184,8 @@ class Gateway:
 
     def _failed(self, call: Call, error: SpineError) -> None:
         call.error = error
-        if error.provider is None and call.attempts and call.candidate is not None:
-            error.provider = call.candidate.provider
+        if call.attempts and call.candidate is not None:
+            self.registry.get(call.candidate.provider).own(error)
 
     def _account(self, call: Call) -> None:
         """Price what was used, and tell the observers. Nothing is awaited: the caller may be gone."""

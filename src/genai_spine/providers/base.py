@@ -16,7 +16,7 @@ from genai_spine.catalog.prices import Cost
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
 from genai_spine.errors import SpineError
 from genai_spine.money import picodollars_from
-from genai_spine.redact import Secret
+from genai_spine.redact import Secret, scrub
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.models import Model
@@ -71,6 +71,7 @@ class Provider(ABC):
         default_warning: What a caller who gets the default model should know.
         status: ``not_configured`` where a key or an address is missing.
         hint: What to do about that.
+        keys: Its keys, which no error may show.
     """
 
     name: str
@@ -81,6 +82,15 @@ class Provider(ABC):
     open_models: bool = False
     status: Status = "ready"
     hint: str = ""
+    keys: tuple[Secret, ...] = ()
+
+    def own(self, error: SpineError) -> None:
+        """Mark an error as this provider's, and take its keys out of it: upstreams quote them in all shapes."""
+        error.provider = self.name
+        error.message = scrub(error.message, *self.keys)
+        error.code = scrub(error.code, *self.keys)
+        error.param = None if error.param is None else scrub(error.param, *self.keys)
+        error.args = (error.message,)
 
     @abstractmethod
     async def complete(self, request: CompletionRequest, options: CallOptions = NO_OPTIONS) -> CompletionResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TypeVar
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.providers.http import HttpProvider
@@ -12,7 +13,9 @@ from genai_spine.providers.simulator import simulator
 from genai_spine.settings import ProviderSettings, TimeoutSettings
 from genai_spine.transport.base import Timeouts
 
-__all__ = ["provider_from_row", "providers"]
+__all__ = ["provider_from_row", "provider_of", "providers"]
+
+P = TypeVar("P", bound=HttpProvider)
 
 LOCAL_FIRST_BYTE_SECONDS = 300.0
 FIRST_BYTE_SECONDS = 120.0
@@ -28,7 +31,7 @@ def providers(context: Context) -> Iterator[HttpProvider]:
     for name, row in rows.items():
         yield provider_from_row(name, row, context)
     for name, file in context.settings.values.providers.items():
-        if name not in rows:
+        if name not in rows and name not in context.plugins:
             yield provider_from_row(name, row_from_file(name, file, None), context)
     values = context.settings.values
     yield simulator(
@@ -46,6 +49,11 @@ def provider_from_row(name: str, row: Row, context: Context) -> HttpProvider:
     Raises:
         ConfigurationError: The dialect is unknown, the address is none, or a quirk is wrong.
     """
+    return provider_of(HttpProvider, name, row, context)
+
+
+def provider_of(kind: type[P], name: str, row: Row, context: Context) -> P:
+    """Return the same as a provider of a kind of one's own; raises as ``provider_from_row`` does."""
     settings = context.settings.provider(name, key_variables=row.key_variables, url_variables=row.url_variables)
     row = row_from_file(name, settings.file, row)
     dialect = context.dialects.get(row.dialect)
@@ -58,7 +66,7 @@ def provider_from_row(name: str, row: Row, context: Context) -> HttpProvider:
     except ConfigurationError as error:
         message = f"{settings.url_from or name}: {error.message}"
         raise ConfigurationError(message) from error
-    provider = HttpProvider(
+    provider = kind(
         name,
         row,
         dialect=dialect,
@@ -88,8 +96,8 @@ def _timeouts(settings: TimeoutSettings, row: Row) -> Timeouts:
 def _judge(provider: HttpProvider, settings: ProviderSettings, row: Row) -> None:
     """Decide whether a provider can be used, and say how that was found or what is missing."""
     upper = provider.name.upper().replace("-", "_")
-    key_variable = row.key_variables[0] if row.key_variables else f"{upper}_API_KEY"
-    url_variable = row.url_variables[0] if row.url_variables and not row.url else f"{upper}_API_URL"
+    key_variable = _or(f"{upper}_API_KEY", row.key_variables)
+    url_variable = _or(f"{upper}_API_URL", row.url_variables)
     missing: list[str] = []
     if not provider.address or (row.local and settings.url is None):
         missing.append(url_variable)
@@ -102,3 +110,7 @@ def _judge(provider: HttpProvider, settings: ProviderSettings, row: Row) -> None
     else:
         found = [found for found in (settings.keys_from, settings.url_from) if found]
         provider.hint = f"found by {' and '.join(found)}" if found else "needs no key"
+
+
+def _or(variable: str, others: tuple[str, ...]) -> str:
+    return f"{variable} (or {' or '.join(others)})" if others else variable

@@ -133,7 +133,7 @@ class HttpProvider(Provider, Relays):
                 incoming.close()
             raise self.dialect.decode_error(incoming.status, incoming.headers, body, self.quirks)
         except SpineError as error:
-            error.provider = self.name
+            self.own(error)
             raise
 
     # The contract.
@@ -146,7 +146,7 @@ class HttpProvider(Provider, Relays):
             body = await incoming.read(MAX_ANSWER_BYTES)
             response = self.dialect.decode_response(body, self.quirks)
         except SpineError as error:
-            error.provider = self.name
+            self.own(error)
             raise
         finally:
             incoming.close()
@@ -181,7 +181,7 @@ class HttpProvider(Provider, Relays):
     def _own(self, event: Event, encoded: Encoded) -> Event:
         """Add to an event what only the provider knows."""
         if isinstance(event, Failed):
-            event.error.provider = self.name
+            self.own(event.error)
         elif isinstance(event, Start) and encoded.warnings:
             return msgspec.structs.replace(event, warnings=encoded.warnings)
         return event
@@ -191,7 +191,7 @@ class HttpProvider(Provider, Relays):
         try:
             return self.dialect.encode_request(asked, self.target(request.model or self.default_model))
         except SpineError as error:
-            error.provider = self.name
+            self.own(error)
             raise
 
     @override
@@ -214,7 +214,7 @@ class HttpProvider(Provider, Relays):
         try:
             found = self.dialect.decode_models(body)
         except SpineError as error:
-            error.provider = self.name
+            self.own(error)
             raise
         return [msgspec.structs.replace(model, provider=self.name) for model in found]
 
@@ -245,7 +245,7 @@ class HttpProvider(Provider, Relays):
         try:
             return await incoming.read(MAX_ANSWER_BYTES)
         except SpineError as error:
-            error.provider = self.name
+            self.own(error)
             raise
         finally:
             incoming.close()

@@ -5,7 +5,8 @@ A package that brings a provider which needs code names a function in its ``pypr
     [project.entry-points."genai_spine.providers"]
     mine = "my_package:providers"
 
-and the function takes a ``Context`` and returns its providers.
+and the function takes a ``Context`` and returns its providers. A table ``[providers.mine]`` of the configuration file is
+then the plug-in's to read.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import entry_points
 from typing import Final, TypeAlias
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Prices
@@ -31,7 +32,7 @@ GROUP: Final = "genai_spine.providers"
 
 
 class Context(Struct, frozen=True, kw_only=True):
-    """What a provider may be built from."""
+    """What a provider may be built from; ``plugins`` are the names of all entry points."""
 
     settings: Settings
     transport: Transport
@@ -39,6 +40,7 @@ class Context(Struct, frozen=True, kw_only=True):
     catalog: ModelCatalog
     prices: Prices
     clock: Clock
+    plugins: frozenset[str] = frozenset()
 
 
 Plugin: TypeAlias = Callable[[Context], Iterable[Provider]]
@@ -51,7 +53,9 @@ def load_providers(context: Context) -> list[Provider]:
         ConfigurationError: A plug-in cannot be imported, or fails.
     """
     found: list[Provider] = []
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name != "builtin", point.name)):
+    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name != "builtin", point.name))
+    context = structs.replace(context, plugins=frozenset(point.name for point in points))
+    for point in points:
         try:
             plugin: Plugin = point.load()
             found += plugin(context)

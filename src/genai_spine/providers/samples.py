@@ -30,9 +30,9 @@ def sample(schema: Json, text: str) -> Json:
     """Return a value that ``schema`` accepts, with ``text`` where any string will do.
 
     Known are the keywords that providers accept for structured output: types, ``enum``, ``const``, ``properties``,
-    ``required``, ``items``, bounds, a whole ``multipleOf``, ``format``, ``anyOf``, ``oneOf``, ``allOf`` and local ``$ref``.
-    ``pattern`` is not. What is optional is left out of a value that grows large; one that no value of sensible size
-    satisfies gets one that breaks it.
+    ``required``, ``items``, bounds, a whole ``multipleOf``, ``format``, ``anyOf``, ``oneOf``, ``allOf`` and local
+    ``$ref``. ``pattern`` is not. What is optional is left out of a value that grows large; a schema that no value of
+    sensible size satisfies gets one that breaks it.
     """
     return _Sampler(schema if isinstance(schema, dict) else {}, text).value(schema, 0)
 

@@ -81,9 +81,7 @@ class PrometheusObserver(Collector):
     @override
     def collect(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("genai_requests", "Requests, by how they ended.", labels=(*_LABELS, "outcome"))
-        tokens = CounterMetricFamily(
-            "genai_tokens", "Tokens that providers reported.", labels=(*_LABELS, "direction")
-        )
+        tokens = CounterMetricFamily("genai_tokens", "Tokens that providers reported.", labels=(*_LABELS, "direction"))
         durations = HistogramMetricFamily(
             "genai_request_duration_seconds", "From a request's arrival to its end.", labels=_LABELS
         )

@@ -144,8 +144,8 @@ async def check_stream(
     assert events, "stream_complete: an answer without events"
     assert isinstance(events[0], Start), f"stream_complete: it must begin with Start, not {type(events[0]).__name__}"
     assert not any(isinstance(event, Start) for event in events[1:]), "stream_complete: it starts twice"
-    failed = next((event for event in events if isinstance(event, Failed)), None)
-    assert failed is None, f"stream_complete: {failed and failed.error}"
+    failures = [event.error for event in events if isinstance(event, Failed)]
+    assert not failures, f"stream_complete: it failed: {failures[0]}"
     streamed = collector.response()
     assert streamed.finish_reason != "error", "stream_complete: it ended without a finish"
     if whole is not None:

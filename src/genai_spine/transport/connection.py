@@ -92,7 +92,7 @@ class Connection(asyncio.Protocol):
         self._lost(self)
         answer, self._answer = self._answer, None
         if answer is not None:
-            answer.lost(exc, ended=self._ends_with_connection())
+            answer.lost(exc, ended=self._ends_with_connection(), silent=not self._head_bytes)
 
     def _ends_with_connection(self) -> bool:
         """Whether the answer's end is the connection's: it told neither a length nor chunks."""
@@ -102,8 +102,10 @@ class Connection(asyncio.Protocol):
     # What the parser calls.
 
     def on_message_begin(self) -> None:
-        """Forget the last head."""
+        """Forget the last head. An answer that nobody asked for must never become the next one's."""
         self._headers = []
+        if self._answer is None:
+            self.close()
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Take one header."""
@@ -126,6 +128,7 @@ class Connection(asyncio.Protocol):
         if not self._status:
             return
         answer, self._answer = self._answer, None
+        self._status = 0
         if not self._parser.should_keep_alive():
             self.close()
         elif not self.closed:
@@ -144,7 +147,7 @@ class Connection(asyncio.Protocol):
         self.used = True
         transport = self._transport
         if transport is None or self.closed:
-            answer.lost(None, ended=False)
+            answer.lost(None, ended=False, silent=True)
         else:
             transport.write(data)
         return answer
@@ -245,14 +248,18 @@ class Answer(Incoming):
     def whole(self) -> None:
         """All has come."""
         self._done = True
+        if self._paused:
+            # Else whoever uses the connection next would wait for ever, if this answer is never read.
+            self._paused = False
+            self._connection.resume()
         self._stop_timer()
         self._wake()
 
-    def lost(self, reason: Exception | None, *, ended: bool) -> None:
-        """The connection is gone; ``ended`` tells that this is the answer's proper end."""
+    def lost(self, reason: Exception | None, *, ended: bool, silent: bool) -> None:
+        """The connection is gone; ``ended`` tells that this is the answer's proper end, ``silent`` that none began."""
         if ended and reason is None:
             self.whole()
-        elif not self.status and self._stale:
+        elif silent and self._stale:
             self._end(StaleConnectionError())
         else:
             self._end(broken(reason, begun=bool(self.status)))

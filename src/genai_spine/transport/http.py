@@ -78,11 +78,11 @@ class HttpTransport(Transport):
     def _address(self, url: str) -> _Address:
         found = self._addresses.get(url)
         if found is None:
-            parts = urlsplit(url)
             try:
+                parts = urlsplit(url)
                 port = parts.port or (443 if parts.scheme == "https" else 80)
             except ValueError as error:
-                message = f"the provider's address {url!r} has no valid port"
+                message = f"the provider's address {url!r} is no valid one"
                 raise ConnectionFailedError(message) from error
             if parts.scheme not in {"http", "https"} or not parts.hostname:
                 message = f"the provider's address {url!r} is not an http(s) address"

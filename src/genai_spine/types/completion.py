@@ -10,7 +10,7 @@ from typing_extensions import override
 
 from genai_spine.errors import SpineError
 from genai_spine.types.json import Json, JsonObject
-from genai_spine.types.messages import Message, Part, Text, Thinking, ToolCall, text_of
+from genai_spine.types.messages import Message, Part, Thinking, ToolCall, text_of
 from genai_spine.types.tools import ToolChoice, ToolOffer
 from genai_spine.types.usage import Usage
 
@@ -198,8 +198,3 @@ class CompletionResponse(Struct, frozen=True, kw_only=True):
     @override
     def __str__(self) -> str:
         return self.content
-
-
-def user_message(text: str) -> Message:
-    """Return a turn in which the user says ``text``."""
-    return Message(role="user", parts=(Text(text=text),))

@@ -14,15 +14,24 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
 
     Attributes:
         sampling: It takes ``temperature``, ``top_p`` and ``top_k``.
-        thinking: ``budget`` for one told how many tokens to think, ``adaptive`` for one told only how hard.
+        thinking: ``budget`` for one told how many tokens to think, ``adaptive`` for one told only how hard, ``level``
+            for one told one of a few degrees.
+        efforts: The degrees that it knows, the least first; empty where that is not known.
+        thinking_range: The least and the most tokens that it may be told to think.
         max_output_tokens: The most that it writes; sent where a dialect demands a limit and the caller set none.
         thinks_by_default: It thinks unless told not to, so that its reasoning must be replayed with tool calls.
+        thinks_always: It cannot be told not to.
+        media_results: It takes pictures and documents in the results of tools, where its dialect leaves that open.
     """
 
     sampling: bool = True
-    thinking: Literal["budget", "adaptive"] | None = None
+    thinking: Literal["budget", "adaptive", "level"] | None = None
+    efforts: tuple[str, ...] = ()
+    thinking_range: tuple[int, int] | None = None
     max_output_tokens: int | None = None
     thinks_by_default: bool = False
+    thinks_always: bool = False
+    media_results: bool = False
 
 
 class Model(Struct, frozen=True, kw_only=True):

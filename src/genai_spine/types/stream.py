@@ -32,6 +32,7 @@ __all__ = [
     "ToolArguments",
     "UsageTold",
     "events_of",
+    "part_events",
 ]
 
 PartKind: TypeAlias = Literal["text", "thinking", "tool_call", "refusal", "opaque"]
@@ -280,7 +281,7 @@ def events_of(response: CompletionResponse) -> list[Event]:
     for number, choice in enumerate(response.choices):
         logprobs = choice.logprobs
         for index, part in enumerate(choice.parts):
-            if (piece := _pieces(index, part, number, logprobs)) is not None:
+            if (piece := part_events(index, part, number, logprobs)) is not None:
                 events += piece
                 if isinstance(part, Text):
                     logprobs = None
@@ -292,8 +293,8 @@ def events_of(response: CompletionResponse) -> list[Event]:
     return events
 
 
-def _pieces(index: int, part: Part, choice: int, logprobs: list[Json] | None) -> list[Event] | None:
-    """The events of one part; None for a kind that no answer holds."""
+def part_events(index: int, part: Part, choice: int = 0, logprobs: list[Json] | None = None) -> list[Event] | None:
+    """Return the events of one part that comes whole; None for a kind that no answer holds."""
     start: PartStart
     pieces: list[Event] = []
     match part:

@@ -20,7 +20,6 @@ from genai_spine.types.completion import (
     CompletionRequest,
     OutputSchema,
     Reasoning,
-    user_message,
 )
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
@@ -42,7 +41,7 @@ from genai_spine.types.tools import OpaqueTool, Tool, ToolChoice
 DIALECT = AnthropicMessages()
 TARGET = Target(model="claude", provider="anthropic")
 PNG = base64.b64encode(b"\x89PNG\r\n\x1a\n0000").decode()
-HI = (user_message("hi"),)
+HI = (Message(role="user", parts=(Text(text="hi"),)),)
 
 
 def target(facts: ModelFacts) -> Target:

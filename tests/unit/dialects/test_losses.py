@@ -32,6 +32,7 @@ def test_own_extras_pass() -> None:
         ("openai_chat", "modalities", ["text", "audio"]),
         ("anthropic_messages", "mcp_servers", []),
         ("ollama", "raw", True),
+        ("gemini", "cachedContent", "cachedContents/1"),
     ],
 )
 def test_what_changes_the_answer_is_refused(dialect: str, name: str, value: JsonObject) -> None:
@@ -52,3 +53,19 @@ def test_the_rest_is_left_out() -> None:
         "prediction: left out, acme does not know it",
         "seed: left out, acme does not know it",
     )
+
+
+def test_objects_are_accounted_for_field_by_field() -> None:
+    """Of Gemini's configuration each field counts by itself: those that say nothing go silently."""
+    losses = Losses("acme")
+    extras: JsonObject = {"generationConfig": {"responseModalities": ["TEXT"], "speechConfig": {}}, "labels": {}}
+    assert {} == losses.extras(_request("gemini", extras), "ollama")
+    assert ("generationConfig.speechConfig: left out, acme does not know it",) == losses.warnings
+
+
+def test_pictures_asked_for_are_refused() -> None:
+    """An answer in pictures is no answer in words."""
+    extras: JsonObject = {"generationConfig": {"responseModalities": ["TEXT", "IMAGE"]}}
+    with pytest.raises(InvalidFieldError) as caught:
+        Losses("acme").extras(_request("gemini", extras), "ollama")
+    assert "generationConfig.responseModalities" == caught.value.param

@@ -1,4 +1,4 @@
-"""What of a call the front door cannot show: providers by hand, deadlines as they are handed down, streams that are left."""
+"""What of a call the front door cannot show: providers by hand, deadlines as handed down, streams that are left."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from genai_spine.gateway.context import Call
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.messages import Message, Text
-from genai_spine.types.stream import Event, Start, TextDelta
+from genai_spine.types.stream import Start, TextDelta
 from genai_spine.types.usage import Usage
 from tests.providers import OwnProvider
 
@@ -27,7 +27,7 @@ def call(clock: ManualClock, seconds: float | None = None) -> Call:
 
 @pytest.mark.parametrize(("allowed", "spent", "left"), [(None, 5, None), (10, 4, 6), (10, 10, 0.001), (10, 99, 0.001)])
 async def test_what_is_left_of_the_deadline(allowed: float | None, spent: float, left: float | None) -> None:
-    """A provider is told what remains, never nothing and never less: a deadline that has passed ends the call at once."""
+    """A provider is told what remains; after a deadline that has passed next to nothing, so that it ends at once."""
     clock, provider = ManualClock(), OwnProvider()
     begun = call(clock, allowed)
     clock.advance(spent)
@@ -73,11 +73,11 @@ async def test_a_stream_that_fails() -> None:
     """A failure told as the last event is raised, and the stream closed."""
     clock, provider = ManualClock(), OwnProvider()
     provider.broken = errors.StreamInterruptedError("cut")
-    seen: list[Event] = []
+    stream = aiter(Attempt(clock).events(call(clock), HI, provider))
+    told = [await anext(stream) for _ in range(3)]
+    assert isinstance(told[0], Start)
     with pytest.raises(errors.StreamInterruptedError):
-        async for event in Attempt(clock).events(call(clock), HI, provider):
-            seen.append(event)
-    assert isinstance(seen[0], Start)
+        await anext(stream)
     assert provider.closed == 1
 
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from genai_spine import errors
+from genai_spine.catalog.prices import Cost
 from genai_spine.dialects.base import Encoded
 from genai_spine.providers.base import CallOptions, Relays
 from genai_spine.providers.builtin import provider_from_row
@@ -45,7 +46,9 @@ async def transport() -> AsyncIterator[HttpTransport]:
     await client.close()
 
 
-def provider(upstream: ScriptedUpstream, transport: HttpTransport, row: Row | None = None, **environ: str) -> HttpProvider:
+def provider(
+    upstream: ScriptedUpstream, transport: HttpTransport, row: Row | None = None, **environ: str
+) -> HttpProvider:
     """The provider ``openai``, whose service is the upstream."""
     environ = {"OPENAI_API_URL": f"{upstream.url}/v1", "OPENAI_API_KEYS": "sk-first,sk-second", **environ}
     return provider_from_row("openai", row or builtin_rows()["openai"], context(environ, transport=transport))
@@ -62,7 +65,7 @@ async def events(stream: AsyncIterator[Event]) -> list[Event]:
 
 
 async def test_what_is_sent(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
-    """A POST to the dialect's path below the address, with the key, JSON, no compression, and the project's own name."""
+    """A POST to the dialect's path below the address, with the key, JSON, uncompressed, in the project's own name."""
     upstream.enqueue(json_reply(ANSWER))
     await provider(upstream, transport).complete(HI)
     sent = upstream.received[0]
@@ -149,7 +152,9 @@ async def test_usage_is_not_asked_of_one_who_refuses_it(upstream: ScriptedUpstre
 
 
 @pytest.mark.parametrize("stream", [False, True])
-async def test_a_refusal_names_the_provider(upstream: ScriptedUpstream, transport: HttpTransport, *, stream: bool) -> None:
+async def test_a_refusal_names_the_provider(
+    upstream: ScriptedUpstream, transport: HttpTransport, *, stream: bool
+) -> None:
     """Before the first event a failure is raised, stream or not, with provider, status and Retry-After."""
     upstream.enqueue(json_reply({"error": {"message": "slow down"}}, status=429, headers={"retry-after": "7"}))
     asked = provider(upstream, transport)
@@ -192,7 +197,9 @@ async def test_a_stream_without_its_end_mark(upstream: ScriptedUpstream, transpo
     assert isinstance(told[-1], Failed)
 
 
-async def test_a_connection_that_breaks_after_the_end_mark(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
+async def test_a_connection_that_breaks_after_the_end_mark(
+    upstream: ScriptedUpstream, transport: HttpTransport
+) -> None:
     """What was whole stays whole."""
     upstream.enqueue(
         sse_reply(
@@ -288,15 +295,15 @@ async def test_a_list_that_breaks_off(upstream: ScriptedUpstream, transport: Htt
 def test_costs() -> None:
     """A hosted model costs by the price list, one without a price a stand-in's and says so, a local one nothing."""
     hosted = provider_from_row("openai", builtin_rows()["openai"], context())
-    cost, known = hosted.cost_of("gpt-4o-mini", Usage(input_tokens=1_000_000))
-    assert known
-    assert cost > 0
-    assert cost == hosted.calculate_cost("gpt-4o-mini", 1_000_000, 0)
-    cost, known = hosted.cost_of("no-such-model", Usage(input_tokens=1_000_000))
-    assert not known
-    assert cost > 0
+    cost = hosted.cost_of("gpt-4o-mini", Usage(input_tokens=1_000_000))
+    assert cost.known
+    assert cost.usd > 0
+    assert cost.usd == hosted.calculate_cost("gpt-4o-mini", 1_000_000, 0)
+    cost = hosted.cost_of("no-such-model", Usage(input_tokens=1_000_000))
+    assert not cost.known
+    assert cost.usd > 0
     local = provider_from_row("ollama", builtin_rows()["ollama"], context())
-    assert (0, True) == local.cost_of("no-such-model", Usage(input_tokens=1_000_000))
+    assert Cost(0, known=True) == local.cost_of("no-such-model", Usage(input_tokens=1_000_000))
 
 
 def test_what_it_knows() -> None:

@@ -72,7 +72,10 @@ def test_a_plugin_may_take_the_place_of_a_builtin(install: Path) -> None:
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("acme = acme_spine_plugin:fails", r"plug-in 'acme' \(acme_spine_plugin:fails\) failed: RuntimeError: out of ch"),
+        (
+            "acme = acme_spine_plugin:fails",
+            r"plug-in 'acme' \(acme_spine_plugin:fails\) failed: RuntimeError: out of ch",
+        ),
         ("acme = acme_spine_plugin:missing", r"plug-in 'acme' .*AttributeError"),
         ("acme = no_such_package:providers", r"plug-in 'acme' .*ModuleNotFoundError"),
         ("acme = acme_spine_plugin:misconfigured", "^ACME_REGION: set it$"),

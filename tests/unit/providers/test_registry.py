@@ -31,7 +31,9 @@ def test_providers_by_name() -> None:
 
 def test_an_unknown_provider_is_told_with_the_known_ones() -> None:
     """The error is a 400 that lists what there is, in order."""
-    with pytest.raises(UnknownProviderError, match="unknown provider 'opnai'; known providers: anthropic, azure") as caught:
+    with pytest.raises(
+        UnknownProviderError, match="unknown provider 'opnai'; known providers: anthropic, azure"
+    ) as caught:
         registry().get("opnai")
     assert (400, "provider", None) == (caught.value.status, caught.value.param, caught.value.__cause__)
 
@@ -83,7 +85,6 @@ def test_an_unknown_model_that_resembles_nothing() -> None:
 
 async def test_closing_closes_all() -> None:
     """Each provider is let go of once."""
-
     closed: list[str] = []
     found = registry()
     for name in ("openai", "groq"):

@@ -42,7 +42,7 @@ ROWS = builtin_rows()
         # No scheme is http; the address to listen on is that of this machine.
         ("ollama", "localhost:11434", "http://localhost:11434"),
         ("ollama", "0.0.0.0:11435", "http://127.0.0.1:11435"),
-        ("ollama", "0.0.0.0", "http://127.0.0.1:11434"),
+        ("ollama", "0.0.0.0", "http://127.0.0.1:11434"),  # noqa: S104  # nothing listens
         ("ollama", "box", "http://box:11434"),
         ("ollama", "http://box", "http://box"),
         ("openai", "proxy.example", "http://proxy.example/v1"),
@@ -89,7 +89,7 @@ def test_what_is_no_address(written: str) -> None:
 
 @pytest.mark.parametrize("name", ROWS)
 def test_every_row_can_be_used(name: str) -> None:
-    """Its dialect exists, its address is one, its default is among its models, and its successors are not retired too."""
+    """Its dialect exists, its address is one, its default is among its models, its successors are not retired too."""
     row = ROWS[name]
     dialect = DIALECTS[row.dialect]
     if row.url:
@@ -177,9 +177,9 @@ def test_without_settings_only_the_simulator_is_ready() -> None:
     assert {*ROWS, "simulator"} == set(made)
     assert ["simulator"] == [name for name, provider in made.items() if provider.status == "ready"]
     assert made["openai"].hint == "set OPENAI_API_KEY"
-    assert made["scaleway"].hint == "set SCW_SECRET_KEY"
+    assert made["scaleway"].hint == "set SCALEWAY_API_KEY (or SCW_SECRET_KEY)"
     assert made["ollama"].hint == "set OLLAMA_API_URL, or start it at http://localhost:11434"
-    assert made["azure"].hint == "set AZURE_OPENAI_ENDPOINT and AZURE_OPENAI_API_KEY"
+    assert made["azure"].hint == "set AZURE_API_URL (or AZURE_OPENAI_ENDPOINT) and AZURE_API_KEY (or AZURE_OPENAI_API_KEY)"
     assert made["vllm"].hint == "set VLLM_API_URL, or start it at http://localhost:8000/v1"
 
 
@@ -219,7 +219,7 @@ def test_an_unknown_dialect(tmp_path: Path) -> None:
 
 def test_a_wrong_address_names_its_variable() -> None:
     """The operator learns which variable to mend."""
-    with pytest.raises(ConfigurationError, match="^OPENAI_API_BASE: "):
+    with pytest.raises(ConfigurationError, match=r"^OPENAI_API_BASE: "):
         list(providers(context({"OPENAI_API_BASE": "ftp://x"})))
 
 

@@ -103,7 +103,13 @@ async def test_the_same_again() -> None:
 
 @pytest.mark.parametrize(
     "fields",
-    [{}, {"tools": (WEATHER, TIME)}, {"n": 3}, {"max_tokens": 2}, {"output_schema": OutputSchema(schema=WEATHER.parameters)}],
+    [
+        {},
+        {"tools": (WEATHER, TIME)},
+        {"n": 3},
+        {"max_tokens": 2},
+        {"output_schema": OutputSchema(schema=WEATHER.parameters)},
+    ],
     ids=str,
 )
 async def test_a_stream_says_the_same(fields: dict[str, object]) -> None:
@@ -345,7 +351,7 @@ async def test_only_flaky_is_flaky() -> None:
 @pytest.mark.parametrize("failures", [{"418": 0.1}, {"500": 1.1}, {"500": -0.1}])
 def test_a_wrong_rate_is_told(failures: Mapping[str, float]) -> None:
     """An unknown failure, or a rate that is none, is an error that says what may stand there."""
-    with pytest.raises(ConfigurationError, match="simulator_failures: .* name one of 401, 429"):
+    with pytest.raises(ConfigurationError, match=r"simulator_failures: .* name one of 401, 429"):
         made(failures)
 
 

@@ -15,7 +15,9 @@ from genai_spine.routing.candidates import Place, candidates
 class World:
     """Providers as the rules see them; a real ``Known``."""
 
-    def __init__(self, *places: Place, default: str = "ollama", price_list: frozenset[tuple[str, str]] = frozenset()) -> None:
+    def __init__(
+        self, *places: Place, default: str = "ollama", price_list: frozenset[tuple[str, str]] = frozenset()
+    ) -> None:
         self._places = {place.name: place for place in places}
         self._default = default
         self._price_list = price_list
@@ -55,9 +57,7 @@ class World:
         return ModelNotFoundError(model)
 
 
-def place(
-    name: str, *models: str, default: str = "", usable: bool = True, open_models: bool = False
-) -> Place:
+def place(name: str, *models: str, default: str = "", usable: bool = True, open_models: bool = False) -> Place:
     """A provider."""
     return Place(name, usable, frozenset(models), default, open_models)
 

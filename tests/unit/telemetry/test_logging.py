@@ -143,13 +143,12 @@ def test_no_secret_is_logged(log: tuple[io.StringIO, LineWriter]) -> None:
     """What is shaped like a key is masked wherever in the line it stands, in traces of failures too."""
     logger.warning("called with sk-canary-0123456789", headers={"authorization": "Bearer canary.token"})
     try:
-        message = "key sk-canary-0123456789 refused"
-        raise ValueError(message)
+        int("sk-canary-0123456789")
     except ValueError:
         logger.exception("failed")
     logged = lines(log)
     assert "canary" not in log[0].getvalue()
-    assert "ValueError: key [redacted] refused" in str(logged[1]["exception"])
+    assert "ValueError: invalid literal for int() with base 10: '[redacted]'" in str(logged[1]["exception"])
 
 
 def test_what_is_no_json_is_written_as_text(log: tuple[io.StringIO, LineWriter]) -> None:
@@ -203,7 +202,13 @@ def test_the_level_counts_for_requests_too(log: tuple[io.StringIO, LineWriter], 
 
 @pytest.mark.parametrize(
     ("outcome", "level"),
-    [("success", "info"), ("cancelled", "info"), ("error", "warning"), ("timeout", "warning"), ("interrupted", "warning")],
+    [
+        ("success", "info"),
+        ("cancelled", "info"),
+        ("error", "warning"),
+        ("timeout", "warning"),
+        ("interrupted", "warning"),
+    ],
 )
 def test_failures_are_warnings(log: tuple[io.StringIO, LineWriter], outcome: Outcome, level: str) -> None:
     """A caller who left is no failure; all other ends but success are."""

@@ -1,11 +1,10 @@
-"""The HTTP client: what it sends, how long it waits, when it uses a connection again, and how its failures are named."""
+"""The HTTP client: what it sends, how long it waits, when it uses a connection again, how its failures are named."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Final
 
 import httptools
@@ -15,7 +14,8 @@ from genai_spine import errors
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply, sse_reply
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts
 from genai_spine.transport.failures import ERRORS, broken, translate
-from genai_spine.transport.http import HttpTransport
+from genai_spine.transport.http import MOST_REMEMBERED, HttpTransport
+from tests.raw import serving
 
 SHORT: Final = Timeouts(connect=5, first_byte=0.05, between_chunks=0.05, total=5)
 PATIENT: Final = Timeouts(connect=5, first_byte=5, between_chunks=5, total=5)
@@ -134,13 +134,34 @@ async def test_a_connection_is_used_again(upstream: ScriptedUpstream, transport:
         answer.close()
 
 
-async def test_a_connection_that_had_gone_stale(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
-    """One closed by the server while it was kept is replaced, and the call made once more, unseen."""
-    upstream.enqueue(json_reply({}), Scripted(cut=True, silent_before=False, status=200), json_reply({"second": True}))
-    await read(await transport.send(post(upstream.url), PATIENT))
-    with contextlib.suppress(errors.SpineError):
-        await read(await transport.send(post(upstream.url), PATIENT))
-    assert b'{"second":true}' == await read(await transport.send(post(upstream.url), PATIENT))
+async def test_a_connection_that_had_gone_stale(transport: HttpTransport) -> None:
+    """One that the server closes as it is taken is replaced, and the call made once more, unseen; a new one is not."""
+    served: list[int] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Answer a connection's first request, and hang up at its second; the third connection hangs up at once."""
+        served.append(0)
+        number = len(served) - 1
+        while await reader.readuntil(b"\r\n\r\n"):
+            served[number] += 1
+            if served[number] > 1 or number == 2:
+                break
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n%d" % number)
+
+    async with serving(serve) as port:
+        outgoing = Outgoing(method="GET", url=f"http://127.0.0.1:{port}/", headers={})
+        assert [b"0", b"1"] == [await read(await transport.send(outgoing, PATIENT)) for _ in range(2)]
+        with pytest.raises(errors.ConnectionFailedError):
+            await transport.send(outgoing, PATIENT)
+    assert [2, 2, 1] == served
+
+
+async def test_addresses_are_remembered_within_bounds(transport: HttpTransport, deaf_port: int) -> None:
+    """Callers choose models, and models can be part of a path: a thousand of them do not stay in memory for ever."""
+    for number in range(MOST_REMEMBERED + 2):
+        with pytest.raises(errors.ConnectionFailedError):
+            await transport.send(post(f"http://127.0.0.1:{deaf_port}/{number}"), PATIENT)
+    assert len(transport._addresses) <= MOST_REMEMBERED
 
 
 async def test_closing_closes_all(upstream: ScriptedUpstream) -> None:
@@ -169,11 +190,10 @@ async def test_an_upstream_that_falls_silent(upstream: ScriptedUpstream, transpo
     """What came is there, then the silence is an error, and the connection closed."""
     upstream.enqueue(sse_reply([b"data: 1\n\n"], silent_after=True))
     incoming = await transport.send(post(upstream.url), Timeouts(connect=5, first_byte=5, between_chunks=0.05, total=5))
-    found: list[bytes] = []
+    chunks = aiter(incoming.chunks())
+    assert b"data: 1\n\n" == await anext(chunks)
     with pytest.raises(errors.ProviderTimeoutError):
-        async for piece in incoming.chunks():
-            found.append(piece)
-    assert [b"data: 1\n\n"] == found
+        await anext(chunks)
     await upstream.until(lambda: upstream.hung_up == 1)
 
 
@@ -229,12 +249,15 @@ async def test_an_answer_that_is_cut(upstream: ScriptedUpstream, transport: Http
             await read(incoming)
 
 
-async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, reply: bytes) -> None:
+def answering(reply: bytes) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
     """Send just these bytes, and close."""
-    await reader.readuntil(b"\r\n\r\n")
-    writer.write(reply)
-    await writer.drain()
-    writer.close()
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(reply)
+        await writer.drain()
+
+    return answer
 
 
 @pytest.mark.parametrize(
@@ -249,9 +272,7 @@ async def answering(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, 
 )
 async def test_what_is_no_answer(transport: HttpTransport, reply: bytes, kind: type[errors.SpineError]) -> None:
     """Whatever comes instead of an answer is an error of the provider's."""
-    server = await asyncio.start_server(lambda r, w: answering(r, w, reply), "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(answering(reply)) as port:
         with pytest.raises(kind):
             await transport.send(post(f"http://127.0.0.1:{port}/"), PATIENT)
 
@@ -259,9 +280,7 @@ async def test_what_is_no_answer(transport: HttpTransport, reply: bytes, kind: t
 async def test_an_answer_that_ends_with_its_connection(transport: HttpTransport) -> None:
     """HTTP/1.0's way: without a length the close is the end, and the answer whole."""
     reply = b"HTTP/1.1 200 OK\r\n\r\nall of it"
-    server = await asyncio.start_server(lambda r, w: answering(r, w, reply), "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(answering(reply)) as port:
         incoming = await transport.send(post(f"http://127.0.0.1:{port}/"), PATIENT)
         assert b"all of it" == await read(incoming)
 
@@ -269,9 +288,7 @@ async def test_an_answer_that_ends_with_its_connection(transport: HttpTransport)
 async def test_an_interim_answer_is_passed_over(transport: HttpTransport) -> None:
     """The answer is the one behind a 100 or 103."""
     reply = b"HTTP/1.1 103 Early Hints\r\nLink: x\r\n\r\nHTTP/1.1 201 Created\r\nContent-Length: 2\r\n\r\nok"
-    server = await asyncio.start_server(lambda r, w: answering(r, w, reply), "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(answering(reply)) as port:
         incoming = await transport.send(post(f"http://127.0.0.1:{port}/"), PATIENT)
         assert (201, b"ok") == (incoming.status, await read(incoming))
 
@@ -288,7 +305,7 @@ FOREIGN: Final = sorted({*subclasses(OSError), *subclasses(httptools.HttpParserE
 
 @pytest.mark.parametrize("cls", FOREIGN, ids=lambda cls: cls.__name__)
 def test_every_foreign_error_is_one_of_ours(cls: type[BaseException]) -> None:
-    """Whatever the socket, TLS or the parser raise becomes a provider's failure, with the foreign error as its cause."""
+    """Whatever socket, TLS or parser raise becomes a provider's failure that has the foreign one as its cause."""
     foreign = cls.__new__(cls)
     ours = translate(foreign)
     assert isinstance(ours, errors.ProviderError)
@@ -351,11 +368,8 @@ async def test_a_tunnel_for_https(monkeypatch: pytest.MonkeyPatch) -> None:
         asked.append(await reader.readuntil(b"\r\n\r\n"))
         writer.write(b"HTTP/1.1 403 Forbidden\r\n\r\n")
         await writer.drain()
-        writer.close()
 
-    server = await asyncio.start_server(refuse, "127.0.0.1", 0)
-    async with server:
-        port = server.sockets[0].getsockname()[1]
+    async with serving(refuse) as port:
         monkeypatch.setenv("HTTPS_PROXY", f"http://me:pw@127.0.0.1:{port}")
         client = HttpTransport()
         with pytest.raises(errors.ConnectionFailedError, match="403"):

@@ -111,9 +111,7 @@ def test_parts_may_grow_side_by_side() -> None:
         Finish(reason="tool_calls"),
     )
     assert answer.choices == (
-        Choice(
-            parts=(Text(text="ab"), ToolCall(id="1", name="f", arguments='{"x":1}')), finish_reason="tool_calls"
-        ),
+        Choice(parts=(Text(text="ab"), ToolCall(id="1", name="f", arguments='{"x":1}')), finish_reason="tool_calls"),
         Choice(parts=(Text(text="z"),), finish_reason="stop"),
     )
 

@@ -19,6 +19,7 @@ from genai_spine.dialects.base import Encoded, Target
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
 from genai_spine.dialects.losses import Losses
+from genai_spine.dialects.schemas import closed
 from genai_spine.errors import InvalidFieldError
 from genai_spine.types.completion import CompletionRequest, OutputSchema, Reasoning
 from genai_spine.types.json import Json, JsonObject
@@ -334,28 +335,5 @@ def _encode_output_schema(body: JsonObject, wanted: OutputSchema | None, *, nati
     schema = wanted.schema or {}
     extras = wanted.extras if native else {}
     body["output_config"] = {
-        "format": {"type": "json_schema", "schema": schema if native else _closed(schema), **extras}
+        "format": {"type": "json_schema", "schema": schema if native else closed(schema), **extras}
     }
-
-
-_SCHEMA_MAPS: Final = frozenset({"properties", "$defs", "definitions", "patternProperties"})
-_SCHEMA_LISTS: Final = frozenset({"anyOf", "allOf", "oneOf", "prefixItems"})
-_SCHEMAS: Final = frozenset({"items", "additionalItems", "not", "if", "then", "else", "contains"})
-
-
-def _closed(schema: JsonObject) -> JsonObject:
-    """Return a schema whose objects allow no further fields, which the service demands, where it leaves that open."""
-    closed: JsonObject = {}
-    for name, value in schema.items():
-        if name in _SCHEMA_MAPS and isinstance(value, dict):
-            closed[name] = {key: _closed(inner) if isinstance(inner, dict) else inner for key, inner in value.items()}
-        elif name in _SCHEMA_LISTS and isinstance(value, list):
-            closed[name] = [_closed(inner) if isinstance(inner, dict) else inner for inner in value]
-        elif name in _SCHEMAS and isinstance(value, dict):
-            closed[name] = _closed(value)
-        else:
-            closed[name] = value
-    kind = closed.get("type")
-    if kind == "object" or (isinstance(kind, list) and "object" in kind) or "properties" in closed:
-        closed.setdefault("additionalProperties", False)
-    return closed

@@ -1,0 +1,199 @@
+"""The commands that do not serve: what they print, what they leave with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from genai_spine import __version__
+from genai_spine.cli.main import app
+
+
+@pytest.fixture(autouse=True)
+def _folder_and_width(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A folder without a spine.toml, and a terminal wide enough for every table."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    for name in ("GROQ_API_KEY", "SCW_SECRET_KEY", "AZURE_OPENAI_API_KEY", "OLLAMA_HOST"):
+        monkeypatch.delenv(name, raising=False)
+
+
+def run(*arguments: str, text: str | None = None, environ: dict[str, str] | None = None) -> Result:
+    """Run ``spine``."""
+    return CliRunner().invoke(app, arguments, input=text, env=environ)
+
+
+def row(result: Result, name: str) -> Sequence[str]:
+    """A table's row, by its first column."""
+    return next(line.split() for line in result.stdout.splitlines() if line.split()[:1] == [name])
+
+
+def test_help_names_every_command() -> None:
+    """Each command is there with a line on what it does; called with nothing, the same is shown."""
+    result = run("--help")
+    assert result.exit_code == 0
+    for command in ("serve", "providers", "models", "chat", "config"):
+        assert command in result.stdout
+        inner = run(command, "--help")
+        assert inner.exit_code == 0
+        assert "Usage:" in inner.stdout
+    assert "serve" in run().output
+
+
+def test_the_version() -> None:
+    """It is the package's."""
+    result = run("--version")
+    assert (0, f"spine {__version__}\n") == (result.exit_code, result.stdout)
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["serve", "--prot", "1"], ["serve", "--port", "x"]])
+def test_a_wrong_command_line(arguments: list[str]) -> None:
+    """It leaves with status 2, as commands do."""
+    assert run(*arguments).exit_code == 2
+
+
+# providers
+
+
+def test_providers() -> None:
+    """All are listed: those in use with how they were found, the others with what would configure them."""
+    result = run("providers", environ={"GROQ_API_KEY": "gsk_canary"})
+    assert result.exit_code == 0
+    assert ["groq", "ready", "llama-3.1-8b-instant", "found", "by", "GROQ_API_KEY"] == row(result, "groq")
+    assert row(result, "openai")[1:3] == ["not", "configured"]
+    assert "set OPENAI_API_KEY" in result.stdout
+    assert row(result, "simulator")[1] == "ready"
+    assert "canary" not in result.output
+
+
+def test_providers_and_warnings() -> None:
+    """A retired default is told on standard error."""
+    result = run("providers", environ={"ANTHROPIC_API_KEY": "k"})
+    assert "warning: anthropic has retired its default model" in result.stderr
+
+
+def test_a_wrong_setting_is_told_in_plain_words() -> None:
+    """Every command leaves with status 2 and names the setting, without a stack trace."""
+    for command in (["providers"], ["models"], ["chat", "hi"], ["config", "check"]):
+        result = run(*command, environ={"GENAI_API_PORT": "canary"})
+        assert result.exit_code == 2
+        assert "spine: GENAI_API_PORT" in result.stderr
+        assert "canary" not in result.output
+
+
+# models
+
+
+def test_models_of_the_simulator() -> None:
+    """With no provider configured its models are listed, at no price."""
+    result = run("models")
+    assert result.exit_code == 0
+    assert ["simulator/echo", "0", "0"] == row(result, "simulator/echo")
+
+
+def test_models_with_prices() -> None:
+    """A provider's models with their prices per million tokens; a price that is not known is a question mark."""
+    environ = {"OPENAI_API_KEY": "k", "OPENAI_MODELS": "gpt-4o-mini,no-such-model"}
+    result = run("models", "openai", environ=environ)
+    assert ["openai/gpt-4o-mini", "0.15", "0.6"] == row(result, "openai/gpt-4o-mini")
+    assert ["openai/no-such-model", "?", "?"] == row(result, "openai/no-such-model")
+
+
+def test_models_of_one_who_does_not_answer() -> None:
+    """Asked by name, its failure is the command's; among others it is a line on standard error beside their models."""
+    environ = {"OPENAI_API_KEY": "k", "OPENAI_API_URL": "http://127.0.0.1:9", "SCW_SECRET_KEY": "k"}
+    named = run("models", "openai", environ=environ)
+    assert named.exit_code == 2
+    assert "refuses connections" in named.stderr
+    everybody = run("models", environ=environ)
+    assert everybody.exit_code == 0
+    assert "openai: " in everybody.stderr
+    assert "scaleway/llama-3.3-70b-instruct" in everybody.stdout
+
+
+def test_models_of_nobody() -> None:
+    """An unknown provider is told with those that there are."""
+    result = run("models", "nobody")
+    assert result.exit_code == 2
+    assert "unknown provider 'nobody'; known providers: anthropic" in result.stderr
+
+
+# chat
+
+
+def test_one_question() -> None:
+    """The answer, then who gave it, its tokens and its cost; then it leaves."""
+    result = run("chat", "Hello there!")
+    assert result.exit_code == 0
+    lines = [line for line in result.stdout.splitlines() if line]
+    assert lines == ["Hello there!", "simulator/echo · 4 in, 3 out · 0 USD"]
+
+
+def test_a_question_that_fails() -> None:
+    """A failure is told, and the status says so."""
+    result = run("chat", "Hello", "--model", "simulator/fail-500")
+    assert result.exit_code == 2
+    assert "the simulator fails, as it was asked to" in result.stderr
+
+
+@pytest.mark.parametrize("end", ["\n", ""])
+def test_a_conversation(end: str) -> None:
+    """Each line is a turn, and each turn goes on from the ones before; an empty line or the end of input ends it."""
+    result = run("chat", "--provider", "simulator", "--system", "Be brief.", text=f"first\nsecond\n{end}")
+    assert result.exit_code == 0
+    told = [line for line in result.stdout.splitlines() if "USD" in line]
+    assert len(told) == 2
+    counts = [int(line.split(" · ")[1].split(" ")[0]) for line in told]
+    assert counts[0] < counts[1]
+    assert "second" in result.stdout
+
+
+def test_a_turn_that_fails() -> None:
+    """The conversation goes on as if the turn had not been."""
+    result = run(
+        "chat", "--model", "simulator/flaky", text="one\ntwo\n", environ={"GENAI_SIMULATOR_FAILURES": "500=0.5"}
+    )
+    assert result.exit_code == 0
+    assert "one" in result.stdout
+    assert "provider_error: " in result.stdout
+
+
+# config check
+
+
+def test_good_settings() -> None:
+    """Status 0, with the file, the folder and the providers that were found."""
+    Path("spine.toml").write_text('default_provider = "groq"\n')
+    result = run("config", "check", environ={"GROQ_API_KEY": "k", "GENAI_DATA_DIR": "/srv/spine"})
+    assert result.exit_code == 0
+    assert "spine.toml" in result.stdout
+    assert "/srv/spine" in result.stdout
+    assert "groq" in result.stdout
+    assert "all settings are good" in result.stdout
+
+
+def test_settings_with_warnings() -> None:
+    """Status 1, with the warnings on standard error."""
+    result = run("config", "check", environ={"GENAI_API_PROT": "1"})
+    assert result.exit_code == 1
+    assert "did you mean GENAI_API_PORT?" in result.stderr
+    assert "none configured; simulator answers" in result.stdout
+    assert "all settings are good" not in result.stdout
+
+
+def test_wrong_settings() -> None:
+    """Status 2, with what is wrong on standard error."""
+    Path("bad.toml").write_text("prot = 1\n")
+    result = run("config", "check", "--config", "bad.toml")
+    assert result.exit_code == 2
+    assert "did you mean port?" in result.stderr
+    assert run("config", "check", "--config", "missing.toml").exit_code == 2
+
+
+def test_config_alone() -> None:
+    """It shows what it can do."""
+    assert "check" in run("config").output
