@@ -16,7 +16,8 @@ from genai_spine.testing.upstream import ScriptedUpstream
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting of the machine reaches a test, and nothing a test writes reaches the machine."""
     for name in list(os.environ):
-        if (name.startswith("GENAI_") and not name.startswith(("GENAI_TEST_", "GENAI_REQUIRE_"))) or name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
+        own = name.startswith("GENAI_") and not name.startswith(("GENAI_TEST_", "GENAI_REQUIRE_"))
+        if own or name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")

@@ -14,6 +14,7 @@ from genai_spine.assembly import Spine
 from genai_spine.cli.settings import ConfigOption, open_spine, told
 from genai_spine.errors import SpineError
 from genai_spine.providers.base import Provider
+from genai_spine.providers.registry import SIMULATOR
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -34,7 +35,7 @@ def models(
 async def _show(spine: Spine, name: str | None) -> None:
     console = Console()
     async with spine:
-        chosen = [spine.registry.get(name)] if name else spine.registry.configured() or list(spine.registry)[-1:]
+        chosen = [spine.registry.get(name)] if name else spine.registry.configured() or [spine.registry.get(SIMULATOR)]
         table = Table("model", "input", "output", box=None, header_style="bold")
         for provider in chosen:
             for model in await _listed(provider, named=name is not None):

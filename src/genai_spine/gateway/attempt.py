@@ -96,6 +96,8 @@ class Attempt:
                     call.first_token_at = self._clock.monotonic()
                 if out:
                     yield out
+                if watch.over:
+                    incoming.finish()
             if out := watch.close():
                 yield out
         except SpineError:

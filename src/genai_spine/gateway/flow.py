@@ -42,6 +42,11 @@ class Gateway:
         self._attempt = Attempt(clock)
         self._observers = observers
 
+    def refused(self, call: Call, error: SpineError) -> None:
+        """Record a request that was refused before it could be planned."""
+        call.error = error
+        self._account(call)
+
     async def answer(self, call: Call, question: Question) -> bytes:
         """Return the whole answer in the caller's dialect.
 

@@ -190,7 +190,7 @@ class _Credentials(Protocol):
     def get_frozen_credentials(self) -> _Frozen: ...
 
 
-@dataclass(frozen=True, repr=False)
+@dataclass(repr=False)
 class _Given:
     """Credentials that the environment holds itself."""
 

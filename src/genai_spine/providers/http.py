@@ -169,6 +169,8 @@ class HttpProvider(Provider, Relays):
             async for data in incoming.chunks():
                 for event in decoder.feed(data):
                     yield self._own(event, encoded)
+                if decoder.over:
+                    incoming.finish()
             for event in decoder.close():
                 yield self._own(event, encoded)
         except SpineError as error:

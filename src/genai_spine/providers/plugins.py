@@ -5,8 +5,8 @@ A package that brings a provider which needs code names a function in its ``pypr
     [project.entry-points."genai_spine.providers"]
     mine = "my_package:providers"
 
-and the function takes a ``Context`` and returns its providers. A table ``[providers.mine]`` of the configuration file is
-then the plug-in's to read.
+and the function takes a ``Context`` and returns its providers. A table ``[providers.mine]`` of the configuration file
+is then the plug-in's to read.
 """
 
 from __future__ import annotations

@@ -71,19 +71,9 @@ class DataPlane:
         route = ROUTES[scope["path"]]
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = new_request_id(headers)
-        started = self._gateway.clock.monotonic()
+        call = Call(request_id=request_id, door=route.door.name, started=self._gateway.clock.monotonic())
         try:
-            principal = self._keys.admit(presented_key(headers))
-            body = await read_body(receive, headers, self._max_body_bytes, route.content_types)
-            question = Question(route.door, route.door.read_envelope(body, headers), body)
-            call = Call(
-                request_id=request_id,
-                door=route.door.name,
-                started=started,
-                principal=principal,
-                seconds=timeout_of(headers),
-                stream=question.envelope.stream,
-            )
+            question = await self._admit(call, route, headers, receive)
             async with WhileThere(receive):
                 if question.envelope.stream:
                     await self._stream(call, question, send)
@@ -97,6 +87,19 @@ class DataPlane:
             logger.exception("internal error", request_id=request_id, path=scope["path"])
             fault = SpineError("the gateway failed; its log tells more under this request id")
             await _send_error(send, route.door, fault, request_id)
+
+    async def _admit(self, call: Call, route: HotRoute, headers: Mapping[str, str], receive: Receive) -> Question:
+        """Let a request in, and read it; one that is refused is recorded like any other."""
+        try:
+            call.principal = self._keys.admit(presented_key(headers))
+            call.seconds = timeout_of(headers)
+            body = await read_body(receive, headers, self._max_body_bytes, route.content_types)
+            envelope = route.door.read_envelope(body, headers)
+        except SpineError as error:
+            self._gateway.refused(call, error)
+            raise
+        call.stream = envelope.stream
+        return Question(route.door, envelope, body)
 
     async def _answer(self, call: Call, question: Question, send: Send) -> None:
         body = await self._gateway.answer(call, question)

@@ -11,7 +11,7 @@ from typing import Final, TextIO
 
 import msgspec
 import structlog
-from structlog.typing import EventDict, WrappedLogger
+from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 from typing_extensions import override
 
 from genai_spine.redact import scrub
@@ -22,8 +22,6 @@ __all__ = ["LineWriter", "LogObserver", "configure_logging", "logger"]
 MAX_WAITING_LINES: Final = 20_000
 GATHER_SECONDS: Final = 0.05
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
-
-logger: Final = structlog.get_logger("genai_spine")
 
 
 class LineWriter:
@@ -82,8 +80,52 @@ class LineWriter:
         self._thread.join(timeout=2)
 
 
+class _Sink:
+    """Where the project's own lines go: to the writer, once there is one, else to the standard library's logging.
+
+    A program that uses the library without a server configures the logger ``genai_spine`` as any other.
+    """
+
+    def __init__(self) -> None:
+        self.writer: LineWriter | None = None
+        self.level = LEVELS["info"]
+
+    def msg(self, line: str) -> None:
+        """Take a line that has passed the filter."""
+        if self.writer is not None:
+            self.writer.msg(line)
+        else:
+            logging.getLogger("genai_spine").warning(line)
+
+    log = debug = info = warning = error = critical = exception = msg
+
+
+_sink: Final = _Sink()
+
+
+def _filter(_: WrappedLogger, name: str, event: EventDict) -> EventDict:
+    if LEVELS.get(name, LEVELS["error"]) < _sink.level:
+        raise structlog.DropEvent
+    return event
+
+
 def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
     return scrub(msgspec.json.encode(event, enc_hook=str).decode())
+
+
+# Made whole here rather than by `structlog.configure`: its default would print the values of a failing function, keys and
+# prompts among them, to whoever runs the library without configuring anything.
+logger: Final[FilteringBoundLogger] = structlog.wrap_logger(
+    _sink,
+    processors=[
+        _filter,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", key="time"),
+        structlog.processors.format_exc_info,
+        _render,
+    ],
+    wrapper_class=structlog.make_filtering_bound_logger(LEVELS["debug"]),
+)
 
 
 def configure_logging(level: str, stream: TextIO | None = None) -> LineWriter:
@@ -92,18 +134,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> LineWriter:
     Returns:
         The writer, to be closed at the end.
     """
-    writer = LineWriter(stream or sys.stderr)
-    structlog.configure(
-        processors=[
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", key="time"),
-            structlog.processors.format_exc_info,
-            _render,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=lambda *_: writer,
-        cache_logger_on_first_use=False,
-    )
+    _sink.writer = writer = LineWriter(stream or sys.stderr)
+    _sink.level = LEVELS[level]
     root = logging.getLogger()
     root.handlers = [_Bridge()]
     root.setLevel(max(LEVELS[level], logging.INFO))

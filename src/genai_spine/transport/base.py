@@ -72,6 +72,10 @@ class Incoming(ABC):
     def close(self) -> None:
         """Let go of the answer at once; if more of it was to come, the upstream sees the connection closed."""
 
+    def finish(self) -> None:
+        """Have no more of the answer, for all that counts has come; the connection may be kept for the next."""
+        self.close()
+
     async def read(self, limit: int) -> bytes:
         """Return the whole body; raises as ``chunks`` does.
 

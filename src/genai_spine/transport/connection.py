@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 __all__ = ["Answer", "Connection", "StaleConnectionError"]
 
 MAX_HEAD_BYTES: Final = 256 * 1024
+DRAIN_SECONDS: Final = 1.0
+"""How long a connection may take to end an answer of which nobody wants more."""
 HIGH_WATER_BYTES: Final = 128 * 1024
 """What may wait for a slow reader before the upstream is made to wait."""
 
@@ -182,6 +184,7 @@ class Answer(Incoming):
         "_between",
         "_connection",
         "_done",
+        "_draining",
         "_ends_at",
         "_error",
         "_last",
@@ -209,6 +212,7 @@ class Answer(Incoming):
         self._size = 0
         self._done = False
         self._paused = False
+        self._draining = False
         self._error: BaseException | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._waiting = True
@@ -238,6 +242,8 @@ class Answer(Incoming):
 
     def body_came(self, data: bytes) -> None:
         """A piece of the body has come."""
+        if self._draining:
+            return
         self._pieces.append(data)
         self._size += len(data)
         if self._size > HIGH_WATER_BYTES and not self._paused:
@@ -350,7 +356,22 @@ class Answer(Incoming):
             self.close()
 
     @override
+    def finish(self) -> None:
+        if self._done or self._error is not None:
+            return
+        # The answer's last bytes are often still under way: it is given a moment, so that the connection can be kept.
+        self._draining = self._done = True
+        self._pieces = []
+        if self._paused:
+            self._paused = False
+            self._connection.resume()
+        self._stop_timer()
+        self._timer = self._loop.call_later(DRAIN_SECONDS, self._connection.close)
+
+    @override
     def close(self) -> None:
+        if self._draining:
+            return
         self._stop_timer()
         if not self._done and self._error is None:
             self._done = True

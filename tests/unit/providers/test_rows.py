@@ -178,8 +178,9 @@ def test_without_settings_only_the_simulator_is_ready() -> None:
     assert ["simulator"] == [name for name, provider in made.items() if provider.status == "ready"]
     assert made["openai"].hint == "set OPENAI_API_KEY"
     assert made["scaleway"].hint == "set SCALEWAY_API_KEY (or SCW_SECRET_KEY)"
-    assert made["ollama"].hint == "set OLLAMA_API_URL, or start it at http://localhost:11434"
-    assert made["azure"].hint == "set AZURE_API_URL (or AZURE_OPENAI_ENDPOINT) and AZURE_API_KEY (or AZURE_OPENAI_API_KEY)"
+    assert made["ollama"].hint == "set OLLAMA_API_URL (or OLLAMA_HOST), or start it at http://localhost:11434"
+    azure = "set AZURE_API_URL (or AZURE_OPENAI_ENDPOINT) and AZURE_API_KEY (or AZURE_OPENAI_API_KEY)"
+    assert azure == made["azure"].hint
     assert made["vllm"].hint == "set VLLM_API_URL, or start it at http://localhost:8000/v1"
 
 

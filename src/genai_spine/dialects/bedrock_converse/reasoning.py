@@ -104,7 +104,7 @@ def _foreign(body: JsonObject, wanted: Reasoning, facts: ModelFacts, family: Fam
         elif family.effort is not None:
             losses.drop("reasoning")
         return
-    if facts.thinking is None:
+    if facts.thinking not in {"adaptive", "budget"}:
         level = family.efforts.get(wanted.effort or _effort_of(wanted.budget_tokens) or "medium")
         if family.effort is None or level is None:
             losses.drop("reasoning")

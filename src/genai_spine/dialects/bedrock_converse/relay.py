@@ -25,7 +25,7 @@ from genai_spine.dialects.bedrock_converse.stream import (
     malformed,
     unfinished,
 )
-from genai_spine.dialects.envelope import EXTENSION_FIELDS, read_fields, read_typed
+from genai_spine.dialects.envelope import read_fields, read_typed, splice
 from genai_spine.dialects.eventstream import EventMessage, EventMessages
 from genai_spine.dialects.fields import response_object
 from genai_spine.dialects.losses import Losses
@@ -34,9 +34,6 @@ from genai_spine.types.completion import FinishReason
 from genai_spine.types.usage import Usage
 
 __all__ = ["ConverseWatch", "check_response", "read_envelope", "relay_request"]
-
-# What the service has in the address, and a door in the body.
-_ADDRESS: Final = ("model", "stream")
 
 
 class _Turn(Struct):
@@ -80,9 +77,7 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
 def relay_request(envelope: Envelope, target: Target) -> Encoded:
     """Write the request as it came; see ``Dialect.relay_request``."""
     losses = Losses(target.provider)
-    fields = {
-        name: value for name, value in envelope.fields.items() if name not in EXTENSION_FIELDS and name not in _ADDRESS
-    }
+    fields = {name: value for name, value in envelope.fields.items() if name != "stream"}
     for name in target.quirks.drop:
         if fields.pop(name, None) is not None:
             losses.drop(name)
@@ -90,7 +85,7 @@ def relay_request(envelope: Envelope, target: Target) -> Encoded:
         if name in fields:
             fields[other] = fields.pop(name)
     path = path_of(target.model, stream=envelope.stream)
-    return Encoded(path, msgspec.json.encode(fields), {}, losses.warnings)
+    return Encoded(path, splice(fields, None), {}, losses.warnings)
 
 
 class ConverseWatch(Watch):
