@@ -20,6 +20,7 @@ from genai_spine.clock import Clock, SystemClock
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
+from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineError
@@ -44,7 +45,7 @@ from genai_spine.types.tools import Tool
 __all__ = ["DIALECTS", "Spine"]
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), AnthropicMessages(), Ollama(), BedrockConverse())
+    dialect.name: dialect for dialect in (OpenAIChat(), AnthropicMessages(), Gemini(), Ollama(), BedrockConverse())
 }
 """The dialects that a provider may speak, by name."""
 

@@ -50,7 +50,7 @@ class ProviderFile(_Frozen):
     default_model: str | None = Field(default=None, description="the model where the caller names none")
     models: tuple[str, ...] = Field(default=(), description="the models it serves")
     local: bool | None = Field(default=None, description="it needs no key and costs nothing")
-    auth: Literal["bearer", "x-api-key", "api-key", "none"] | None = Field(
+    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] | None = Field(
         default=None, description="how the key is sent"
     )
     headers: dict[str, str] = Field(default={}, repr=False, description="headers to add to each request")

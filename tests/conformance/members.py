@@ -80,12 +80,14 @@ class ProviderMember(Struct, frozen=True, kw_only=True):
 
     Attributes:
         name: Of its row.
-        path: Where its service is asked, given an address without a path.
+        path: Where its service is asked, given an address without a path; ``{model}`` stands for the model's id.
+        stream_path: Where it is asked for a stream, if elsewhere.
         key: The header in which it wants its key, and what stands there before the key; empty for one without keys.
     """
 
     name: str
     path: str
+    stream_path: str = ""
     key: tuple[str, str] = ("authorization", "Bearer ")
 
 
@@ -95,6 +97,12 @@ PROVIDERS: Final = (
     ProviderMember(name="openai", path="/v1/chat/completions"),
     ProviderMember(name="anthropic", path="/v1/messages", key=("x-api-key", "")),
     ProviderMember(name="ollama", path="/api/chat", key=_NO_KEY),
+    ProviderMember(
+        name="google",
+        path="/v1beta/models/{model}:generateContent",
+        stream_path="/v1beta/models/{model}:streamGenerateContent?alt=sse",
+        key=("x-goog-api-key", ""),
+    ),
     ProviderMember(name="groq", path="/openai/v1/chat/completions"),
     ProviderMember(name="together", path="/v1/chat/completions"),
     ProviderMember(name="scaleway", path="/v1/chat/completions"),

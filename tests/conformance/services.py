@@ -129,10 +129,34 @@ def _ollama(received: Received) -> Scripted:
     return Scripted(headers={"content-type": "application/x-ndjson"}, chunks=chunks, streamed=True)
 
 
+# https://ai.google.dev/api/generate-content
+
+
+def _gemini(received: Received) -> Scripted:
+    if received.method == "GET":
+        models: list[Json] = [
+            {"name": f"models/{model}", "displayName": model, "supportedGenerationMethods": ["generateContent"]}
+            for model in MODELS
+        ]
+        return json_reply({"models": models})
+    usage: JsonObject = {"promptTokenCount": 5, "candidatesTokenCount": 3, "totalTokenCount": 8}
+    if ":generateContent" in received.path:
+        return json_reply({**_candidate("Hello there.", "STOP"), "usageMetadata": usage})
+    return sse_reply(_frames(_candidate("Hello ", None), {**_candidate("there.", "STOP"), "usageMetadata": usage}))
+
+
+def _candidate(text: str, reason: str | None) -> JsonObject:
+    candidate: JsonObject = {"index": 0, "content": {"role": "model", "parts": [{"text": text}]}}
+    if reason is not None:
+        candidate["finishReason"] = reason
+    return {"candidates": [candidate], "modelVersion": "model-one", "responseId": "r-1"}
+
+
 SERVICES: Final[Mapping[str, Callable[[Received], Scripted]]] = {
     "openai_chat": _chat,
     "anthropic_messages": _messages,
     "ollama": _ollama,
+    "gemini": _gemini,
 }
 """Who answers, by the dialect it is spoken to."""
 

@@ -67,9 +67,12 @@ async def test_a_provider_keeps_the_contract(member: ProviderMember, transport: 
         built = {made.name: made for made in providers(context(environ, transport=transport))}
         await check_provider(built[member.name])
         posted = [received for received in upstream.received if received.method == "POST"]
-        assert {member.path} == {received.path for received in posted}
+        model = built[member.name].default_model
+        paths = {path.format(model=model) for path in (member.path, member.stream_path or member.path)}
+        assert paths == {received.path for received in posted}
         for received in upstream.received:
-            keys = {name: received.headers.get(name) for name in ("authorization", "x-api-key", "api-key")}
+            headers = ("authorization", "x-api-key", "x-goog-api-key", "api-key")
+            keys = {name: received.headers.get(name) for name in headers}
             header, scheme = member.key
             assert {name: f"{scheme}{KEY}" if name == header else None for name in keys} == keys
         upstream.enqueue(unfinished(answer(posted[-1])))

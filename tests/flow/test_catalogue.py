@@ -15,7 +15,7 @@ import pytest
 import pytest_asyncio
 
 from genai_spine import __version__
-from genai_spine.server.dataplane import ROUTES
+from genai_spine.server.dataplane import GEMINI_ROUTES, ROUTES
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from genai_spine.types.json import JsonObject
 from tests.conftest import Gateways
@@ -336,6 +336,10 @@ async def test_metrics(caller: Caller) -> None:
 
 PATHS: Final = {
     *ROUTES,
+    *(f"/v1beta/models/{{model}}:{method}" for method in GEMINI_ROUTES),
+    "/v1beta/models",
+    "/v1beta/models/{model}",
+    "/v1beta/models/{model}:countTokens",
     "/",
     "/api/show",
     "/api/tags",

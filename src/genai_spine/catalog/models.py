@@ -18,7 +18,7 @@ __all__ = ["ModelCatalog"]
 T = TypeVar("T")
 
 # `openai/`, `us.anthropic.`, `accounts/fireworks/models/`: whose model it is, or where it stands.
-_VENDOR: Final = re.compile(r"^(?:.*/)?(?:(?:us|eu|apac|jp|au|global)\.)?(?:[a-z0-9]+\.(?=claude))?")
+_VENDOR: Final = re.compile(r"^(?:.*/)?(?:(?:us|us-gov|eu|apac|jp|au|ca|sa|in|global)\.)?(?:[a-z0-9]+\.(?=claude))?")
 _UNKNOWN: Final = ModelFacts()
 
 

@@ -338,8 +338,7 @@ class PriceBook:
         return self._index
 
     def _read(self, provider: str) -> tuple[_Model, ...]:
-        models = self._models.get(provider)
-        if models is None:
+        if (models := self._models.get(provider)) is None:
             text = (self._directory / f"{provider}.json").read_bytes()
             models = self._models[provider] = _provider_decoder().decode(text).models
         return models
@@ -515,10 +514,8 @@ class Prices:
         context: Mapping[str, str] | None = None,
     ) -> Rate | None:
         """The rate for a prompt of that length at that time; None if it is not known."""
-        if self._overrides:
-            own = self._overrides.get((provider, model.lower()))
-            if own is not None:
-                return own
+        if self._overrides and (own := self._overrides.get((provider, model.lower()))) is not None:
+            return own
         if provider in self._free:
             return _NOTHING
         entry = self._entry(provider, model)
@@ -554,8 +551,7 @@ class Prices:
         """
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         for provider, model in self._guesses(model_id):
-            rate = self.rate(provider, model, input_tokens=input_tokens)
-            if rate is not None:
+            if (rate := self.rate(provider, model, input_tokens=input_tokens)) is not None:
                 return to_usd(rate.charge(usage))
         return to_usd(self._stand_in.charge(usage))
 

@@ -210,6 +210,8 @@ class Dialect(ABC):
     name: ClassVar[str]
     stream_content_type: str = "text/event-stream"
     """Of a stream to a caller; a door may choose by the request that it stands for."""
+    stream_comments: ClassVar[bool] = True
+    """Whether its streams are event streams whose clients skip comments, as the standard demands."""
     default_headers: ClassVar[Mapping[str, str]] = {}
     """Request headers that a provider who speaks it demands."""
     forwarded_headers: ClassVar[tuple[str, ...]] = ()

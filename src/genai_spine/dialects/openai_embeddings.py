@@ -198,8 +198,8 @@ def _vector(fields: Fields) -> tuple[float, ...]:
         try:
             data = base64.b64decode(value, validate=True)
         except ValueError as error:
-            message = "is not base64"
-            raise fields.wrong("embedding", message) from error
+            fault = fields.wrong("embedding", "is not base64")
+            raise fault from error
         if len(data) % _FLOAT_BYTES:
             fault = fields.wrong("embedding", "is not a row of 32-bit floats")
             raise fault

@@ -135,18 +135,18 @@ class BedrockProvider(HttpProvider):
         """
         if self.models:
             return await super().list_models()
-        listed = (self._callable(model) for model in self._prices.models(self.name))
+        listed = filter(None, map(self._callable, self._prices.models(self.name)))
         spoken = (model for model in listed if not any(word in model for word in _NOT_CONVERSING))
         names = dict.fromkeys((self.default_model, *spoken))
         return [Model(id=name, provider=self.name, owned_by=name.partition(".")[0]) for name in names]
 
-    def _callable(self, model: str) -> str:
-        """Return an id of the price list as the service takes it."""
+    def _callable(self, model: str) -> str | None:
+        """Return an id of the price list as the service takes it; None for a model that the region has not."""
         if not model.startswith(_ANYWHERE):
             return model
         bare = model.removeprefix(_ANYWHERE)
         place = next((place for start, place in _PLACES.items() if self.region.startswith(start)), "")
-        return place + bare if self._prices.rate(self.name, place + bare) is not None else bare
+        return next((name for name in (place + bare, bare) if self._prices.rate(self.name, name) is not None), None)
 
     @override
     async def health(self) -> Health:

@@ -41,7 +41,7 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     url_path: str = ""
     url_variables: tuple[str, ...] = ()
     key_variables: tuple[str, ...] = ()
-    auth: Literal["bearer", "x-api-key", "api-key", "none"] = "bearer"
+    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] = "bearer"
     local: bool = False
     default_model: str = ""
     models: tuple[str, ...] = ()

@@ -14,8 +14,8 @@ from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing
 from genai_spine.server import docs, errors
 from genai_spine.server.answers import id_headers
-from genai_spine.server.dataplane import ROUTES, DataPlane
-from genai_spine.server.routes import catalogue, generate, messages, probes
+from genai_spine.server.dataplane import DataPlane, route_for
+from genai_spine.server.routes import catalogue, counts, generate, probes
 from genai_spine.server.state import State, request_id_of, require_key
 
 if TYPE_CHECKING:
@@ -30,8 +30,9 @@ def create_app(spine: Spine, keys: KeyRing) -> ASGIApp:
     data = DataPlane(spine.gateway, keys, max_body_bytes=spine.settings.values.max_body_bytes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["method"] == "POST" and scope["path"] in ROUTES:
-            await data(scope, receive, send)
+        hot = scope["type"] == "http" and scope["method"] == "POST"
+        if hot and (route := route_for(scope["path"], scope["query_string"])) is not None:
+            await data(route, scope, receive, send)
         elif scope["type"] == "http":
             await control(scope, receive, _identified(scope, send))
         else:
@@ -72,7 +73,7 @@ def _control_plane(spine: Spine, keys: KeyRing) -> FastAPI:
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.spine = State(spine, keys)
     app.include_router(probes.router)
-    for router in (catalogue.router, generate.router, messages.router):
+    for router in (catalogue.router, generate.router, counts.router):
         app.include_router(router, dependencies=[Depends(require_key)])
     errors.install(app)
     docs.install(app)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
+from genai_spine.dialects.gemini.dialect import GeminiDoor
 from genai_spine.dialects.ollama.dialect import Ollama, OllamaGenerate
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.errors import SpineError
@@ -29,7 +30,7 @@ from genai_spine.telemetry.logging import logger
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["ROUTES", "DataPlane", "HotRoute"]
+__all__ = ["GEMINI_ROUTES", "ROUTES", "DataPlane", "HotRoute", "route_for"]
 
 
 class HotRoute(NamedTuple):
@@ -57,6 +58,28 @@ ROUTES: Final[Mapping[str, HotRoute]] = {
 }
 """The hot routes by path; all are POST."""
 
+GEMINI_ROUTES: Final[Mapping[str, str]] = {
+    "generateContent": "Gemini generateContent",
+    "streamGenerateContent": "Gemini streamGenerateContent; with alt=sse as an event stream, else as a JSON array",
+}
+"""The hot routes below a model's own path, by method: the official client uses either prefix."""
+
+_GEMINI_PREFIXES: Final = ("/v1beta/models/", "/v1/models/")
+
+
+def route_for(path: str, query: bytes) -> HotRoute | None:
+    """Return the hot route of a POST to ``path``; None where it is not hot."""
+    route = ROUTES.get(path)
+    if route is not None or not path.startswith(_GEMINI_PREFIXES):
+        return route
+    # A model's id may hold a colon; the method stands behind the last.
+    model, _, method = path.partition("/models/")[2].rpartition(":")
+    if not model or method not in GEMINI_ROUTES:
+        return None
+    stream = method == "streamGenerateContent"
+    door = GeminiDoor(model=model, stream=stream, sse=b"alt=sse" in query.split(b"&"))
+    return HotRoute(door, GEMINI_ROUTES[method])
+
 
 class DataPlane:
     """Serves the hot routes."""
@@ -66,14 +89,13 @@ class DataPlane:
         self._keys = keys
         self._max_body_bytes = max_body_bytes
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve one request; ``scope`` is of one of ``ROUTES``."""
-        route = ROUTES[scope["path"]]
+    async def __call__(self, route: HotRoute, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve one request that came in at ``route``."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = new_request_id(headers)
         call = Call(request_id=request_id, door=route.door.name, started=self._gateway.clock.monotonic())
         try:
-            question = await self._admit(call, route, headers, receive)
+            question = await self._admit(call, route, headers, scope["query_string"], receive)
             async with WhileThere(receive):
                 if question.envelope.stream:
                     await self._stream(call, question, send)
@@ -88,10 +110,12 @@ class DataPlane:
             fault = SpineError("the gateway failed; its log tells more under this request id")
             await _send_error(send, route.door, fault, request_id)
 
-    async def _admit(self, call: Call, route: HotRoute, headers: Mapping[str, str], receive: Receive) -> Question:
+    async def _admit(
+        self, call: Call, route: HotRoute, headers: Mapping[str, str], query: bytes, receive: Receive
+    ) -> Question:
         """Let a request in, and read it; one that is refused is recorded like any other."""
         try:
-            call.principal = self._keys.admit(presented_key(headers))
+            call.principal = self._keys.admit(presented_key(headers, query.decode("latin-1")))
             call.seconds = timeout_of(headers)
             body = await read_body(receive, headers, self._max_body_bytes, route.content_types)
             envelope = route.door.read_envelope(body, headers)
@@ -129,7 +153,7 @@ class DataPlane:
                 await send({"type": "http.response.body", "body": data, "more_body": True})
         finally:
             await stream.aclose()
-        last = cost_comment(call) if door.stream_content_type == "text/event-stream" else b""
+        last = cost_comment(call) if door.stream_comments else b""
         await send({"type": "http.response.body", "body": last})
 
 

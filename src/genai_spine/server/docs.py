@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.responses import HTMLResponse
 
 from genai_spine import __version__
-from genai_spine.server.dataplane import ROUTES
+from genai_spine.server.dataplane import GEMINI_ROUTES, ROUTES
 
 __all__ = ["install"]
 
@@ -35,11 +35,13 @@ def describe(app: FastAPI) -> dict[str, Any]:
             routes=app.routes,
         )
         body = {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
-        for path, route in ROUTES.items():
+        hot = [(path, route.door.name, route.text) for path, route in ROUTES.items()]
+        hot += [(f"/v1beta/models/{{model}}:{method}", "gemini", text) for method, text in GEMINI_ROUTES.items()]
+        for path, door, text in hot:
             schema["paths"][path] = {
                 "post": {
-                    "tags": [route.door.name],
-                    "summary": route.text,
+                    "tags": [door],
+                    "summary": text,
                     "description": "The body and the answer are the dialect's own; streams come in its own framing.",
                     "operationId": f"door{path.replace('/', '_')}",
                     "requestBody": body,

@@ -12,7 +12,7 @@ from genai_spine.dialects.openai_errors import encode_error
 from genai_spine.errors import InvalidRequestError, NotFoundError, SpineError
 from genai_spine.gateway.context import CLIENT_GONE
 from genai_spine.server.answers import error_headers
-from genai_spine.server.dataplane import ROUTES
+from genai_spine.server.dataplane import ROUTES, route_for
 from genai_spine.server.hangup import HungUp
 from genai_spine.server.state import request_id_of
 from genai_spine.telemetry.logging import logger
@@ -39,7 +39,7 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(HTTPException)
     async def http_error(request: Request, error: Exception) -> Response:
         status = error.status_code if isinstance(error, HTTPException) else 500
-        if status == 404 and (route := ROUTES.get(request.url.path)) is not None:
+        if status == 404 and (route := route_for(request.url.path, b"")) is not None:
             # Only POST on a hot route gets past this plane.
             speak(request, route.door)
             status = 405

@@ -230,7 +230,11 @@ def _gist(response: CompletionResponse) -> tuple[object, ...]:
     return (
         "".join(part.text for part in parts if isinstance(part, Text)),
         "".join(part.text for part in parts if isinstance(part, Thinking)),
-        [(part.name, json.loads(part.arguments)) for part in parts if isinstance(part, ToolCall)],
+        [
+            (part.name, part.arguments if part.custom else json.loads(part.arguments))
+            for part in parts
+            if isinstance(part, ToolCall)
+        ],
         response.finish_reason,
         None if usage is None else (usage.input_tokens, usage.output_tokens),
     )

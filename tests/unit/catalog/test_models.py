@@ -48,6 +48,12 @@ def test_the_home_of_an_id(model: str, expected: str | None) -> None:
         ("anthropic/claude-opus-4-1", True, "budget", 32000),
         ("us.anthropic.claude-3-haiku-20240307-v1:0", True, None, 4096),
         ("anthropic.claude-3-opus-20240229-v1:0", True, None, 4096),
+        ("gemini-2.0-flash", True, None, None),
+        ("gemini-2.5-flash", True, "budget", 65536),
+        ("google/gemini-2.5-pro-preview-03-25", True, "budget", 65536),
+        ("gemini-2.5-flash-image", True, None, None),
+        ("gemini-3-pro-preview", True, "level", 65536),
+        ("gemini-3.5-flash", True, "level", 65536),
         ("openai/o3-mini", False, None, None),
         ("gpt-5-mini", False, None, None),
         ("gpt-5-chat-latest", True, None, None),
@@ -59,6 +65,16 @@ def test_facts(model: str, *, sampling: bool, thinking: str | None, most: int | 
     """The longest rule counts, and vendors' and regions' prefixes do not hide the model."""
     facts = CATALOG.facts(model)
     assert (sampling, thinking, most) == (facts.sampling, facts.thinking, facts.max_output_tokens)
+
+
+def test_how_gemini_thinks() -> None:
+    """Which degrees and budgets a model takes, and whether it can be told not to think, differs by model."""
+    pro, flash = CATALOG.facts("gemini-3-pro-preview"), CATALOG.facts("gemini-3-flash-preview")
+    assert (("low", "high"), ("minimal", "low", "medium", "high")) == (pro.efforts, flash.efforts)
+    assert (True, True) == (pro.media_results, pro.thinks_always)
+    older, lite = CATALOG.facts("gemini-2.5-pro"), CATALOG.facts("gemini-2.5-flash-lite")
+    assert ((128, 32_768), True) == (older.thinking_range, older.thinks_always)
+    assert ((512, 24_576), False) == (lite.thinking_range, lite.thinks_by_default)
 
 
 def test_an_unknown_model() -> None:

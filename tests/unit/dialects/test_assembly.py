@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import pytest
 from hypothesis import given, settings
@@ -10,9 +11,13 @@ from hypothesis import strategies as st
 
 from genai_spine.dialects.assembly import PartAssembler
 from genai_spine.errors import MalformedResponseError
-from genai_spine.types.messages import Text, ToolCall
+from genai_spine.types.json import Json
+from genai_spine.types.messages import Image, Media, Text, ToolCall
 from genai_spine.types.stream import Collector, Event, PartEnd, PartStart, TextDelta, ToolArguments
 from tests.strategies import json_objects
+
+_PICTURE: Final = Image(media=Media(data="AAAA"))
+"""A part that no answer of the vocabulary's holds: of it nothing is told."""
 
 
 def _collected(events: list[Event]) -> tuple[object, ...]:
@@ -163,3 +168,18 @@ def test_deeply_nested_arguments() -> None:
     first, events = parts.open_call("c1", "f")
     events += parts.arguments(first, "[" * 100_000) + parts.words("text", "x") + parts.finish()
     assert [ToolCall(id="c1", name="f", arguments="[" * 100_000), Text(text="x")] == list(_collected(events))
+
+
+def test_a_part_that_comes_whole() -> None:
+    """It stands alone, between words that are not joined over it, and is numbered with the others."""
+    parts = PartAssembler(1)
+    sealed = Text(text="b", extras={"seal": 1})
+    records: list[Json] = [{"token": "b"}]
+    events = parts.words("text", "a") + parts.whole(sealed, records) + parts.words("text", "c") + parts.whole(_PICTURE)
+    events += parts.finish()
+    assert [(0, "text"), (1, "text"), (2, "text")] == [
+        (event.index, event.part) for event in events if isinstance(event, PartStart)
+    ]
+    assert [None, records, None] == [event.logprobs for event in events if isinstance(event, TextDelta)]
+    assert {1} == {event.choice for event in events if isinstance(event, PartStart | PartEnd | TextDelta)}
+    assert _one_at_a_time(events)

@@ -79,6 +79,11 @@ def test_own_fields_stay_here() -> None:
     assert {"provider": {"order": ["a"]}} == without_own({"provider": {"order": ["a"]}})
 
 
+def test_a_model_that_stands_in_the_path() -> None:
+    """Where a body names no model, none passes."""
+    assert {"n": 1} == json.loads(splice(read_fields(b'{"model": "m", "n": 1, "fallback": true}'), None))
+
+
 def test_fields_pass_byte_for_byte() -> None:
     """A number or string that is not ours keeps its spelling: 1.0 stays 1.0 and a long integer loses no digit."""
     body = b'{"model":"m","a":1.0,"b":123456789012345678901234567890,"c":"\\u00e4"}'

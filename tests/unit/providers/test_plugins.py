@@ -50,16 +50,16 @@ def point(path: Path, *lines: str) -> None:
 
 
 def test_the_builtin_ones_come_first() -> None:
-    """Without further plug-ins there are the rows and the simulator."""
-    assert [*builtin_rows(), "simulator"] == [provider.name for provider in load_providers(context())]
+    """Without further plug-ins there are the rows, the simulator, and those that come through a door of their own."""
+    assert [*builtin_rows(), "simulator", "bedrock"] == [provider.name for provider in load_providers(context())]
 
 
 def test_a_plugin_brings_a_provider(install: Path) -> None:
     """Its provider stands behind the built-in ones, built from the same settings."""
     point(install, "acme = acme_spine_plugin:providers")
     found = load_providers(context({"ACME_API_KEY": "k"}))
-    assert [*builtin_rows(), "simulator", "acme"] == [provider.name for provider in found]
-    assert (found[-1].status, found[-1].hint) == ("ready", "found by ACME_API_KEY")
+    assert [*builtin_rows(), "simulator", "acme", "bedrock"] == [provider.name for provider in found]
+    assert ("ready", "found by ACME_API_KEY") == (found[-2].status, found[-2].hint)
 
 
 def test_a_plugin_may_take_the_place_of_a_builtin(install: Path) -> None:

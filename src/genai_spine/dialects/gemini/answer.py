@@ -15,13 +15,13 @@ from genai_spine.dialects.assembly import PartAssembler
 from genai_spine.dialects.base import Quirks
 from genai_spine.dialects.fields import Fields
 from genai_spine.dialects.gemini.logprobs import decode_logprobs
-from genai_spine.dialects.gemini.parts import children, decode_answer_part
+from genai_spine.dialects.gemini.parts import AnswerPart, children, decode_answer_part
 from genai_spine.dialects.gemini.usage import decode_usage
 from genai_spine.dialects.gemini.wire import NAME
 from genai_spine.errors import MalformedResponseError, ProviderFailedError, ProviderPermissionError
 from genai_spine.types.completion import FinishReason
 from genai_spine.types.json import Json, JsonObject
-from genai_spine.types.messages import Opaque, Part, Text, Thinking, ToolCall
+from genai_spine.types.messages import Opaque, Text, Thinking, ToolCall
 from genai_spine.types.stream import Event, Extension, Finish, Start, UsageTold
 from genai_spine.types.usage import Usage
 
@@ -173,7 +173,7 @@ class AnswerReader:
         # An empty object, sent with each piece, says nothing of what came before.
         found.extras |= {name: value for name, value in fields.told().items() if value or name not in found.extras}
 
-    def _part(self, found: _Candidate, part: Part) -> list[Event]:
+    def _part(self, found: _Candidate, part: AnswerPart) -> list[Event]:
         """Take a part. Words go on where words were; one that bears a signature or the like is joined to nothing."""
         match part:
             case Text(extras=extras) if not extras:
@@ -191,8 +191,6 @@ class AnswerReader:
             case Opaque() | Thinking():
                 found.in_text = False
                 return found.parts.whole(part)
-            case _:
-                return []
 
     def _words(self, found: _Candidate, text: str) -> list[Event]:
         found.in_text = True

@@ -58,6 +58,8 @@ class Gemini(Dialect):
     """
 
     name = NAME
+    # Google's own client takes a comment for data.
+    stream_comments = False
     path = "/v1beta/models/{model}:generateContent"
     models_path = MODELS_PATH
     address_suffixes = ("/v1beta/models", "/v1beta/openai", "/v1beta", "/v1")

@@ -80,8 +80,8 @@ def _decode_content(fields: Fields) -> str:
     words: list[str] = []
     for part in children(fields, "parts"):
         if "text" not in part:
-            message = "must hold text: only words can be embedded here"
-            fault = part.wrong("", message)
+            message = "is required: only words can be embedded here"
+            fault = part.wrong("text", message)
             raise fault
         words.append(part.need_text("text"))
     return "".join(words)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeAlias
 
 import msgspec
 
@@ -26,6 +26,7 @@ from genai_spine.types.messages import (
 __all__ = [
     "ATTRIBUTES",
     "SIGNATURE",
+    "AnswerPart",
     "call_part",
     "children",
     "decode_answer_part",
@@ -37,6 +38,8 @@ __all__ = [
 SIGNATURE: Final = "thoughtSignature"
 ATTRIBUTES: Final = frozenset({SIGNATURE, "mediaResolution", "partMetadata", "videoMetadata"})
 """What may stand beside a part's payload."""
+
+AnswerPart: TypeAlias = Text | Thinking | ToolCall | Opaque
 
 _ANSWERS: Final = ("output", "result")
 """Under which a tool's words usually stand in the object that the dialect demands."""
@@ -52,7 +55,7 @@ def children(fields: Fields, name: str) -> list[Fields]:
     return list(fields.children(name))
 
 
-def decode_answer_part(fields: Fields) -> Part:
+def decode_answer_part(fields: Fields) -> AnswerPart:
     """Read a part of an answer. The id of a tool call without one is empty, for the caller to make up."""
     if "functionCall" in fields:
         return _decode_call(fields)

@@ -44,9 +44,10 @@ def ends_whole(tail: bytes) -> bool:
     """Whether a stream that has ended lacks no more than the blank line after its last frame."""
     piece = cut(tail.strip())
     if piece.bare:
-        return True
+        return failure_in(piece.bare, Quirks()) is not None
     if not piece.data:
-        return False
+        # Nothing, or a comment.
+        return True
     try:
         read_piece(piece.data, Quirks())
     except MalformedResponseError:

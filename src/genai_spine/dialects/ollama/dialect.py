@@ -53,6 +53,7 @@ class Ollama(Dialect):
     """``POST /api/chat``."""
 
     name = NAME
+    stream_comments = False
     stream_content_type = "application/x-ndjson"
     path = PATH
     models_path = "/api/tags"

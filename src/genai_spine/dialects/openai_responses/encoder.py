@@ -190,9 +190,11 @@ class ResponsesEncoder(StreamEncoder):
         marked = item_of(event.extras, own=self._own)
         match event.part:
             case "text" | "refusal":
-                if marked is not None or self._kind() != "message":
+                if marked is not None:
                     before += self._begin_item(message_item(marked))
-                return before + self._begin_words(event)
+                # The piece begins with its first words, if it has any.
+                known = bool(without_item(event.extras, own=self._own))
+                return before + (self._begin_words(event) if known else b"")
             case "thinking":
                 if not self._own:
                     # It begins with its first words, if it has any to show.
@@ -220,12 +222,13 @@ class ResponsesEncoder(StreamEncoder):
         return len(pieces) if isinstance(pieces, list) else 0
 
     def _begin_words(self, event: PartStart) -> bytes:
+        before = b"" if self._kind() == "message" else self._begin_item(message_item(None))
         where = self._where("content_index", self._place(CONTENT))
         if event.part == "refusal":
             value: JsonObject = {"type": "refusal", "refusal": ""}
-            return self._begin_piece(_Piece("response.refusal", "refusal", where, value, CONTENT))
+            return before + self._begin_piece(_Piece("response.refusal", "refusal", where, value, CONTENT))
         value = text_piece("", None, {"logprobs": [], **without_item(event.extras, own=self._own)})
-        return self._begin_piece(_Piece("response.output_text", "text", where, value, CONTENT))
+        return before + self._begin_piece(_Piece("response.output_text", "text", where, value, CONTENT))
 
     def _begin_segment(self, event: PartStart) -> bytes:
         home = CONTENT if self._own and event.wire_field == CONTENT else SUMMARY
@@ -279,17 +282,22 @@ class ResponsesEncoder(StreamEncoder):
     # Pieces.
 
     def _text(self, event: TextDelta) -> bytes:
-        if event.choice or self._piece is None:
+        citations = event.citations if self._own else None
+        if event.choice or not (event.text or event.logprobs or citations):
             return b""
         out = b""
+        if self._piece is None and self._part is not None:
+            out += self._begin_words(self._part)
+        piece = self._piece
+        if piece is None:
+            return b""
+        if piece.field != "text":
+            return out + self._delta(event.text)
         if event.text or event.logprobs:
-            logprobs = event.logprobs or []
-            self._piece.logprobs += logprobs
-            is_text = self._piece.field == "text"
-            out = self._delta(event.text, {"logprobs": list[Json](logprobs)} if is_text else None)
-        if self._own:
-            for citation in event.citations or ():
-                out += self._annotation(self._piece, citation)
+            piece.logprobs += event.logprobs or []
+            out += self._delta(event.text, {"logprobs": list[Json](event.logprobs or [])})
+        for citation in citations or ():
+            out += self._annotation(piece, citation)
         return out
 
     def _annotation(self, piece: _Piece, citation: JsonObject) -> bytes:

@@ -29,6 +29,7 @@ __all__ = [
     "item_of",
     "message_item",
     "reasoning_item",
+    "says_something",
     "segment",
     "segment_of",
     "text_piece",
@@ -97,17 +98,25 @@ def _message_parts(fields: Fields, *, apart: bool, keep_status: bool, logprobs: 
         if content:
             parts.append(Text(text=content))
     else:
-        parts = [_piece(piece, logprobs) for piece in fields.children("content")]
+        pieces = [_piece(piece, logprobs) for piece in fields.children("content")]
+        parts = [piece for piece in pieces if says_something(piece)]
     item = item_fields(fields, keep_status=keep_status)
-    if not parts:
-        return (Text(text="", extras={ITEM: item}),) if item else ()
-    first = parts[0]
-    if isinstance(first, Text) and (item or apart):
-        parts[0] = structs.replace(first, extras={ITEM: item, **first.extras})
+    marked: JsonObject = {ITEM: item} if item or (apart and parts) else {}
+    first = parts[0] if parts else None
+    if isinstance(first, Text):
+        parts[0] = structs.replace(first, extras=marked | first.extras)
+    elif marked:
+        # Only words have room for the mark, so these are put before what has none.
+        parts.insert(0, Text(text="", extras=marked))
     return tuple(parts)
 
 
-def _piece(fields: Fields, logprobs: list[Json] | None) -> Part:
+def says_something(part: Text | Refusal) -> bool:
+    """Whether a piece of a message is not empty."""
+    return bool(part.text) or (isinstance(part, Text) and bool(part.extras or part.citations))
+
+
+def _piece(fields: Fields, logprobs: list[Json] | None) -> Text | Refusal:
     if fields.text("type") == "refusal":
         return Refusal(text=fields.text("refusal") or "")
     text = fields.text("text") or ""
@@ -218,13 +227,8 @@ class ItemWriter:
         """Write one part; ``logprobs`` are of its words."""
         match part:
             case Text():
-                piece = text_piece(
-                    part.text, part.citations if self._own else None, without_item(part.extras, own=self._own)
-                )
-                if logprobs is not None:
-                    piece["logprobs"] = logprobs
-                self._pieces(item_of(part.extras, own=self._own)).append(piece)
-            case Refusal():
+                self._text(part, logprobs)
+            case Refusal() if part.text:
                 self._pieces(None).append({"type": "refusal", "refusal": part.text})
             case Thinking():
                 self._thinking(part)
@@ -236,6 +240,17 @@ class ItemWriter:
                 self._begin(dict(part.data), None)
             case _:
                 pass
+
+    def _text(self, part: Text, logprobs: list[Json] | None) -> None:
+        extras, citations = without_item(part.extras, own=self._own), part.citations if self._own else None
+        marked = item_of(part.extras, own=self._own)
+        if part.text or extras or citations:
+            piece = text_piece(part.text, citations, extras)
+            if logprobs is not None:
+                piece["logprobs"] = logprobs
+            self._pieces(marked).append(piece)
+        elif marked is not None:
+            self._pieces(marked)
 
     def _begin(self, item: JsonObject, kind: str | None) -> None:
         self.items.append(item)

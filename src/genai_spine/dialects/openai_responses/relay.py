@@ -194,8 +194,7 @@ class ResponsesWatch(Watch):
 
     def _item_done(self, item: Fields) -> None:
         """Count what a service has not told in pieces."""
-        if self.characters == self._before:
-            self._wrote(_length(item))
+        self._wrote(max(0, _length(item) - self.characters + self._before))
         self._item(item)
         self._before = self.characters
 

@@ -340,8 +340,13 @@ class ResponsesDecoder(StreamDecoder):
         place = (name, number or 0)
         if item.place != place or item.index < 0:
             marked = dict(extras or {})
-            if item.place is None and kind != "refusal" and (item.extras or kind == "thinking" or self._after_words):
+            if item.place is None and (item.extras or kind == "thinking" or self._after_words):
                 marked = {ITEM: item.extras, **marked}
+                if kind == "refusal":
+                    # Only words have room for the mark, so these are put before what has none.
+                    words = PartStart(index=self._next, part="text", extras=marked)
+                    self._open(item, (ITEM, 0), words, events)
+                    marked = {}
             wire_field = name if kind == "thinking" else None
             start = PartStart(index=self._next, part=kind, wire_field=wire_field, extras=marked)
             self._open(item, place, start, events)
@@ -353,9 +358,9 @@ class ResponsesDecoder(StreamDecoder):
             case "output_text":
                 for name in ("text", "annotations", "logprobs"):
                     part.take(name)
-                self._at("text", "text", number, events, part.told())
-            case "refusal":
-                self._at("refusal", "text", number, events)
+                if extras := part.told():
+                    # Else it begins with its first words.
+                    self._at("text", "text", number, events, extras)
             case "reasoning_text":
                 part.take("text")
                 self._at("thinking", CONTENT, number, events, part.told())
@@ -366,24 +371,27 @@ class ResponsesDecoder(StreamDecoder):
         number, part = fields.integer("content_index"), fields.need_child("part")
         if part.text("type") != "output_text":
             return
+        text, citations = part.text("text"), [citation.rest() for citation in part.children("annotations")]
+        if not text and not citations:
+            return
         item = self._at("text", "text", number, events)
-        citations = [citation.rest() for citation in part.children("annotations")][item.noted :]
-        text = None if item.wrote else part.text("text")
+        text, citations = "" if item.wrote else text, citations[item.noted :]
         if text or citations:
             item.wrote, item.noted = True, item.noted + len(citations)
             events.append(TextDelta(index=item.index, text=text or "", citations=citations or None))
 
     def _words(self, fields: Fields, events: list[Event]) -> None:
         text, logprobs = fields.text("delta"), fields.items("logprobs")
-        item = self._at("text", "text", fields.integer("content_index"), events)
         if text or logprobs:
+            item = self._at("text", "text", fields.integer("content_index"), events)
             item.wrote = True
             events.append(TextDelta(index=item.index, text=text or "", logprobs=logprobs or None))
 
     def _words_done(self, fields: Fields, events: list[Event]) -> None:
+        if not (text := fields.text("text")):
+            return
         item = self._at("text", "text", fields.integer("content_index"), events)
-        text = fields.text("text")
-        if text and not item.wrote:
+        if not item.wrote:
             item.wrote = True
             events.append(TextDelta(index=item.index, text=text, logprobs=fields.items("logprobs") or None))
 
@@ -399,8 +407,10 @@ class ResponsesDecoder(StreamDecoder):
         self._refuse(fields, fields.text("refusal"), events, whole=True)
 
     def _refuse(self, fields: Fields, text: str | None, events: list[Event], *, whole: bool) -> None:
+        if not text:
+            return
         item = self._at("refusal", "text", fields.integer("content_index"), events)
-        if text and not (whole and item.wrote):
+        if not (whole and item.wrote):
             item.wrote = True
             events.append(TextDelta(index=item.index, text=text))
 

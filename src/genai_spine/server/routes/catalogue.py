@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Annotated, Final
 
 import msgspec
@@ -13,6 +13,9 @@ from pydantic import BaseModel, Field
 from genai_spine import __version__
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.anthropic_messages.dialect import model_object as anthropic_object
+from genai_spine.dialects.base import Dialect
+from genai_spine.dialects.gemini.dialect import Gemini
+from genai_spine.dialects.gemini.dialect import model_object as gemini_object
 from genai_spine.dialects.ollama.catalogue import encode_show, encode_version
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat, model_object
@@ -31,7 +34,17 @@ LISTING_SECONDS: Final = 5.0
 
 _OPENAI: Final = OpenAIChat()
 _ANTHROPIC: Final = AnthropicMessages()
+_GEMINI: Final = Gemini()
 _OLLAMA: Final = Ollama()
+
+
+def _form(request: Request) -> tuple[Dialect, Callable[[Model], JsonObject]]:
+    """The dialect in which a caller wants models told, and how it writes one."""
+    if "anthropic-version" in request.headers:
+        return _ANTHROPIC, anthropic_object
+    if request.url.path.startswith("/v1beta/") or "x-goog-api-key" in request.headers:
+        return _GEMINI, gemini_object
+    return _OPENAI, model_object
 
 
 def _json(body: bytes) -> Response:
@@ -81,20 +94,24 @@ async def _model(state: State, name: str) -> Model:
 
 
 @router.get("/v1/models", summary="The models in use")
+@router.get("/v1beta/models", summary="Gemini: the models in use")
 async def list_models(request: Request) -> Response:
-    """List the models of all configured providers: in Anthropic's form to a caller that sends ``anthropic-version``."""
-    dialect = _ANTHROPIC if "anthropic-version" in request.headers else _OPENAI
+    """List the models of all configured providers, in the form of the caller's dialect.
+
+    A caller that sends ``anthropic-version`` is Anthropic's, one that sends ``x-goog-api-key`` is Gemini's.
+    """
+    dialect, _ = _form(request)
     speak(request, dialect)
     return _json(dialect.encode_models(await _models(state_of(request))))
 
 
 @router.get("/v1/models/{model:path}", summary="One model")
+@router.get("/v1beta/models/{model:path}", summary="Gemini: one model")
 async def get_model(request: Request, model: str) -> Response:
     """Show a model by any name by which it can be asked for."""
-    anthropic = "anthropic-version" in request.headers
-    speak(request, _ANTHROPIC if anthropic else _OPENAI)
-    found = await _model(state_of(request), model)
-    return _json(msgspec.json.encode(anthropic_object(found) if anthropic else model_object(found)))
+    dialect, write = _form(request)
+    speak(request, dialect)
+    return _json(msgspec.json.encode(write(await _model(state_of(request), model))))
 
 
 @router.get("/api/tags", summary="Ollama: the models in use")

@@ -215,7 +215,7 @@ def test_foreign_signatures_are_not_sent() -> None:
 
 
 def test_signed_parts_of_a_request_of_no_dialect() -> None:
-    """Whoever uses the library hands back what an answer held: signed parts, the empty ones too, but only our fields."""
+    """Who uses the library hands back what an answer held: signed parts, even empty ones, with fields known as ours."""
     parts = (
         Thinking(text="unsigned"),
         Thinking(text="Well", signature="MQ=="),
@@ -324,8 +324,8 @@ def test_content_that_only_others_know() -> None:
     """It is left out with a word; what is the service's own goes back."""
     written = encoded(_request(Text(text="Hi"), Opaque(dialect="anthropic_messages", data={"type": "search_result"})))
     assert ("content of type search_result: left out, google does not know it",) == written.warnings
-    own = {"executableCode": {"code": "1"}}
-    assert [{"role": "user", "parts": [own]}] == turns_of(asked(Opaque(dialect="gemini", data={**own})))
+    own: JsonObject = {"executableCode": {"code": "1"}}
+    assert [{"role": "user", "parts": [own]}] == turns_of(asked(Opaque(dialect="gemini", data=own)))
 
 
 # Tools.
@@ -496,7 +496,7 @@ def test_quirks() -> None:
     ],
 )
 def test_reasoning(reasoning: Reasoning, facts: ModelFacts, expected: JsonObject) -> None:
-    """Models that know degrees are told the nearest, those that know budgets a number within their range; never both."""
+    """A model that knows degrees is told the nearest, one that knows budgets a number within its range; never both."""
     request = CompletionRequest(messages=one_turn(), reasoning=reasoning, dialect="openai_chat")
     assert {"thinkingConfig": expected} == config_of(request, facts)
 

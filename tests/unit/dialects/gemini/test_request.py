@@ -135,10 +135,10 @@ def test_a_name_given_in_both_spellings_is_read_in_one() -> None:
 
 def test_ids_that_are_absent_are_made_up() -> None:
     """Calls and results without an id are linked by name and order, and the ids stay the same as the turns grow."""
-    call = {"functionCall": {"name": "weather", "args": {"city": "Bern"}}}
-    other = {"functionCall": {"name": "clock"}}
-    result = {"functionResponse": {"name": "weather", "response": {"output": "a"}}}
-    clock = {"functionResponse": {"name": "clock", "response": {"output": "b"}}}
+    call: Json = {"functionCall": {"name": "weather", "args": {"city": "Bern"}}}
+    other: Json = {"functionCall": {"name": "clock"}}
+    result: Json = {"functionResponse": {"name": "weather", "response": {"output": "a"}}}
+    clock: Json = {"functionResponse": {"name": "clock", "response": {"output": "b"}}}
     read = decoded(
         contents=[
             {"role": "model", "parts": [call, other, call]},
@@ -202,33 +202,30 @@ def test_media_are_what_their_type_says() -> None:
     """Pictures, sounds and all else; the alphabet of addresses becomes the standard one; files are told from pages."""
     data = base64.urlsafe_b64encode(b"\xff\xfe\xfd\xfc").decode().rstrip("=")
     held = "https://generativelanguage.googleapis.com/v1beta/files/a"
-    read = decoded(
-        contents=[
-            {
-                "parts": [
-                    {"inlineData": {"mimeType": "image/png", "data": data, "displayName": "a.png"}},
-                    {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}},
-                    {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}},
-                    {"fileData": {"fileUri": "https://pictures.example/a.png", "mimeType": "image/png"}},
-                    {"fileData": {"fileUri": held, "mimeType": "audio/wav"}},
-                    {"fileData": {"fileUri": "gs://a/b.pdf"}, "mediaResolution": {"level": "LOW"}},
-                ]
-            }
+    turn: Json = {
+        "parts": [
+            {"inlineData": {"mimeType": "image/png", "data": data, "displayName": "a.png"}},
+            {"inlineData": {"mimeType": "audio/wav", "data": "AAAA"}},
+            {"inlineData": {"mimeType": "video/mp4", "data": "AAAA"}},
+            {"fileData": {"fileUri": "https://pictures.example/a.png", "mimeType": "image/png"}},
+            {"fileData": {"fileUri": held, "mimeType": "audio/wav"}},
+            {"fileData": {"fileUri": "gs://a/b.pdf", "displayName": "b"}, "mediaResolution": {"level": "LOW"}},
         ]
-    )
+    }
+    body = json.dumps({"contents": [turn]}).encode()
     assert (
         Image(media=Media(data="//79/A==", media_type="image/png", filename="a.png")),
         Audio(media=Media(data="AAAA", media_type="audio/wav")),
         Document(media=Media(data="AAAA", media_type="video/mp4")),
         Image(media=Media(url="https://pictures.example/a.png", media_type="image/png")),
         Document(media=Media(file_id=held, media_type="audio/wav")),
-        Document(media=Media(file_id="gs://a/b.pdf"), extras={"mediaResolution": {"level": "LOW"}}),
-    ) == read.messages[0].parts
+        Document(media=Media(file_id="gs://a/b.pdf", filename="b"), extras={"mediaResolution": {"level": "LOW"}}),
+    ) == check_request(GEMINI, body).messages[0].parts
 
 
 def test_media_in_results() -> None:
     """A function's answer may hold pictures, and what nobody knows is kept."""
-    picture = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0K"}}
+    picture: Json = {"inlineData": {"mimeType": "image/png", "data": "iVBORw0K"}}
     parts: list[Json] = [picture, {"odd": 1}]
     part = {"functionResponse": {"name": "x", "response": {"output": "see"}, "parts": parts}}
     body = json.dumps({"contents": [{"parts": [part]}]}).encode()

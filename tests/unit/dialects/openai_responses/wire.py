@@ -8,7 +8,7 @@ from typing import Final
 from genai_spine.dialects.base import Encoded, Quirks, Reply, Target
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import SpineError
-from genai_spine.testing.dialects import check_broken_stream, encode_stream
+from genai_spine.testing.dialects import check_broken_stream
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Part
@@ -123,7 +123,9 @@ def failure_of(*frames: bytes) -> SpineError:
 
 def told_in(events: list[Event]) -> list[JsonObject]:
     """Return the data of the frames of a stream that is written from ``events``."""
-    frames = encode_stream(RESPONSES, events).decode().split("\n\n")[:-1]
+    encoder = RESPONSES.stream_encoder(REPLY)
+    body = b"".join(encoder.encode(event) for event in events) + encoder.end()
+    frames = body.decode().split("\n\n")[:-1]
     return [json.loads(frame.partition("\ndata: ")[2]) for frame in frames]
 
 

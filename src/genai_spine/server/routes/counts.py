@@ -1,4 +1,4 @@
-"""``POST /v1/messages/count_tokens``: how many tokens an Anthropic request has."""
+"""How many tokens a request has, asked in the dialects that have a question for it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 from fastapi import APIRouter, Request, Response
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
+from genai_spine.dialects.gemini.dialect import GeminiDoor
 from genai_spine.gateway.attempt import Question
 from genai_spine.server.answers import served_headers
 from genai_spine.server.bodies import read_body
@@ -15,22 +16,34 @@ from genai_spine.server.state import state_of, while_there
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["Anthropic"])
+router = APIRouter(tags=["token counts"])
 
-_DOOR: Final = AnthropicMessages()
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
 }
 
 
 @router.post("/v1/messages/count_tokens", openapi_extra=_BODY, summary="Anthropic: count the tokens of a request")
-async def count_tokens(request: Request) -> Response:
+async def count_message_tokens(request: Request) -> Response:
     """Count; where the provider cannot, the answer is a guess and says so in ``x-spine-warnings``."""
-    speak(request, _DOOR)
+    return await _count(request, AnthropicMessages())
+
+
+@router.post(
+    "/v1beta/models/{model:path}:countTokens", openapi_extra=_BODY, summary="Gemini: count the tokens of a request"
+)
+@router.post("/v1/models/{model:path}:countTokens", include_in_schema=False)
+async def count_content_tokens(request: Request, model: str) -> Response:
+    """Count; where the provider cannot, the answer is a guess and says so in ``x-spine-warnings``."""
+    return await _count(request, GeminiDoor(model=model))
+
+
+async def _count(request: Request, door: AnthropicMessages | GeminiDoor) -> Response:
+    speak(request, door)
     state = state_of(request)
     body = await read_body(request.receive, request.headers, state.spine.settings.values.max_body_bytes)
-    question = Question(_DOOR, _DOOR.read_count_envelope(body, request.headers), body)
-    call = state.new_call(request, _DOOR.name)
+    question = Question(door, door.read_count_envelope(body, request.headers), body)
+    call = state.new_call(request, door.name)
     count = await while_there(request, lambda: state.spine.gateway.count_tokens(call, question))
     headers = {name.decode(): value.decode("latin-1") for name, value in served_headers(call)}
-    return Response(_DOOR.encode_token_count(count), media_type="application/json", headers=headers)
+    return Response(door.encode_token_count(count), media_type="application/json", headers=headers)
