@@ -23,6 +23,7 @@ from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
 from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.flow import Gateway
@@ -45,7 +46,8 @@ from genai_spine.types.tools import Tool
 __all__ = ["DIALECTS", "Spine"]
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
-    dialect.name: dialect for dialect in (OpenAIChat(), AnthropicMessages(), Gemini(), Ollama(), BedrockConverse())
+    dialect.name: dialect
+    for dialect in (OpenAIChat(), OpenAIResponses(), AnthropicMessages(), Gemini(), Ollama(), BedrockConverse())
 }
 """The dialects that a provider may speak, by name."""
 

@@ -340,6 +340,7 @@ PATHS: Final = {
     "/v1beta/models",
     "/v1beta/models/{model}",
     "/v1beta/models/{model}:countTokens",
+    "/v1/responses/input_tokens",
     "/",
     "/api/show",
     "/api/tags",

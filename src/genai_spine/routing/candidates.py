@@ -15,7 +15,9 @@ __all__ = ["Known", "Place", "candidates"]
 
 AUTO: Final = "auto"
 _BEDROCK: Final = re.compile(
-    r"^(?:(?:us|eu|apac|jp|au|ca|sa|global)\.)?(?:anthropic|amazon|meta|mistral|cohere|ai21)\.|^arn:aws"
+    r"^(?:us|us-gov|eu|apac|jp|au|ca|sa|in|global)\.[a-z0-9]+\."
+    r"|^(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|mistral|moonshotai|nvidia|openai|qwen|writer|zai)\."
+    r"|^arn:aws"
 )
 
 

@@ -10,6 +10,8 @@ from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.gemini.dialect import GeminiDoor
 from genai_spine.dialects.ollama.dialect import Ollama, OllamaGenerate
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_completions.dialect import OpenAICompletions
+from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import SpineError
 from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.context import Call
@@ -52,6 +54,8 @@ _LENIENT: Final = (*JSON_TYPES, "application/x-www-form-urlencoded")
 
 ROUTES: Final[Mapping[str, HotRoute]] = {
     "/v1/chat/completions": HotRoute(OpenAIChat(), "OpenAI Chat Completions"),
+    "/v1/completions": HotRoute(OpenAICompletions(), "OpenAI Completions, the older form"),
+    "/v1/responses": HotRoute(OpenAIResponses(), "OpenAI Responses"),
     "/v1/messages": HotRoute(AnthropicMessages(), "Anthropic Messages"),
     "/api/chat": HotRoute(Ollama(), "Ollama chat", _LENIENT),
     "/api/generate": HotRoute(OllamaGenerate(), "Ollama generate", _LENIENT),

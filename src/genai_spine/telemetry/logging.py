@@ -113,8 +113,8 @@ def _render(_: WrappedLogger, __: str, event: EventDict) -> str:
     return scrub(msgspec.json.encode(event, enc_hook=str).decode())
 
 
-# Made whole here rather than by `structlog.configure`: its default would print the values of a failing function, keys and
-# prompts among them, to whoever runs the library without configuring anything.
+# Made whole here rather than by `structlog.configure`: its default would print the values of a failing function, keys
+# and prompts among them, to whoever runs the library without configuring anything.
 logger: Final[FilteringBoundLogger] = structlog.wrap_logger(
     _sink,
     processors=[

@@ -86,7 +86,8 @@ def encode_tools(request: CompletionRequest, losses: Losses, *, own: bool) -> li
     for tool in request.tools:
         if isinstance(tool, OpaqueTool):
             if tool.dialect != NAME:
-                fault = losses.refuse(f"tools ({tool.data.get('type') or tool.data.get('name')})")
+                kind = tool.data.get("type") or tool.data.get("name") or ", ".join(tool.data)
+                fault = losses.refuse(f"tools ({kind})")
                 raise fault
             entries.append(tool.data)
             functions = []

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request, Response
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.gemini.dialect import GeminiDoor
+from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.gateway.attempt import Question
 from genai_spine.server.answers import served_headers
 from genai_spine.server.bodies import read_body
@@ -38,7 +39,15 @@ async def count_content_tokens(request: Request, model: str) -> Response:
     return await _count(request, GeminiDoor(model=model))
 
 
-async def _count(request: Request, door: AnthropicMessages | GeminiDoor) -> Response:
+@router.post(
+    "/v1/responses/input_tokens", openapi_extra=_BODY, summary="OpenAI Responses: count the tokens of a request"
+)
+async def count_response_tokens(request: Request) -> Response:
+    """Count; where the provider cannot, the answer is a guess and says so in ``x-spine-warnings``."""
+    return await _count(request, OpenAIResponses())
+
+
+async def _count(request: Request, door: AnthropicMessages | GeminiDoor | OpenAIResponses) -> Response:
     speak(request, door)
     state = state_of(request)
     body = await read_body(request.receive, request.headers, state.spine.settings.values.max_body_bytes)

@@ -8,7 +8,7 @@ import pytest
 from msgspec import structs
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
-from genai_spine.dialects.base import Quirks, Target
+from genai_spine.dialects.base import CountsTokens, Quirks, Target
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.errors import InvalidFieldError
 from genai_spine.testing.dialects import check_envelope, check_relay, check_request
@@ -574,6 +574,7 @@ def test_the_role_developer() -> None:
 
 def test_counting_tokens() -> None:
     """The question holds only what may stand in it; passing through it goes on as it came."""
+    assert isinstance(RESPONSES, CountsTokens)
     body = body_of(max_output_tokens=5, instructions="x", store=True)
     target = Target(model="t")
     count = RESPONSES.encode_count_request(RESPONSES.decode_request(body), target)
