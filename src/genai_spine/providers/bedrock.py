@@ -120,11 +120,14 @@ class BedrockProvider(HttpProvider):
     @override
     async def _send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
         if self.signer is not None and "Authorization" not in outgoing.headers:
+            began = self._clock.monotonic()
             try:
                 outgoing = await _signed(self.signer, outgoing, timeouts)
             except SpineError as error:
                 self.own(error)
                 raise
+            # What the search took is no longer there for the answer.
+            timeouts = timeouts.within(max(0.001, timeouts.total - (self._clock.monotonic() - began)))
         return await super()._send(outgoing, timeouts)
 
     @override

@@ -25,7 +25,7 @@ def test_providers_by_name() -> None:
     assert "nobody" not in found
     assert found.get("openai").name == "openai"
     names = [provider.name for provider in found]
-    assert names[:3] == ["openai", "anthropic", "ollama"]
+    assert names[:3] == ["openai", "anthropic", "google"]
     assert names[-1] == SIMULATOR
 
 
