@@ -6,7 +6,7 @@ there whatever the end; a ``finally`` here awaits no more than that its own gene
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from typing import Final
 
 import msgspec
@@ -55,7 +55,7 @@ class Attempt:
         self._note(call, response)
         return question.door.encode_response(response, self._reply(call, question))
 
-    def stream(self, call: Call, question: Question, provider: Provider) -> AsyncIterator[bytes]:
+    def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect, as it comes.
 
         Raises:
@@ -82,7 +82,7 @@ class Attempt:
 
     async def _relay_stream(
         self, call: Call, question: Question, provider: Relays, options: CallOptions
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         model = call.candidate.model if call.candidate else ""
         encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
         call.warn(encoded.warnings)
@@ -111,7 +111,7 @@ class Attempt:
 
     async def _translate_stream(
         self, call: Call, question: Question, provider: Provider, options: CallOptions
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         encoder = question.door.stream_encoder(self._reply(call, question))
         events = self.events(call, self._translated(call, question), provider, options)
         try:
@@ -150,7 +150,7 @@ class Attempt:
 
     async def events(
         self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions | None = None
-    ) -> AsyncIterator[Event]:
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
         Raises:

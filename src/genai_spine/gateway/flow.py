@@ -9,14 +9,15 @@ and give the project's own vocabulary.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import aclosing, contextmanager
 from typing import Final
 
 import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
-from genai_spine.gateway.attempt import Attempt, Question, aclose
+from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
 from genai_spine.gateway.planning import Planner
@@ -53,17 +54,9 @@ class Gateway:
         Raises:
             SpineError: There is none.
         """
-        try:
+        with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
             return await self._attempt.answer(call, question, provider)
-        except SpineError as error:
-            self._failed(call, error)
-            raise
-        except asyncio.CancelledError:
-            call.gone = True
-            raise
-        finally:
-            self._account(call)
 
     async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect. A failure after the first bytes is told in them, and ends them.
@@ -72,32 +65,18 @@ class Gateway:
             SpineError: There is none; nothing has been yielded.
         """
         try:
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            stream = self._attempt.stream(call, question, provider)
-            try:
-                async for data in stream:
-                    call.begun = True
-                    yield data
-            finally:
-                await aclose(stream)
-            if not call.begun:
-                raise MalformedResponseError(EMPTY)  # noqa: TRY301  # told to the caller like any other failure, below
+            with self._recorded(call):
+                provider = self._plan(call, question.envelope.model, question.envelope.provider)
+                async with aclosing(self._attempt.stream(call, question, provider)) as stream:
+                    async for data in stream:
+                        call.begun = True
+                        yield data
+                if not call.begun:
+                    raise MalformedResponseError(EMPTY)
         except SpineError as error:
-            self._failed(call, error)
             if not call.begun:
                 raise
             yield question.door.encode_stream_error(error, call.request_id)
-        except Exception as error:
-            # A fault of ours. Once the stream has begun, it too must be told in the stream.
-            call.error = _own_fault(call)
-            if not call.begun:
-                raise call.error from error
-            yield question.door.encode_stream_error(call.error, call.request_id)
-        except (asyncio.CancelledError, GeneratorExit):
-            call.gone = True
-            raise
-        finally:
-            self._account(call)
 
     async def complete(self, call: Call, request: CompletionRequest, provider: str | None = None) -> CompletionResponse:
         """Return the answer, with its cost.
@@ -105,17 +84,9 @@ class Gateway:
         Raises:
             SpineError: There is none.
         """
-        try:
+        with self._recorded(call):
             chosen = self._plan(call, request.model, provider)
             response = await self._attempt.complete(call, self._addressed(call, request), chosen)
-        except SpineError as error:
-            self._failed(call, error)
-            raise
-        except asyncio.CancelledError:
-            call.gone = True
-            raise
-        finally:
-            self._account(call)
         return msgspec.structs.replace(
             response,
             provider=chosen.name,
@@ -133,23 +104,12 @@ class Gateway:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        try:
+        with self._recorded(call):
             chosen = self._plan(call, request.model, provider)
-            stream = self._attempt.events(call, self._addressed(call, request), chosen)
-            try:
+            async with aclosing(self._attempt.events(call, self._addressed(call, request), chosen)) as stream:
                 async for event in stream:
                     call.begun = True
                     yield event
-            finally:
-                await aclose(stream)
-        except SpineError as error:
-            self._failed(call, error)
-            raise
-        except (asyncio.CancelledError, GeneratorExit):
-            call.gone = True
-            raise
-        finally:
-            self._account(call)
 
     async def count_tokens(self, call: Call, question: Question) -> int:
         """Return how many tokens a request has; a guess where the provider cannot tell.
@@ -157,14 +117,9 @@ class Gateway:
         Raises:
             SpineError: The provider failed, or the request is wrong.
         """
-        try:
+        with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
             return await count_tokens(call, question, provider)
-        except SpineError as error:
-            self._failed(call, error)
-            raise
-        finally:
-            self._account(call)
 
     # The steps.
 
@@ -187,6 +142,24 @@ class Gateway:
             temperature = call.temperature
         return msgspec.structs.replace(request, model=model, temperature=temperature)
 
+    @contextmanager
+    def _recorded(self, call: Call) -> Iterator[None]:
+        """Note how what is done within ends, and record it whatever its end. A fault of ours becomes our error."""
+        try:
+            yield
+        except SpineError as error:
+            self._failed(call, error)
+            raise
+        except (asyncio.CancelledError, GeneratorExit):
+            call.gone = True
+            raise
+        except Exception as error:
+            logger.exception("internal error", request_id=call.request_id)
+            call.error = SpineError("the gateway failed; its log tells more under this request id")
+            raise call.error from error
+        finally:
+            self._account(call)
+
     def _failed(self, call: Call, error: SpineError) -> None:
         call.error = error
         if call.attempts and call.candidate is not None:
@@ -203,8 +176,3 @@ class Gateway:
                 observer.request_ended(record)
             except Exception:  # noqa: BLE001  # an observer's fault must cost nobody an answer
                 logger.exception("an observer failed", observer=type(observer).__name__)
-
-
-def _own_fault(call: Call) -> SpineError:
-    logger.exception("internal error", request_id=call.request_id)
-    return SpineError("the gateway failed; its log tells more under this request id")
