@@ -61,7 +61,7 @@ async def test_a_stream_that_is_left() -> None:
     clock, provider = ManualClock(), OwnProvider(usage=Usage(output_tokens=99))
     noted = call(clock)
     stream = Attempt(clock).events(noted, HI, provider)
-    async with contextlib.aclosing(stream) as reading:  # type: ignore[type-var]  # it is a generator
+    async with contextlib.aclosing(stream) as reading:
         async for event in reading:
             if isinstance(event, TextDelta):
                 break
