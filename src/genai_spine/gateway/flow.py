@@ -153,7 +153,7 @@ class Gateway:
         except (asyncio.CancelledError, GeneratorExit):
             call.gone = True
             raise
-        except Exception as error:
+        except Exception as error:  # whatever failed, it must be told and recorded as a failure
             logger.exception("internal error", request_id=call.request_id)
             call.error = SpineError("the gateway failed; its log tells more under this request id")
             raise call.error from error
