@@ -244,8 +244,7 @@ class Signer:
             return found.get_frozen_credentials()
         except SpineError:
             raise
-        except Exception as error:
-            # Files, programs and other services of AWS are behind this: whatever they raise means the same.
+        except Exception as error:  # files, programs and services of AWS are behind this; all they raise means the same
             message = f"no AWS credentials: {type(error).__name__}: {scrub(str(error))}"
             raise ProviderAuthenticationError(message) from error
 

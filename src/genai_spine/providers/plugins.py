@@ -61,8 +61,7 @@ def load_providers(context: Context) -> list[Provider]:
             found += plugin(context)
         except ConfigurationError:
             raise
-        except Exception as error:
-            # Whatever a foreign package raises, the operator must learn which one it was.
+        except Exception as error:  # whatever a foreign package raises, the operator must learn which one it was
             message = f"the provider plug-in {point.name!r} ({point.value}) failed: {type(error).__name__}: {error}"
             raise ConfigurationError(message) from error
     return found

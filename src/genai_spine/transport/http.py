@@ -69,8 +69,7 @@ class HttpTransport(Transport):
         answer = connection.send(data, timeouts)
         try:
             await answer.head()
-        except BaseException:
-            # Failed, or the caller is gone: nobody will read what may still come.
+        except BaseException:  # failed, or the caller is gone: nobody will read what may still come
             answer.close()
             raise
         return answer
@@ -115,7 +114,7 @@ class HttpTransport(Transport):
         self._places[connection] = (address.secure, address.host, address.port)
         try:
             await self._open(loop, connection, address)
-        except BaseException:
+        except BaseException:  # a caller who leaves meanwhile is no reason to keep the place
             self._places.pop(connection, None)
             raise
         return connection

@@ -82,7 +82,7 @@ async def tunnel(loop: asyncio.AbstractEventLoop, proxy: Proxy, host: str, port:
     try:
         transport.write("\r\n".join([*lines, "", ""]).encode("ascii"))
         status = (await reply.head).split(b" ", 2)[1:2]
-    except BaseException:
+    except BaseException:  # a caller who leaves meanwhile must leave no connection behind
         transport.abort()
         raise
     if status != [b"200"]:
