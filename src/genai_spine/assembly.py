@@ -33,6 +33,7 @@ from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
 from genai_spine.settings import Settings
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -109,7 +110,8 @@ class Spine:
             self.registry.add(provider)
         self.metrics = PrometheusObserver()
         planner = Planner(self.registry, catalog, settings.values.default_provider)
-        self.gateway = Gateway(self.registry, planner, self.clock, [self.metrics, *observers])
+        self._state = MemoryState(settings.values.state_max_bytes, self.clock)
+        self.gateway = Gateway(self.registry, planner, self.clock, [self.metrics, *observers], self._state)
         self.warnings = self._check()
         self._probe = LocalProbe(self.registry) if settings.values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
@@ -162,6 +164,7 @@ class Spine:
                 await self._probing
             self._probing = None
         await self.registry.close()
+        await self._state.close()
         await self._transport.close()
 
     async def __aenter__(self) -> Self:

@@ -69,6 +69,9 @@ class FileSettings(_Frozen):
     data_dir: Path | None = Field(default=None, description="where the gateway keeps its files")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    state_max_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="most that is kept in memory between requests, such as answers"
+    )
     simulator_failures: dict[str, float] = Field(
         default={}, description="how often the simulator fails in which way, e.g. {500 = 0.1, cut = 0.05}"
     )
@@ -87,6 +90,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "data_dir": ("GENAI_DATA_DIR",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
     "max_body_bytes": ("GENAI_MAX_BODY_BYTES",),
+    "state_max_bytes": ("GENAI_STATE_MAX_BYTES",),
     "simulator_failures": ("GENAI_SIMULATOR_FAILURES",),
     "simulator_chunk_seconds": ("GENAI_SIMULATOR_CHUNK_SECONDS",),
     "probe_local": ("GENAI_PROBE_LOCAL",),

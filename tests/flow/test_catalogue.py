@@ -341,6 +341,8 @@ PATHS: Final = {
     "/v1beta/models/{model}",
     "/v1beta/models/{model}:countTokens",
     "/v1/responses/input_tokens",
+    "/v1/responses/{response_id}",
+    "/v1/responses/{response_id}/input_items",
     "/",
     "/api/show",
     "/api/tags",
@@ -378,7 +380,7 @@ async def test_every_described_route_that_is_closed_asks_for_a_key(caller: Calle
     for path, methods in schema["paths"].items():
         for method, described in methods.items():
             for key in ("", "Bearer wrong"):
-                url = path.replace("{model}", "gpt-4o").replace("{name}", "openai")
+                url = path.replace("{model}", "gpt-4o").replace("{name}", "openai").replace("{response_id}", "resp_1")
                 answer = await caller.call(method.upper(), url, headers={"authorization": key})
                 assert (answer.status == 401) == bool(described["security"]), (method, path)
     assert [] == caller.upstream.received

@@ -141,11 +141,11 @@ async def test_a_stream_cut(client: openai.AsyncOpenAI, upstream: ScriptedUpstre
 
 
 async def test_a_conversation_kept_elsewhere(client: openai.AsyncOpenAI, upstream: ScriptedUpstream) -> None:
-    """To go on from an earlier answer is refused by name where nobody keeps it, and nothing is asked."""
+    """A conversation that OpenAI keeps is refused by name where another answers, and nothing is asked."""
     with pytest.raises(openai.APIStatusError) as caught:
-        await client.responses.create(model=MODELS[0], input="Hi", previous_response_id="resp_1")
+        await client.responses.create(model=MODELS[0], input="Hi", conversation="conv_1")
     assert 422 == caught.value.status_code
-    assert "previous_response_id" in str(caught.value)
+    assert "conversation" in str(caught.value)
     assert not upstream.received
 
 

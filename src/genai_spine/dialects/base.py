@@ -20,12 +20,14 @@ from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
 
 __all__ = [
+    "Continues",
     "CountsTokens",
     "Dialect",
     "Encoded",
     "Envelope",
     "ErrorAnswer",
     "Headers",
+    "Kept",
     "Quirks",
     "Reply",
     "StreamDecoder",
@@ -121,7 +123,7 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: Named in the answer where the provider names none.
-        request_id: The gateway's own id of the request.
+        request_id: The gateway's own id of the request, which no other has.
         now: Seconds since the Unix epoch.
         wants_usage: The caller wants usage told in a stream.
     """
@@ -130,6 +132,13 @@ class Reply(Struct, frozen=True, kw_only=True):
     request_id: str = ""
     now: int = 0
     wants_usage: bool = True
+
+
+class Kept(NamedTuple):
+    """What is kept of an answer, for ``Continues.resume`` to read, and the answer's id."""
+
+    id: str
+    record: bytes
 
 
 class ErrorAnswer(NamedTuple):
@@ -306,6 +315,28 @@ class Dialect(ABC):
     @abstractmethod
     def check_response(self, body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
         """Read from the side an answer that passes through; raises as ``decode_response`` does."""
+
+
+class Continues(ABC):
+    """The ability of a dialect to let a request go on from an earlier answer by its id.
+
+    A class and no protocol: whether a door has it is asked for each request, and that must cost nothing.
+    """
+
+    @abstractmethod
+    def earlier_answer(self, envelope: Envelope) -> str | None:
+        """Return the id of the answer that a request goes on from, if it names one."""
+
+    @abstractmethod
+    def resume(self, envelope: Envelope, record: bytes) -> Envelope:
+        """Put an earlier conversation before the request's own."""
+
+    @abstractmethod
+    def keep(self, envelope: Envelope, told: bytes) -> Kept | None:
+        """Return what is to be kept of an answer, of which ``told`` is the whole or some bytes of a stream.
+
+        None where the caller does not want it kept, the answer is not good, or the bytes do not end the stream.
+        """
 
 
 @runtime_checkable

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from genai_spine.errors import InvalidFieldError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
 
@@ -23,8 +23,9 @@ _ESSENTIAL: Final = {
     "gemini": frozenset({"cachedContent", "continuationToken"}),
     "ollama": frozenset({"suffix", "raw", "context", "template"}),
     "openai_completions": frozenset({"best_of", "echo", "suffix"}),
-    "openai_responses": frozenset({"conversation", "previous_response_id", "prompt", "tool_choice"}),
+    "openai_responses": frozenset({"conversation", "prompt", "tool_choice"}),
 }
+_EARLIER: Final = "previous_response_id"
 _HARMLESS: Final = {
     "openai_chat": frozenset(
         {
@@ -108,11 +109,14 @@ class Losses:
 
         Raises:
             InvalidFieldError: One of them must not be lost.
+            InvalidRequestError: The request goes on from an answer that nobody knows.
         """
         origin = request.dialect
         if origin is None or origin == dialect:
             return request.extras
         for name, value in _fields(origin, request.extras):
+            if name == _EARLIER:
+                raise _unknown_answer(value)
             if name in _ESSENTIAL.get(origin, ()) or _is_other_output(name, value):
                 raise self.refuse(name)
             if name not in _HARMLESS.get(origin, ()):
@@ -123,6 +127,12 @@ class Losses:
     def warnings(self) -> tuple[str, ...]:
         """What was left out, a line each."""
         return tuple(self._warnings)
+
+
+def _unknown_answer(answer_id: Json) -> InvalidRequestError:
+    """What the gateway knows has been put into the conversation by now, and this provider keeps no answers."""
+    message = f"previous_response_id: no answer {answer_id!r} is kept here; send the conversation itself as input"
+    return InvalidRequestError(message, code="previous_response_not_found", param="previous_response_id")
 
 
 def _fields(origin: str, extras: JsonObject) -> Iterator[tuple[str, Json]]:

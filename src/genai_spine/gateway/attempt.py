@@ -131,7 +131,7 @@ class Attempt:
     def _reply(self, call: Call, question: Question) -> Reply:
         return Reply(
             model=call.candidate.model if call.candidate else "",
-            request_id=call.request_id,
+            request_id=call.answer_id,
             now=int(self._clock.now()),
             wants_usage=question.envelope.wants_usage,
         )

@@ -23,6 +23,8 @@ class Call:
     """What is known of a request, filled in step by step; each step writes only what it finds out.
 
     Attributes:
+        answer_id: Of which the ids within the answer are made: the request's own, unless the caller chose that, who may
+            choose the same twice.
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
         candidate: Where it goes.
@@ -35,6 +37,7 @@ class Call:
     """
 
     __slots__ = (
+        "answer_id",
         "attempts",
         "begun",
         "candidate",
@@ -59,6 +62,7 @@ class Call:
         self,
         *,
         request_id: str,
+        answer_id: str | None = None,
         door: str,
         started: float,
         principal: Principal = ANYBODY,
@@ -67,6 +71,7 @@ class Call:
         temperature: float | None = None,
     ) -> None:
         self.request_id = request_id
+        self.answer_id = answer_id or request_id
         self.door = door
         self.started = started
         self.principal = principal

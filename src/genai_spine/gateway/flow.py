@@ -17,12 +17,14 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
+from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
 from genai_spine.gateway.planning import Planner
 from genai_spine.providers.base import Provider
 from genai_spine.providers.registry import Registry
+from genai_spine.shared_state.base import SharedState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -36,10 +38,13 @@ EMPTY: Final = "the provider's stream ended without an answer"
 class Gateway:
     """Serves requests."""
 
-    def __init__(self, registry: Registry, planner: Planner, clock: Clock, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self, registry: Registry, planner: Planner, clock: Clock, observers: Sequence[Observer], state: SharedState
+    ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
+        self.answers = KeptAnswers(state)
         self._attempt = Attempt(clock)
         self._observers = observers
 
@@ -56,7 +61,10 @@ class Gateway:
         """
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await self._attempt.answer(call, question, provider)
+            question = await self.answers.resume(call.principal, question)
+            body = await self._attempt.answer(call, question, provider)
+            await self.answers.keep(call, question, body)
+            return body
 
     async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect. A failure after the first bytes is told in them, and ends them.
@@ -67,8 +75,11 @@ class Gateway:
         try:
             with self._recorded(call):
                 provider = self._plan(call, question.envelope.model, question.envelope.provider)
+                question = await self.answers.resume(call.principal, question)
                 async with aclosing(self._attempt.stream(call, question, provider)) as stream:
                     async for data in stream:
+                        # Before its end is told: the caller may go on from it at once.
+                        await self.answers.keep(call, question, data)
                         call.begun = True
                         yield data
                 if not call.begun:
@@ -119,7 +130,7 @@ class Gateway:
         """
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await count_tokens(call, question, provider)
+            return await count_tokens(call, await self.answers.resume(call.principal, question), provider)
 
     # The steps.
 

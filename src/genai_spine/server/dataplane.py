@@ -21,6 +21,7 @@ from genai_spine.server.answers import (
     cost_comment,
     error_headers,
     id_headers,
+    new_id,
     new_request_id,
     served_headers,
     timeout_of,
@@ -97,7 +98,12 @@ class DataPlane:
         """Serve one request that came in at ``route``."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = new_request_id(headers)
-        call = Call(request_id=request_id, door=route.door.name, started=self._gateway.clock.monotonic())
+        call = Call(
+            request_id=request_id,
+            answer_id=new_id() if "x-request-id" in headers else request_id,
+            door=route.door.name,
+            started=self._gateway.clock.monotonic(),
+        )
         try:
             question = await self._admit(call, route, headers, scope["query_string"], receive)
             async with WhileThere(receive):

@@ -11,11 +11,13 @@ from typing import Final
 from typing_extensions import override
 
 from genai_spine.dialects.base import (
+    Continues,
     Dialect,
     Encoded,
     Envelope,
     ErrorAnswer,
     Headers,
+    Kept,
     Quirks,
     Reply,
     StreamDecoder,
@@ -27,6 +29,7 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
 from genai_spine.dialects.openai_responses.items import NAME
+from genai_spine.dialects.openai_responses.kept import earlier_answer, keep, resume
 from genai_spine.dialects.openai_responses.relay import (
     ResponsesWatch,
     check_response,
@@ -59,7 +62,7 @@ __all__ = ["COUNT_PATH", "OpenAIResponses"]
 _CHAT: Final = OpenAIChat()
 
 
-class OpenAIResponses(Dialect):
+class OpenAIResponses(Dialect, Continues):
     """``POST /responses``, and the count of tokens beside it."""
 
     name = NAME
@@ -78,6 +81,18 @@ class OpenAIResponses(Dialect):
     @override
     def decode_request(self, body: bytes) -> CompletionRequest:
         return decode_request(body)
+
+    @override
+    def earlier_answer(self, envelope: Envelope) -> str | None:
+        return earlier_answer(envelope)
+
+    @override
+    def resume(self, envelope: Envelope, record: bytes) -> Envelope:
+        return resume(envelope, record)
+
+    @override
+    def keep(self, envelope: Envelope, told: bytes) -> Kept | None:
+        return keep(envelope, told)
 
     @override
     def encode_response(self, response: CompletionResponse, reply: Reply) -> bytes:

@@ -46,6 +46,8 @@ class _Head(Struct):
     temperature: float | None = None
     top_p: float | None = None
     tools: list[dict[str, Raw]] | None = None
+    previous_response_id: str | None = None
+    store: bool | None = None
 
 
 _head: Final = msgspec.json.Decoder(_Head)

@@ -10,7 +10,7 @@ from msgspec import structs
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import CountsTokens, Quirks, Target
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
-from genai_spine.errors import InvalidFieldError
+from genai_spine.errors import InvalidFieldError, RequestError
 from genai_spine.testing.dialects import check_envelope, check_relay, check_request
 from genai_spine.types.completion import CompletionRequest, OutputSchema, Reasoning
 from genai_spine.types.json import Json, JsonObject
@@ -213,7 +213,7 @@ def test_a_conversation_kept_elsewhere_needs_no_input() -> None:
         assert {name: "x"} == request.extras
         assert {"model": "m", name: "x"} == sent_fields(request)
         assert "m" == RESPONSES.read_envelope(body, {}).model
-        with pytest.raises(InvalidFieldError, match=name):
+        with pytest.raises(RequestError, match=name):
             OpenAIChat().encode_request(request, Target(model="m"))
     assert () == RESPONSES.decode_request(body_of(input="")).messages[0].parts
 
