@@ -44,6 +44,9 @@ class ProviderFile(_Frozen):
     """A table ``[providers.NAME]`` of the file: a built-in provider's settings, or a provider of the user's own."""
 
     dialect: str | None = Field(default=None, description="the wire dialect; required for a provider of your own")
+    also: dict[str, dict[str, object]] = Field(
+        default={}, description="further dialects spoken at the same address, each with its departures"
+    )
     url: str | None = Field(default=None, description="base address")
     api_key: str | None = Field(default=None, repr=False, description="one key; better set in the environment")
     api_keys: tuple[str, ...] = Field(default=(), repr=False, description="several keys; better set in the environment")

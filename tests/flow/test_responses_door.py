@@ -14,7 +14,8 @@ from genai_spine.testing.upstream import ScriptedUpstream, json_reply, sse_reply
 from genai_spine.types.json import Json, JsonObject
 from tests.conftest import Gateways
 
-MODELS: Final = ("openai/gpt-4o-mini", "anthropic/claude-haiku-4-5")
+# Groq speaks Chat Completions alone.
+MODELS: Final = ("groq/llama-3.1-8b-instant", "anthropic/claude-haiku-4-5")
 WEATHER: Final = FunctionToolParam(
     type="function",
     name="weather",
@@ -44,13 +45,11 @@ def _message(content: list[Json], reason: str = "end_turn") -> JsonObject:
 
 
 def _words(model: str) -> JsonObject:
-    return (
-        _chat({"content": "Hello."}) if model.startswith("openai") else _message([{"type": "text", "text": "Hello."}])
-    )
+    return _chat({"content": "Hello."}) if model.startswith("groq") else _message([{"type": "text", "text": "Hello."}])
 
 
 def _calls(model: str) -> JsonObject:
-    if model.startswith("openai"):
+    if model.startswith("groq"):
         calls: list[Json] = [
             {
                 "id": f"call_{city}",
@@ -70,7 +69,7 @@ def _calls(model: str) -> JsonObject:
 @pytest.fixture
 async def gateway(gateways: Gateways, upstream: ScriptedUpstream) -> RunningGateway:
     """A gateway in front of the upstream."""
-    return await gateways.before(upstream)
+    return await gateways.before(upstream, GROQ_API_KEY="gsk-upstream-0003", GROQ_API_URL=f"{upstream.url}/v1")
 
 
 @pytest.fixture

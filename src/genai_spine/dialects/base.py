@@ -97,6 +97,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
         fields: The body's fields, each as it came.
         model: The model asked for; None leaves the choice to the gateway.
         provider: The extension field ``provider``, or its header.
+        tools: Tools are offered, where the dialect needs to know.
+        effort: How hard the model shall think, as the caller wrote it, where the dialect needs to know.
         wants_usage: The caller asked for usage in the stream, or its dialect always tells it.
         headers: The caller's headers that belong to the dialect and go on to a provider that speaks it.
     """
@@ -105,6 +107,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
     model: str | None = None
     provider: str | None = None
     stream: bool = False
+    tools: bool = False
+    effort: str | None = None
     wants_usage: bool = True
     headers: Headers = field(default_factory=dict)
 

@@ -7,20 +7,22 @@ there whatever the end; a ``finally`` here awaits no more than that its own gene
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Envelope, Reply
-from genai_spine.errors import SpineError
+from genai_spine.errors import DialectNotSpokenError, SpineError
 from genai_spine.gateway.context import Call
-from genai_spine.providers.base import CallOptions, Provider, Relays
+from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
+from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
-__all__ = ["Attempt", "Question"]
+__all__ = ["Attempt", "Question", "passing_wire"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _CONTENT: Final = (TextDelta, ThinkingDelta, ToolArguments)
@@ -49,8 +51,11 @@ class Attempt:
             SpineError: There is none.
         """
         options = self._begin(call)
-        if isinstance(provider, Relays) and passes_through(question, provider):
-            return await self._relay(call, question, provider, options)
+        if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
+            try:
+                return await self._relay(call, question, provider, wire, options)
+            except DialectNotSpokenError:
+                options = self._begin(call)  # the provider speaks another: the request is translated into that
         response = await provider.complete(self._translated(call, question), options)
         self._note(call, response)
         return question.door.encode_response(response, self._reply(call, question))
@@ -62,33 +67,41 @@ class Attempt:
             SpineError: There is none, or it broke off.
         """
         options = self._begin(call)
-        if isinstance(provider, Relays) and passes_through(question, provider):
-            return self._relay_stream(call, question, provider, options)
+        if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
+            return self._relay_stream(call, question, provider, wire, options)
         return self._translate_stream(call, question, provider, options)
 
-    async def _relay(self, call: Call, question: Question, provider: Relays, options: CallOptions) -> bytes:
-        model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
-        call.warn(encoded.warnings)
-        call.passthrough = True
-        incoming = await provider.open(encoded, options, stream=False)
+    async def _relay(self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions) -> bytes:
+        incoming = await self._open(call, question, provider, wire, options, stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
             incoming.close()
-        call.usage, _ = provider.dialect.check_response(body, provider.quirks)
+        call.usage, _ = wire.dialect.check_response(body, wire.quirks)
         call.first_token_at = self._clock.monotonic()
         return body
 
-    async def _relay_stream(
-        self, call: Call, question: Question, provider: Relays, options: CallOptions
-    ) -> AsyncGenerator[bytes, None]:
-        model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
+    async def _open(
+        self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions, *, stream: bool
+    ) -> Incoming:
+        """Send the request as it came, with only the fields changed that must be."""
+        encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+        incoming = await provider.open(wire, encoded, options, stream=stream)
         call.warn(encoded.warnings)
         call.passthrough = True
-        incoming = await provider.open(encoded, options, stream=True)
-        watch = provider.dialect.watch(question.envelope, provider.quirks)
+        return incoming
+
+    async def _relay_stream(
+        self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions
+    ) -> AsyncGenerator[bytes, None]:
+        try:
+            incoming = await self._open(call, question, provider, wire, options, stream=True)
+        except DialectNotSpokenError:
+            async with aclosing(self._translate_stream(call, question, provider, self._begin(call))) as translated:
+                async for data in translated:
+                    yield data
+            return
+        watch = wire.dialect.watch(question.envelope, wire.quirks)
         try:
             async for data in incoming.chunks():
                 out = watch.feed(data)
@@ -188,14 +201,17 @@ class Attempt:
         call.warn(response.warnings)
 
 
-def passes_through(question: Question, provider: Relays) -> bool:
-    """Return whether caller and provider speak one dialect closely enough for bodies to go on as they come."""
-    quirks = provider.quirks
-    return (
-        provider.dialect.name == question.door.name
-        and quirks.passthrough
-        and not question.door.must_translate(question.body, quirks)
-    )
+def passing_wire(call: Call, question: Question, provider: Relays) -> Wire | None:
+    """Return how to speak to a provider to whom bodies may go on as they come; None where they must be translated."""
+    door, envelope = question.door, question.envelope
+    wire = provider.wire(door.name, _model(call), tools=envelope.tools, effort=envelope.effort)
+    if wire.dialect.name != door.name or not wire.quirks.passthrough or door.must_translate(question.body, wire.quirks):
+        return None
+    return wire
+
+
+def _model(call: Call) -> str:
+    return call.candidate.model if call.candidate else ""
 
 
 def estimated(characters: int) -> Usage:

@@ -8,9 +8,10 @@ import msgspec
 
 from genai_spine.catalog.estimate import estimate_input_tokens
 from genai_spine.dialects.base import CountsTokens
-from genai_spine.gateway.attempt import Question, passes_through
+from genai_spine.gateway.attempt import Question, passing_wire
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays
+from genai_spine.types.completion import CompletionRequest
 
 __all__ = ["count_tokens"]
 
@@ -26,18 +27,26 @@ async def count_tokens(call: Call, question: Question, provider: Provider) -> in
     """
     model = call.candidate.model if call.candidate else ""
     request = msgspec.structs.replace(question.door.decode_request(question.body), model=model)
-    if not isinstance(provider, Relays) or not isinstance(dialect := provider.dialect, CountsTokens):
-        call.warn((GUESSED,))
-        return estimate_input_tokens(request)
-    target = provider.target(model)
-    if passes_through(question, provider):
+    if not isinstance(provider, Relays):
+        return _guess(call, request)
+    passing = passing_wire(call, question, provider)
+    wire = passing or provider.wire(None, model, tools=bool(request.tools), effort=None)
+    if not isinstance(dialect := wire.dialect, CountsTokens):
+        return _guess(call, request)
+    target = provider.target(model, wire)
+    if passing:
         encoded = dialect.relay_count_request(question.envelope, target)
     else:
         encoded = dialect.encode_count_request(request, target)
     call.warn(encoded.warnings)
     call.attempts += 1
-    incoming = await provider.open(encoded, CallOptions(seconds=call.seconds), stream=False)
+    incoming = await provider.open(wire, encoded, CallOptions(seconds=call.seconds), stream=False)
     try:
         return dialect.decode_token_count(await incoming.read(MAX_COUNT_BYTES))
     finally:
         incoming.close()
+
+
+def _guess(call: Call, request: CompletionRequest) -> int:
+    call.warn((GUESSED,))
+    return estimate_input_tokens(request)

@@ -23,7 +23,7 @@ from genai_spine.types.models import Model
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
 
-__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status"]
+__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status", "Wire"]
 
 Status = Literal["ready", "not_configured"]
 
@@ -139,23 +139,36 @@ class Provider(ABC):
         """Let go of what the provider holds."""
 
 
-class Relays(ABC):
-    """The ability to take a body in the provider's own dialect and to hand back the answer's bytes.
-
-    A class and no protocol: whether a provider has it is asked for each request, and that must cost nothing.
-    """
+class Wire(Struct, frozen=True, eq=False):
+    """A dialect that a provider speaks, and how it departs from it."""
 
     dialect: Dialect
     quirks: Quirks
 
+
+class Relays(Provider):
+    """A provider that takes a body in a dialect of its own as it came, and hands back the answer's bytes."""
+
     @abstractmethod
-    def target(self, model: str) -> Target:
+    def wire(self, dialect: str | None, model: str, *, tools: bool, effort: str | None) -> Wire:
+        """Return how the provider is spoken to in one request.
+
+        Args:
+            dialect: The caller's, which is taken if the provider speaks it and the model allows.
+            model: The model's id, as the provider knows it.
+            tools: Tools are offered.
+            effort: How hard the model shall think; None where the caller does not say.
+        """
+
+    @abstractmethod
+    def target(self, model: str, wire: Wire) -> Target:
         """Return to whom requests for ``model`` are encoded."""
 
     @abstractmethod
-    async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
+    async def open(self, wire: Wire, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
         """Send a request and return once a good answer begins.
 
         Raises:
-            SpineError: There will be none.
+            DialectNotSpokenError: The service does not have the wire's API after all; ``wire`` will return another.
+            SpineError: There will be no answer.
         """

@@ -52,6 +52,7 @@ class _Head(Struct):
     top_p: float | None = None
     n: int | None = None
     tools: list[dict[str, Raw]] | None = None
+    reasoning_effort: str | None = None
 
 
 _head: Final = msgspec.json.Decoder(_Head)
@@ -70,6 +71,8 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
         model=head.model,
         provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
         stream=head.stream or False,
+        tools=bool(head.tools),
+        effort=head.reasoning_effort,
         wants_usage=bool(options and options.include_usage),
     )
 
