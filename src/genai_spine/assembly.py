@@ -111,7 +111,8 @@ class Spine:
         self.metrics = PrometheusObserver()
         planner = Planner(self.registry, catalog, settings.values.default_provider)
         self._state = MemoryState(settings.values.state_max_bytes, self.clock)
-        self.gateway = Gateway(self.registry, planner, self.clock, [self.metrics, *observers], self._state)
+        observed = [self.metrics, *observers]
+        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS)
         self.warnings = self._check()
         self._probe = LocalProbe(self.registry) if settings.values.probe_local else None
         self._probing: asyncio.Task[None] | None = None

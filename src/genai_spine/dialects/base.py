@@ -15,6 +15,8 @@ from msgspec import Raw, Struct, field
 
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
@@ -229,6 +231,10 @@ class Dialect(ABC):
     """Request headers that a provider who speaks it demands."""
     forwarded_headers: ClassVar[tuple[str, ...]] = ()
     """Request headers that are part of the dialect and go on to a provider that speaks it."""
+    carries_seals: ClassVar[bool] = False
+    """Whether its clients hand back unread what came with a turn: there other dialects' seals are carried in tags."""
+    call_ids: ClassVar[bool] = True
+    """Whether its clients hand back the ids of tool calls."""
     path: ClassVar[str]
     """Of a completion, below a provider's address."""
     models_path: ClassVar[str]
@@ -289,6 +295,18 @@ class Dialect(ABC):
             MalformedResponseError: It is not of the dialect.
             ProviderError: It tells of a failure despite its status.
         """
+
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:  # noqa: ARG002  # not every dialect has seals
+        """Return what must be handed back of some parts of an answer, in the dialect's own form; None where nothing.
+
+        Args:
+            parts: Reasoning in a row, up to the one that may bear its seal; or one part of another kind.
+        """
+        return None
+
+    def opened(self, data: JsonObject) -> Part:
+        """Return what ``sealed`` gave as a part of a turn, for an encoder of this dialect."""
+        return Opaque(dialect=self.name, data=data)
 
     @abstractmethod
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:

@@ -14,8 +14,10 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Envelope, Reply
+from genai_spine.dialects.seals import holds_tags
 from genai_spine.errors import DialectNotSpokenError, SpineError
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.seals import Sealing, Seals, origin_of
 from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -39,8 +41,9 @@ class Question(msgspec.Struct, frozen=True):
 class Attempt:
     """Makes calls."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, seals: Seals) -> None:
         self._clock = clock
+        self._seals = seals
 
     # Bytes in, bytes out.
 
@@ -56,8 +59,11 @@ class Attempt:
                 return await self._relay(call, question, provider, wire, options)
             except DialectNotSpokenError:
                 options = self._begin(call)  # the provider speaks another: the request is translated into that
-        response = await provider.complete(self._translated(call, question), options)
+        request, sealing = await self._translated(call, question, provider, options)
+        response = await provider.complete(request, options)
         self._note(call, response)
+        response = sealing.response(response)
+        await self._seals.keep(call.principal, sealing)
         return question.door.encode_response(response, self._reply(call, question))
 
     def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
@@ -126,20 +132,29 @@ class Attempt:
         self, call: Call, question: Question, provider: Provider, options: CallOptions
     ) -> AsyncGenerator[bytes, None]:
         encoder = question.door.stream_encoder(self._reply(call, question))
-        events = self.events(call, self._translated(call, question), provider, options)
+        request, sealing = await self._translated(call, question, provider, options)
+        events = self.events(call, request, provider, options)
         try:
             async for event in events:
-                if data := encoder.encode(event):
+                if data := b"".join([encoder.encode(told) for told in sealing.add(event)]):
                     yield data
         finally:
             # What was used is known once this has ended, and the record is written right after.
             await aclose(events)
+        # Before the end is told: the caller may go on from it at once.
+        await self._seals.keep(call.principal, sealing)
         if data := encoder.end():
             yield data
 
-    def _translated(self, call: Call, question: Question) -> CompletionRequest:
-        request = question.door.decode_request(question.body)
-        return msgspec.structs.replace(request, model=call.candidate.model if call.candidate else request.model)
+    async def _translated(
+        self, call: Call, question: Question, provider: Provider, options: CallOptions
+    ) -> tuple[CompletionRequest, Sealing]:
+        """Return the request in the project's own words, and what is to tag the seals of its answer."""
+        door, origin = question.door, origin_of(provider, _model(call), options)
+        request = door.decode_request(question.body)
+        addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
+        opened = await self._seals.to_provider(call.principal, door, addressed, origin)
+        return opened, self._seals.to_caller(door, origin)
 
     def _reply(self, call: Call, question: Question) -> Reply:
         return Reply(
@@ -205,7 +220,9 @@ def passing_wire(call: Call, question: Question, provider: Relays) -> Wire | Non
     """Return how to speak to a provider to whom bodies may go on as they come; None where they must be translated."""
     door, envelope = question.door, question.envelope
     wire = provider.wire(door.name, _model(call), tools=envelope.tools, effort=envelope.effort)
-    if wire.dialect.name != door.name or not wire.quirks.passthrough or door.must_translate(question.body, wire.quirks):
+    if wire.dialect.name != door.name or not wire.quirks.passthrough:
+        return None
+    if holds_tags(question.body) or door.must_translate(question.body, wire.quirks):
         return None
     return wire
 

@@ -10,6 +10,7 @@ from genai_spine.catalog.estimate import estimate_input_tokens
 from genai_spine.dialects.base import CountsTokens
 from genai_spine.gateway.attempt import Question, passing_wire
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.seals import Seals, origin_of
 from genai_spine.providers.base import CallOptions, Provider, Relays
 from genai_spine.types.completion import CompletionRequest
 
@@ -19,14 +20,16 @@ MAX_COUNT_BYTES: Final = 1024 * 1024
 GUESSED: Final = "the number of tokens is a guess, the provider cannot count them"
 
 
-async def count_tokens(call: Call, question: Question, provider: Provider) -> int:
+async def count_tokens(call: Call, question: Question, provider: Provider, seals: Seals) -> int:
     """Return the number of input tokens; a guess is noted in the call's warnings.
 
     Raises:
         SpineError: The provider failed, or the request is wrong.
     """
     model = call.candidate.model if call.candidate else ""
-    request = msgspec.structs.replace(question.door.decode_request(question.body), model=model)
+    options = CallOptions(seconds=call.seconds)
+    decoded = msgspec.structs.replace(question.door.decode_request(question.body), model=model)
+    request = seals.opened(decoded, origin_of(provider, model, options))
     if not isinstance(provider, Relays):
         return _guess(call, request)
     passing = passing_wire(call, question, provider)
@@ -40,7 +43,7 @@ async def count_tokens(call: Call, question: Question, provider: Provider) -> in
         encoded = dialect.encode_count_request(request, target)
     call.warn(encoded.warnings)
     call.attempts += 1
-    incoming = await provider.open(wire, encoded, CallOptions(seconds=call.seconds), stream=False)
+    incoming = await provider.open(wire, encoded, options, stream=False)
     try:
         return dialect.decode_token_count(await incoming.read(MAX_COUNT_BYTES))
     finally:

@@ -9,19 +9,21 @@ and give the project's own vocabulary.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 from typing import Final
 
 import msgspec
 
 from genai_spine.clock import Clock
+from genai_spine.dialects.base import Dialect
 from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
 from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
 from genai_spine.gateway.planning import Planner
+from genai_spine.gateway.seals import Seals
 from genai_spine.providers.base import Provider
 from genai_spine.providers.registry import Registry
 from genai_spine.shared_state.base import SharedState
@@ -39,13 +41,20 @@ class Gateway:
     """Serves requests."""
 
     def __init__(
-        self, registry: Registry, planner: Planner, clock: Clock, observers: Sequence[Observer], state: SharedState
+        self,
+        registry: Registry,
+        planner: Planner,
+        clock: Clock,
+        observers: Sequence[Observer],
+        state: SharedState,
+        dialects: Mapping[str, Dialect],
     ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
         self.answers = KeptAnswers(state)
-        self._attempt = Attempt(clock)
+        self._seals = Seals(state, dialects)
+        self._attempt = Attempt(clock, self._seals)
         self._observers = observers
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -130,7 +139,8 @@ class Gateway:
         """
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await count_tokens(call, await self.answers.resume(call.principal, question), provider)
+            question = await self.answers.resume(call.principal, question)
+            return await count_tokens(call, question, provider, self._seals)
 
     # The steps.
 

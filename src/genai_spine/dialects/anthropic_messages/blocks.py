@@ -12,6 +12,7 @@ import msgspec
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.media import media_type_of
+from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
     Audio,
@@ -38,6 +39,7 @@ __all__ = [
     "merge",
     "plain",
     "seal",
+    "sealed",
     "take_cache",
     "text_block",
     "thinking_block",
@@ -216,11 +218,19 @@ def text_block(part: Text, *, own: bool) -> JsonObject:
 
 
 def thinking_block(part: Thinking, *, own: bool) -> JsonObject:
-    """Write reasoning; that of another dialect carries an empty signature, for none of theirs would be good here."""
+    """Write reasoning; that of another dialect has a tag or an empty signature: none of theirs would be good here."""
     if own and part.redacted is not None:
         return seal({"type": "redacted_thinking", "data": part.redacted}, None, part.extras, own=own)
-    signature = part.signature or "" if own else ""
+    signature = part.signature or "" if own or is_tag(part.signature) else ""
     return seal({"type": "thinking", "thinking": part.text, "signature": signature}, None, part.extras, own=own)
+
+
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return the block of sealed reasoning; also one without a word in it is to be handed back."""
+    part = parts[-1]
+    if isinstance(part, Thinking) and (part.redacted or part.signature):
+        return thinking_block(part, own=True)
+    return None
 
 
 def tool_use_block(call: ToolCall, call_id: str, *, own: bool) -> JsonObject:

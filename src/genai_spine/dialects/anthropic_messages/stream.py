@@ -23,6 +23,7 @@ from genai_spine.dialects.anthropic_messages.response import (
 )
 from genai_spine.dialects.base import Quirks, Reply, StreamDecoder, StreamEncoder
 from genai_spine.dialects.fields import Fields, dump, dump_text, response_fault, response_object
+from genai_spine.dialects.seals import is_tag
 from genai_spine.dialects.sse import Frames, frame, parse_frame
 from genai_spine.dialects.tool_ids import word_characters
 from genai_spine.errors import MalformedResponseError, SpineError, StreamInterruptedError
@@ -481,12 +482,12 @@ class MessagesEncoder(StreamEncoder):
         if event.redacted is not None:
             return self._open_block({"type": "redacted_thinking", "data": event.redacted}) if self._own else b""
         out = b""
-        if not self._open and (event.text or self._own):
+        signature = event.signature if self._own or is_tag(event.signature) else None
+        if not self._open and (event.text or self._own or signature):
             out = self._open_block({"type": "thinking", "thinking": "", "signature": ""})
         if event.text:
             out += self._delta({"type": "thinking_delta", "thinking": event.text})
-        if self._own and event.signature:
-            self._signature += event.signature
+        self._signature += signature or ""
         return out
 
     def _arguments(self, event: ToolArguments) -> bytes:

@@ -202,6 +202,12 @@ def thinking_block(part: Thinking, *, own: bool) -> JsonObject:
     return merge({"reasoningContent": {"reasoningText": told}}, part.extras if own else {})
 
 
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return the block of sealed reasoning."""
+    part = parts[-1]
+    return thinking_block(part, own=True) if isinstance(part, Thinking) and (part.redacted or part.signature) else None
+
+
 def tool_use_block(call: ToolCall, call_id: str, *, own: bool) -> JsonObject:
     """Write a finished tool call."""
     told: JsonObject = {"toolUseId": call_id, "name": call.name, "input": call_input(call, own=own)}

@@ -23,7 +23,7 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
-from genai_spine.dialects.bedrock_converse.blocks import NAME
+from genai_spine.dialects.bedrock_converse.blocks import NAME, sealed
 from genai_spine.dialects.bedrock_converse.errors import decode_error, encode_error, encode_stream_error
 from genai_spine.dialects.bedrock_converse.relay import ConverseWatch, check_response, read_envelope, relay_request
 from genai_spine.dialects.bedrock_converse.request import decode_request, encode_request
@@ -33,6 +33,7 @@ from genai_spine.dialects.fields import dump, response_object
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
+from genai_spine.types.messages import Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -86,6 +87,10 @@ class BedrockConverse(Dialect):
     @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
+
+    @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
 
     @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:

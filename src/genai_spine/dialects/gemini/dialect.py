@@ -31,6 +31,7 @@ from genai_spine.dialects.gemini.catalogue import (
     model_object,
 )
 from genai_spine.dialects.gemini.errors import decode_error, encode_error
+from genai_spine.dialects.gemini.parts import sealed
 from genai_spine.dialects.gemini.relay import (
     GeminiWatch,
     check_response,
@@ -45,6 +46,8 @@ from genai_spine.dialects.gemini.stream import GeminiDecoder, GeminiEncoder, enc
 from genai_spine.dialects.gemini.wire import MODELS_PATH, NAME
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -58,6 +61,7 @@ class Gemini(Dialect):
     """
 
     name = NAME
+    carries_seals = True
     # Google's own client takes a comment for data.
     stream_comments = False
     path = "/v1beta/models/{model}:generateContent"
@@ -107,6 +111,10 @@ class Gemini(Dialect):
     @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
+
+    @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
 
     @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:

@@ -158,7 +158,7 @@ class Turns:
         """
         turns = [self._one(message) for message in self._told] if self._native else self._merged()
         contents: list[JsonObject] = [
-            {"role": turn.role, "parts": turn.results + turn.parts, **turn.extras} for turn in turns
+            {"role": turn.role, "parts": turn.results + _with_signatures(turn.parts), **turn.extras} for turn in turns
         ]
         if not contents:
             message = "messages: nothing is left to send; send at least one message with words"
@@ -260,6 +260,24 @@ class Turns:
         written: JsonObject = {"functionResponse": inner}
         merge(written, extras)
         return [written, *beside]
+
+
+def _with_signatures(parts: list[Json]) -> list[Json]:
+    """Put each signature that stands alone onto the part behind it."""
+    if not any(_is_signature(part) for part in parts):
+        return parts
+    joined: list[Json] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, dict) and isinstance(last, dict) and _is_signature(last) and SIGNATURE not in part:
+            joined[-1] = {**part, **last}
+        else:
+            joined.append(part)
+    return [{"text": "", **part} if isinstance(part, dict) and _is_signature(part) else part for part in joined]
+
+
+def _is_signature(part: Json) -> bool:
+    return isinstance(part, dict) and part.keys() == {SIGNATURE}
 
 
 def _seal_current_turn(contents: list[JsonObject]) -> None:

@@ -53,6 +53,7 @@ class Ollama(Dialect):
     """``POST /api/chat``."""
 
     name = NAME
+    call_ids = False
     stream_comments = False
     stream_content_type = "application/x-ndjson"
     path = PATH

@@ -32,6 +32,7 @@ from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Part, Thinking
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -83,6 +84,17 @@ class OpenAIChat(Dialect):
         return decode_response(body, quirks)
 
     @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        # Some services demand reasoning back though it bears no seal.
+        part = parts[-1]
+        return {"text": part.text} if isinstance(part, Thinking) and part.text else None
+
+    @override
+    def opened(self, data: JsonObject) -> Part:
+        text = data.get("text")
+        return Thinking(text=text if isinstance(text, str) else "")
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return ChatDecoder(quirks)
 
@@ -111,7 +123,8 @@ class OpenAIChat(Dialect):
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
         return (not quirks.developer_role and b'"developer"' in body) or (
-            quirks.replay_reasoning and b'"tool_calls"' in body
+            # Reasoning that the service demands back is seen, and kept for callers who do not hand it back.
+            quirks.replay_reasoning and (b'"tools"' in body or b'"tool_calls"' in body)
         )
 
     @override

@@ -28,7 +28,7 @@ from genai_spine.dialects.base import (
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
-from genai_spine.dialects.openai_responses.items import NAME
+from genai_spine.dialects.openai_responses.items import MADE_UP, NAME, sealed
 from genai_spine.dialects.openai_responses.kept import earlier_answer, keep, resume
 from genai_spine.dialects.openai_responses.relay import (
     ResponsesWatch,
@@ -53,6 +53,8 @@ from genai_spine.dialects.openai_responses.response import (
 from genai_spine.dialects.openai_responses.stream import ResponsesDecoder
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -66,6 +68,7 @@ class OpenAIResponses(Dialect, Continues):
     """``POST /responses``, and the count of tokens beside it."""
 
     name = NAME
+    carries_seals = True
     path = PATH
     models_path = "/models"
     address_suffixes = ("/responses", "/chat/completions", "/completions", "/embeddings", "/models")
@@ -127,6 +130,10 @@ class OpenAIResponses(Dialect, Continues):
         return decode_response(body, quirks)
 
     @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return ResponsesDecoder(quirks)
 
@@ -157,7 +164,7 @@ class OpenAIResponses(Dialect, Continues):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
-        return not quirks.developer_role and b'"developer"' in body
+        return (not quirks.developer_role and b'"developer"' in body) or MADE_UP.encode() in body
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

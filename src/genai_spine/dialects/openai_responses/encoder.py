@@ -15,6 +15,7 @@ from genai_spine.dialects.openai_responses.items import (
     NAME,
     SUMMARY,
     call_item,
+    is_closed,
     item_of,
     message_item,
     reasoning_item,
@@ -23,6 +24,7 @@ from genai_spine.dialects.openai_responses.items import (
     without_item,
 )
 from genai_spine.dialects.openai_responses.response import CUT, Ids, encode_outcome, finished, whole_response
+from genai_spine.dialects.seals import is_tag
 from genai_spine.dialects.sse import frame
 from genai_spine.errors import SpineError
 from genai_spine.types.json import Json, JsonObject
@@ -312,15 +314,16 @@ class ResponsesEncoder(StreamEncoder):
         if event.choice or self._part is None:
             return b""
         out = b""
-        if event.text:
-            if self._piece is None:
-                if self._kind() != "reasoning":
-                    out += self._begin_item(reasoning_item(None))
+        told = event.signature or event.redacted
+        seal = told if self._own or is_tag(told) else None
+        if self._piece is None and (event.text or seal):
+            if self._item is None or self._kind() != "reasoning" or is_closed(self._item, own=self._own):
+                out += self._begin_item(reasoning_item(None))
+            if event.text:
                 out += self._begin_segment(self._part)
-            out += self._delta(event.text)
-        sealed = event.signature or event.redacted
-        if self._own and sealed is not None and self._item is not None:
-            self._item["encrypted_content"] = f"{self._item.get('encrypted_content') or ''}{sealed}"
+        out += self._delta(event.text)
+        if seal is not None and self._item is not None:
+            self._item["encrypted_content"] = f"{self._item.get('encrypted_content') or ''}{seal}"
         return out
 
     def _delta(self, text: str, more: JsonObject | None = None) -> bytes:

@@ -13,6 +13,7 @@ from typing import Final
 from msgspec import structs
 
 from genai_spine.dialects.fields import Fields, dump_text
+from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Opaque, Part, Refusal, Text, Thinking, ToolCall
 
@@ -20,16 +21,20 @@ __all__ = [
     "CALL_BODIES",
     "CONTENT",
     "ITEM",
+    "MADE_UP",
     "NAME",
     "SUMMARY",
     "ItemWriter",
     "call_item",
     "decode_item",
+    "is_closed",
+    "is_made_up",
     "item_fields",
     "item_of",
     "message_item",
     "reasoning_item",
     "says_something",
+    "sealed",
     "segment",
     "segment_of",
     "text_piece",
@@ -39,6 +44,8 @@ __all__ = [
 NAME: Final = "openai_responses"
 ITEM: Final = "item"
 """The extra that holds an item's own fields."""
+MADE_UP: Final = "_spine_"
+"""Stands in the ids of items that were made up here, which no service knows."""
 SUMMARY: Final = "summary"
 CONTENT: Final = "content"
 """The two places where an item of reasoning holds words, which are also the wire fields of its parts."""
@@ -182,6 +189,11 @@ def without_item(extras: JsonObject, *, own: bool) -> JsonObject:
     return {name: value for name, value in extras.items() if name != ITEM} if own else {}
 
 
+def is_made_up(item: JsonObject | None) -> bool:
+    """Whether an item bears an id that was made up here."""
+    return item is not None and isinstance(told := item.get("id"), str) and MADE_UP in told
+
+
 def message_item(item: JsonObject | None) -> JsonObject:
     """Begin a message."""
     return {"type": "message", "role": "assistant", "content": [], **(item or {})}
@@ -263,18 +275,36 @@ class ItemWriter:
         return _list(self.items[-1], "content")
 
     def _thinking(self, part: Thinking) -> None:
-        if not (self._own or part.text):
+        told = part.signature or part.redacted
+        seal = told if self._own or is_tag(told) else None
+        if not (self._own or part.text or seal):
             return
         item = item_of(part.extras, own=self._own)
-        if item is not None or self._open != "reasoning":
+        if item is not None or self._open != "reasoning" or is_closed(self.items[-1], own=self._own):
             self._begin(reasoning_item(item), "reasoning")
         whole = self.items[-1]
         name = part.wire_field if self._own and part.wire_field in _SEGMENTS else None
         if name is not None or part.text:
             name = name or SUMMARY
             _list(whole, name).append(segment(name, part.text, without_item(part.extras, own=self._own)))
-        if self._own and (sealed := part.signature or part.redacted) is not None:
-            whole["encrypted_content"] = sealed
+        if seal is not None:
+            whole["encrypted_content"] = seal
+
+
+def is_closed(item: JsonObject, *, own: bool) -> bool:
+    """Whether the next reasoning is an item of its own: another dialect's each bears a seal of its own."""
+    return not own and "encrypted_content" in item
+
+
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return the item of sealed reasoning, which is to be handed back as it came."""
+    last = parts[-1]
+    if not isinstance(last, Thinking) or (last.signature or last.redacted) is None:
+        return None
+    writer = ItemWriter(own=True)
+    for part in parts:
+        writer.add(part)
+    return writer.items[-1]
 
 
 def _list(item: JsonObject, name: str) -> list[Json]:

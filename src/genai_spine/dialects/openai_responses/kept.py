@@ -14,6 +14,7 @@ from msgspec import Raw, Struct, structs
 
 from genai_spine.dialects.base import Envelope, Kept
 from genai_spine.dialects.fields import Fields, dump, load
+from genai_spine.dialects.openai_responses.items import MADE_UP
 from genai_spine.dialects.sse import parse_frame
 from genai_spine.errors import InvalidFieldError, NotFoundError
 from genai_spine.types.json import Json, JsonObject
@@ -174,7 +175,7 @@ def _shown(item: Json, own: str, number: int) -> JsonObject:
     prefix = _ID_PREFIXES.get(kind, "item") if isinstance(kind, str) else "item"
     shown: JsonObject = {"type": kind, **fields}
     if shown.get("id") is None:
-        shown["id"] = f"{prefix}_{own}_in_{number}"
+        shown["id"] = f"{prefix}{MADE_UP}{own}_in_{number}"
     if kind == "message" and isinstance(words := shown.get("content"), str):
         part = "output_text" if shown.get("role") == "assistant" else "input_text"
         shown["content"] = [{"type": part, "text": words}]

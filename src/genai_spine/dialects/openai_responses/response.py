@@ -10,7 +10,7 @@ from typing import Final
 from genai_spine.dialects.base import Quirks, Reply
 from genai_spine.dialects.fields import Fields, dump, response_object
 from genai_spine.dialects.openai_errors import told_inside
-from genai_spine.dialects.openai_responses.items import CALL_BODIES, NAME, ItemWriter, decode_item
+from genai_spine.dialects.openai_responses.items import CALL_BODIES, MADE_UP, NAME, ItemWriter, decode_item
 from genai_spine.errors import MalformedResponseError, ProviderFailedError, SpineError
 from genai_spine.types.completion import Choice, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
@@ -186,7 +186,7 @@ class Ids:
     def item(self, kind: Json, number: int) -> str:
         """That of the item at place ``number``."""
         prefix = _ID_PREFIXES.get(kind, "item") if isinstance(kind, str) else "item"
-        return f"{prefix}_{self._request_id}_{number}"
+        return f"{prefix}{MADE_UP}{self._request_id}_{number}"
 
 
 def encode_response(response: CompletionResponse, reply: Reply) -> bytes:
