@@ -15,6 +15,7 @@ from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Envelope, Reply
 from genai_spine.errors import SpineError
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.media import MediaFetching
 from genai_spine.providers.base import CallOptions, Provider, Relays
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
@@ -37,8 +38,10 @@ class Question(msgspec.Struct, frozen=True):
 class Attempt:
     """Makes calls."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, media: MediaFetching | None = None) -> None:
+        """Make calls by ``clock``; without ``media`` nothing is fetched for a provider that fetches nothing itself."""
         self._clock = clock
+        self._media = media
 
     # Bytes in, bytes out.
 
@@ -48,11 +51,9 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        options = self._begin(call)
         if isinstance(provider, Relays) and passes_through(question, provider):
-            return await self._relay(call, question, provider, options)
-        response = await provider.complete(self._translated(call, question), options)
-        self._note(call, response)
+            return await self._relay(call, question, provider, self._begin(call))
+        response = await self.complete(call, self._translated(call, question), provider)
         return question.door.encode_response(response, self._reply(call, question))
 
     def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
@@ -61,10 +62,9 @@ class Attempt:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        options = self._begin(call)
         if isinstance(provider, Relays) and passes_through(question, provider):
-            return self._relay_stream(call, question, provider, options)
-        return self._translate_stream(call, question, provider, options)
+            return self._relay_stream(call, question, provider, self._begin(call))
+        return self._translate_stream(call, question, provider)
 
     async def _relay(self, call: Call, question: Question, provider: Relays, options: CallOptions) -> bytes:
         model = call.candidate.model if call.candidate else ""
@@ -110,10 +110,10 @@ class Attempt:
             call.usage = watch.usage or (estimated(watch.characters) if watch.characters else None)
 
     async def _translate_stream(
-        self, call: Call, question: Question, provider: Provider, options: CallOptions
+        self, call: Call, question: Question, provider: Provider
     ) -> AsyncGenerator[bytes, None]:
         encoder = question.door.stream_encoder(self._reply(call, question))
-        events = self.events(call, self._translated(call, question), provider, options)
+        events = self.events(call, self._translated(call, question), provider)
         try:
             async for event in events:
                 if data := encoder.encode(event):
@@ -144,19 +144,19 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
+        request = await self.filled(call, request, provider)
         response = await provider.complete(request, self._begin(call))
         self._note(call, response)
         return response
 
-    async def events(
-        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def events(self, call: Call, request: CompletionRequest, provider: Provider) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
         Raises:
             SpineError: There is none, or it broke off.
         """
-        stream = provider.stream_complete(request, options or self._begin(call))
+        request = await self.filled(call, request, provider)
+        stream = provider.stream_complete(request, self._begin(call))
         characters = 0
         try:
             async for event in stream:
@@ -177,10 +177,15 @@ class Attempt:
             # The provider's generator holds the connection: it must end now, not when it is collected.
             await aclose(stream)
 
+    async def filled(self, call: Call, request: CompletionRequest, provider: Provider) -> CompletionRequest:
+        """Return the request with the bytes of what the provider cannot fetch; raises as ``MediaFetching.filled``."""
+        if self._media is None:
+            return request
+        return await self._media.filled(call, request, provider, call.left(self._clock.monotonic()))
+
     def _begin(self, call: Call) -> CallOptions:
         call.attempts += 1
-        left = None if call.seconds is None else max(0.001, call.started + call.seconds - self._clock.monotonic())
-        return CallOptions(seconds=left)
+        return CallOptions(seconds=call.left(self._clock.monotonic()))
 
     def _note(self, call: Call, response: CompletionResponse) -> None:
         call.first_token_at = self._clock.monotonic()

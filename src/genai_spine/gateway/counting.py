@@ -8,7 +8,7 @@ import msgspec
 
 from genai_spine.catalog.estimate import estimate_input_tokens
 from genai_spine.dialects.base import CountsTokens
-from genai_spine.gateway.attempt import Question, passes_through
+from genai_spine.gateway.attempt import Attempt, Question, passes_through
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays
 
@@ -18,7 +18,7 @@ MAX_COUNT_BYTES: Final = 1024 * 1024
 GUESSED: Final = "the number of tokens is a guess, the provider cannot count them"
 
 
-async def count_tokens(call: Call, question: Question, provider: Provider) -> int:
+async def count_tokens(call: Call, question: Question, provider: Provider, attempt: Attempt) -> int:
     """Return the number of input tokens; a guess is noted in the call's warnings.
 
     Raises:
@@ -33,7 +33,7 @@ async def count_tokens(call: Call, question: Question, provider: Provider) -> in
     if passes_through(question, provider):
         encoded = dialect.relay_count_request(question.envelope, target)
     else:
-        encoded = dialect.encode_count_request(request, target)
+        encoded = dialect.encode_count_request(await attempt.filled(call, request, provider), target)
     call.warn(encoded.warnings)
     call.attempts += 1
     incoming = await provider.open(encoded, CallOptions(seconds=call.seconds), stream=False)

@@ -20,6 +20,7 @@ from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredErro
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
+from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.providers.base import Provider
 from genai_spine.providers.registry import Registry
@@ -36,11 +37,18 @@ EMPTY: Final = "the provider's stream ended without an answer"
 class Gateway:
     """Serves requests."""
 
-    def __init__(self, registry: Registry, planner: Planner, clock: Clock, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        planner: Planner,
+        clock: Clock,
+        observers: Sequence[Observer],
+        media: MediaFetching | None = None,
+    ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
-        self._attempt = Attempt(clock)
+        self._attempt = Attempt(clock, media)
         self._observers = observers
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -119,7 +127,7 @@ class Gateway:
         """
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await count_tokens(call, question, provider)
+            return await count_tokens(call, question, provider, self._attempt)
 
     # The steps.
 

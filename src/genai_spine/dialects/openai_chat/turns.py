@@ -6,7 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.base import Target
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import to_address
+from genai_spine.dialects.media import titled, to_address, words_of
 from genai_spine.dialects.tool_ids import nine_characters
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
@@ -190,10 +190,11 @@ class Turns:
                 return None
 
     def _document(self, part: Document) -> Json:
-        if part.text is not None:
-            title = f"{part.title}\n\n" if part.title else ""
-            return {"type": "text", "text": f"{title}{part.text}"}
         media = part.media or Media()
+        # Files are for what is no text: few services read others than PDF.
+        words = part.text if self._came_so else words_of(part, self._losses)
+        if words is not None:
+            return {"type": "text", "text": titled(part, words)}
         file: JsonObject
         if media.file_id is not None:
             file = {"file_id": media.file_id}

@@ -6,7 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.fields import Fields
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import from_address, media_type_of, to_address
+from genai_spine.dialects.media import from_address, media_type_of, titled, to_address, words_of
 from genai_spine.dialects.openai_responses.items import NAME
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Media, Opaque, Part, Refusal, Text
@@ -118,10 +118,10 @@ class ContentWriter:
         return image | self._extras(part.extras)
 
     def _document(self, part: Document) -> Json:
-        if part.text is not None:
-            title = f"{part.title}\n\n" if part.title else ""
-            return {"type": "input_text", "text": f"{title}{part.text}"}
         media = part.media or Media()
+        words = part.text if self._origin == NAME else words_of(part, self._losses)
+        if words is not None:
+            return {"type": "input_text", "text": titled(part, words)}
         file: JsonObject = {"type": "input_file"}
         if media.file_id is not None:
             file["file_id"] = self._file_id(media.file_id, "document")
