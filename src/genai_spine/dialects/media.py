@@ -13,7 +13,17 @@ from msgspec import structs
 from genai_spine.dialects.losses import Losses
 from genai_spine.types.messages import Document, Media
 
-__all__ = ["addresses_in", "from_address", "is_text", "media_type_of", "shown_type", "titled", "to_address", "words_of"]
+__all__ = [
+    "addresses_in",
+    "file_address",
+    "from_address",
+    "is_text",
+    "media_type_of",
+    "shown_type",
+    "titled",
+    "to_address",
+    "words_of",
+]
 
 # The first base64 characters of each format's signature.
 _SIGNATURES: Final = {
@@ -58,6 +68,19 @@ def to_address(media: Media, fallback: str) -> str:
     if media.data is None:
         return media.url or ""
     return f"data:{media_type_of(media, fallback)};base64,{media.data}"
+
+
+def file_address(media: Media, losses: Losses) -> str:
+    """Write the bytes of a file as an address, for a service that reads files of paper.
+
+    Raises:
+        InvalidFieldError: It is a film.
+    """
+    kind = media_type_of(media, "application/pdf")
+    if kind.startswith("video/"):
+        refused = losses.refuse(f"document of type {kind}", "choose a provider that watches films")
+        raise refused
+    return to_address(media, kind)
 
 
 def media_type_of(media: Media, fallback: str) -> str:

@@ -6,7 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.base import Target
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import titled, to_address, words_of
+from genai_spine.dialects.media import file_address, titled, to_address, words_of
 from genai_spine.dialects.tool_ids import nine_characters
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
@@ -201,7 +201,7 @@ class Turns:
         elif media.data is not None and self._came_so and media.media_type is None:
             file = {"file_data": media.data}
         elif media.data is not None:
-            file = {"file_data": to_address(media, "application/pdf")}
+            file = {"file_data": file_address(media, self._losses)}
         elif media.url is not None and self._came_so:
             file = {"file_data": media.url}
         else:

@@ -6,7 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.fields import Fields
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import from_address, media_type_of, titled, to_address, words_of
+from genai_spine.dialects.media import file_address, from_address, media_type_of, titled, to_address, words_of
 from genai_spine.dialects.openai_responses.items import NAME
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Media, Opaque, Part, Refusal, Text
@@ -130,7 +130,7 @@ class ContentWriter:
         elif self._origin == NAME and media.media_type is None:
             file["file_data"] = media.data
         else:
-            file["file_data"] = to_address(media, "application/pdf")
+            file["file_data"] = file_address(media, self._losses)
         if (name := media.filename or part.title) is not None:
             file["filename"] = name
         elif self._origin != NAME and media.data is not None:
