@@ -289,15 +289,11 @@ async def test_image(wired: Wired, client_name: str, provider_name: str) -> None
     assert told_of(client_name, said, provider) == got(told)
 
 
-FETCHED_FOR: Final = ("ollama",)
-"""Providers that fetch nothing themselves."""
-
-
 @cells("image_url")
 async def test_image_by_address(wired: Wired, client_name: str, provider_name: str) -> None:
     """An image's address goes on to a provider that fetches it itself; another is sent what lies there."""
     provider = PROVIDERS[provider_name]
-    fetched = provider_name in FETCHED_FOR
+    fetched = provider_name == "ollama"  # which fetches nothing
     ask = Ask(prompt="What is this?", image=f"{wired.upstream.url}/potato" if fetched else ADDRESS)
     if fetched:
         wired.upstream.enqueue(Scripted(chunks=(PNG,)))

@@ -198,8 +198,8 @@ class Turns:
         file: JsonObject
         if media.file_id is not None:
             file = {"file_id": media.file_id}
-        elif media.data is not None and self._came_so and media.media_type is None:
-            file = {"file_data": media.data}
+        elif media.data is not None and self._came_so:
+            file = {"file_data": media.data if media.media_type is None else to_address(media, "")}
         elif media.data is not None:
             file = {"file_data": file_address(media, self._losses)}
         elif media.url is not None and self._came_so:

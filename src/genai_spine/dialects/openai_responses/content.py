@@ -127,8 +127,8 @@ class ContentWriter:
             file["file_id"] = self._file_id(media.file_id, "document")
         elif media.url is not None:
             file["file_data" if media.url.startswith("data:") else "file_url"] = media.url
-        elif self._origin == NAME and media.media_type is None:
-            file["file_data"] = media.data
+        elif self._origin == NAME:
+            file["file_data"] = media.data if media.media_type is None else to_address(media, "")
         else:
             file["file_data"] = file_address(media, self._losses)
         if (name := media.filename or part.title) is not None:
