@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -485,6 +486,17 @@ async def test_one_of_several(start: Start, files: ScriptedUpstream) -> None:
     message = await refused(await start(), f"{files.url}/silent", f"{files.url}/none")
     assert "status 404" in message
     await files.until(lambda: files.hung_up == 1)
+
+
+async def test_a_caller_who_leaves(start: Start, files: ScriptedUpstream) -> None:
+    """Nothing more is fetched for him."""
+    gateway = await start()
+    asking = asyncio.create_task(by_chat(gateway, MODELS["ollama"], f"{files.url}/silent"))
+    await files.until(lambda: len(files.received) == 1)
+    asking.cancel()
+    await files.until(lambda: files.hung_up == 1)
+    await gateway.recorder.until(1)
+    assert "cancelled" == gateway.recorder.records[0].outcome
 
 
 async def test_switched_off(start: Start, files: ScriptedUpstream) -> None:

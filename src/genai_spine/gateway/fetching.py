@@ -8,7 +8,9 @@ address than its host: the rest may be a secret.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
+from collections.abc import Awaitable
 from typing import Final, Literal, NamedTuple
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -156,7 +158,7 @@ class Fetcher:
             async with asyncio.timeout(seconds):
                 return await self._follow(place, wanted, allowance, seconds)
         except TimeoutError:
-            raise refusal(wanted, place.host, f"it did not come within {seconds:g} seconds") from None
+            raise refusal(wanted, place.host, f"it did not come within {round(seconds, 1):g} seconds") from None
         except ProviderError as error:
             reason = next(reason for kind, reason in _REASONS if isinstance(error, kind))
             # What the transport says may hold the whole address.
@@ -181,15 +183,15 @@ class Fetcher:
         timeouts = Timeouts(
             connect=min(CONNECT_SECONDS, seconds), first_byte=seconds, between_chunks=seconds, total=seconds
         )
-        last: ConnectionFailedError | None = None
-        for peer in peers[:MOST_PEERS]:
-            try:
-                return await self._transport.send(
-                    Outgoing(method="GET", url=place.url, headers=_HEADERS, peer=peer), timeouts
-                )
-            except ConnectionFailedError as error:
-                last = error
-        raise last or ConnectionFailedError("no address")
+
+        def sent(peer: str) -> Awaitable[Incoming]:
+            return self._transport.send(Outgoing(method="GET", url=place.url, headers=_HEADERS, peer=peer), timeouts)
+
+        *others, last = peers[:MOST_PEERS]
+        for peer in others:
+            with contextlib.suppress(ConnectionFailedError):
+                return await sent(peer)
+        return await sent(last)
 
     async def _peers(self, place: _Place, wanted: Wanted) -> list[str]:
         """The addresses of a host, all of them such as may be asked."""

@@ -382,9 +382,9 @@ async def test_a_tunnel_for_https(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_one_address_and_no_other(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
     """A request may demand the address to connect to: the host is not looked up, and yet hears its own name."""
     port = upstream.url.rpartition(":")[2]
+    url = f"http://nowhere.invalid:{port}/x"
     for _ in range(2):
         upstream.enqueue(json_reply({}))
-        url = f"http://nowhere.invalid:{port}/x"
         await read(await transport.send(Outgoing(method="GET", url=url, headers={}, peer="127.0.0.1"), PATIENT))
     assert [f"nowhere.invalid:{port}"] * 2 == [received.headers["host"] for received in upstream.received]
     assert 1 == upstream.open_connections
