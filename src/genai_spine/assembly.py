@@ -26,7 +26,9 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
+from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -38,6 +40,7 @@ from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
+from genai_spine.transport.names import Resolver, SystemResolver
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
@@ -80,6 +83,7 @@ class Spine:
         transport: Transport | None = None,
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
+        resolver: Resolver | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -88,6 +92,7 @@ class Spine:
             transport: What carries requests; by default HTTP.
             clock: The source of time.
             observers: Who is told of each request, beside the metrics.
+            resolver: What looks up the hosts of media that callers name; by default the operating system.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -95,6 +100,7 @@ class Spine:
         self.settings = settings
         self.clock = clock or SystemClock()
         self._transport = transport or HttpTransport()
+        self._resolver = resolver or SystemResolver()
         catalog = ModelCatalog.builtin()
         self.prices = Prices.builtin()
         self.registry = Registry()
@@ -112,11 +118,20 @@ class Spine:
         planner = Planner(self.registry, catalog, settings.values.default_provider)
         self._state = MemoryState(settings.values.state_max_bytes, self.clock)
         observed = [self.metrics, *observers]
-        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS)
+        media = self._media() if settings.values.fetch_media else None
+        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, media)
         self.warnings = self._check()
         self._probe = LocalProbe(self.registry) if settings.values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
         self.open = False
+
+    def _media(self) -> MediaFetching:
+        values = self.settings.values
+        fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))
+        bounds = Bounds(
+            max_bytes=values.fetch_max_bytes, max_files=values.fetch_max_files, seconds=values.fetch_timeout
+        )
+        return MediaFetching(fetcher, bounds)
 
     def _check(self) -> tuple[str, ...]:
         names = [provider.name for provider in self.registry]
@@ -167,6 +182,7 @@ class Spine:
         await self.registry.close()
         await self._state.close()
         await self._transport.close()
+        await self._resolver.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -13,7 +13,6 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-
 __all__ = ["Seal", "holds_tags", "is_tag", "read_tag", "tag_of"]
 
 # Twelve signs of base64: what follows is decoded for itself.

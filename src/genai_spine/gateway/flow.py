@@ -22,6 +22,7 @@ from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
+from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.seals import Seals
 from genai_spine.providers.base import Provider
@@ -48,13 +49,14 @@ class Gateway:
         observers: Sequence[Observer],
         state: SharedState,
         dialects: Mapping[str, Dialect],
+        media: MediaFetching | None = None,
     ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
-        self._attempt = Attempt(clock, self._seals)
+        self._attempt = Attempt(clock, self._seals, media)
         self._observers = observers
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -140,7 +142,7 @@ class Gateway:
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
             question = await self.answers.resume(call.principal, question)
-            return await count_tokens(call, question, provider, self._seals)
+            return await count_tokens(call, question, provider, self._seals, self._attempt)
 
     # The steps.
 

@@ -160,6 +160,12 @@ class Relays(Provider):
             effort: How hard the model shall think; None where the caller does not say.
         """
 
+    def wire_for(self, request: CompletionRequest) -> Wire:
+        """Return how the provider is spoken to in a request of the project's own vocabulary."""
+        effort = request.reasoning.asked_effort if request.reasoning else None
+        model = request.model or self.default_model
+        return self.wire(request.dialect, model, tools=bool(request.tools), effort=effort)
+
     @abstractmethod
     def target(self, model: str, wire: Wire) -> Target:
         """Return to whom requests for ``model`` are encoded."""

@@ -218,9 +218,8 @@ class HttpProvider(Relays):
     ) -> tuple[Wire, Encoded, Incoming]:
         """Send a request in the dialect that it calls for, or in the next if the service has not the first."""
         model = request.model or self.default_model
-        effort = request.reasoning.asked_effort if request.reasoning else None
         while True:
-            wire = self.wire(request.dialect, model, tools=bool(request.tools), effort=effort)
+            wire = self.wire_for(request)
             asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and wire.quirks.stream_usage)
             try:
                 encoded = wire.dialect.encode_request(asked, self.target(model, wire))

@@ -50,6 +50,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.media import addresses_in
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
@@ -166,6 +167,10 @@ class AnthropicMessages(Dialect):
     def encode_token_count(self, count: int) -> bytes:
         """Write a count of tokens."""
         return encode_token_count(count)
+
+    @override
+    def must_translate(self, body: bytes, quirks: Quirks) -> bool:
+        return not quirks.image_urls and any(addresses_in(body))
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

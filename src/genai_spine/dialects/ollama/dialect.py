@@ -43,6 +43,7 @@ from genai_spine.dialects.ollama.response import decode_response, encode_respons
 from genai_spine.dialects.ollama.stream import OllamaDecoder, OllamaEncoder
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.messages import Audio, Document, Image
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -91,6 +92,10 @@ class Ollama(Dialect):
     @override
     def encode_request(self, request: CompletionRequest, target: Target) -> Encoded:
         return encode_request(request, target)
+
+    @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        return False
 
     @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:

@@ -23,6 +23,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.fields import dump, response_object
+from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.relay import ChatWatch, check_response, read_envelope, relay_request
 from genai_spine.dialects.openai_chat.request import PATH, decode_request, encode_request
 from genai_spine.dialects.openai_chat.response import decode_response, encode_response
@@ -32,7 +33,7 @@ from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import JsonObject
-from genai_spine.types.messages import Part, Thinking
+from genai_spine.types.messages import Audio, Document, Image, Part, Thinking
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -80,6 +81,11 @@ class OpenAIChat(Dialect):
         return encode_request(request, target)
 
     @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        # A file has no address here.
+        return isinstance(part, Image) and quirks.image_urls
+
+    @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
 
@@ -122,9 +128,11 @@ class OpenAIChat(Dialect):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
-        return (not quirks.developer_role and b'"developer"' in body) or (
+        return (
+            (not quirks.developer_role and b'"developer"' in body)
             # Reasoning that the service demands back is seen, and kept for callers who do not hand it back.
-            quirks.replay_reasoning and (b'"tools"' in body or b'"tool_calls"' in body)
+            or (quirks.replay_reasoning and (b'"tools"' in body or b'"tool_calls"' in body))
+            or (not quirks.image_urls and any(addresses_in(body)))
         )
 
     @override

@@ -25,6 +25,7 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
@@ -164,7 +165,11 @@ class OpenAIResponses(Dialect, Continues):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
-        return (not quirks.developer_role and b'"developer"' in body) or MADE_UP.encode() in body
+        return (
+            (not quirks.developer_role and b'"developer"' in body)
+            or MADE_UP.encode() in body
+            or (not quirks.image_urls and any(addresses_in(body)))
+        )
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:
