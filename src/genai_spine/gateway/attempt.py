@@ -12,11 +12,12 @@ from typing import Final
 import msgspec
 
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Envelope, Reply
+from genai_spine.dialects.base import Dialect, Encoded, Envelope, Reply
 from genai_spine.errors import SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingResponse
 from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
@@ -48,11 +49,14 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        options = self._begin(call)
         if isinstance(provider, Relays) and passes_through(question, provider):
-            return await self._relay(call, question, provider, options)
-        response = await provider.complete(self._translated(call, question), options)
-        self._note(call, response)
+            target = provider.target(call.candidate.model if call.candidate else "")
+            encoded = provider.dialect.relay_request(question.envelope, target)
+            body = await self.relay(call, encoded, provider)
+            call.usage, _ = provider.dialect.check_response(body, provider.quirks)
+            return body
+        response = await provider.complete(self._translated(call, question), self.begin(call))
+        self.note(call, response)
         return question.door.encode_response(response, self._reply(call, question))
 
     def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
@@ -61,22 +65,24 @@ class Attempt:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        options = self._begin(call)
+        options = self.begin(call)
         if isinstance(provider, Relays) and passes_through(question, provider):
             return self._relay_stream(call, question, provider, options)
         return self._translate_stream(call, question, provider, options)
 
-    async def _relay(self, call: Call, question: Question, provider: Relays, options: CallOptions) -> bytes:
-        model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
+    async def relay(self, call: Call, encoded: Encoded, provider: Relays) -> bytes:
+        """Return the whole answer to a body that passes through.
+
+        Raises:
+            SpineError: There is none.
+        """
         call.warn(encoded.warnings)
         call.passthrough = True
-        incoming = await provider.open(encoded, options, stream=False)
+        incoming = await provider.open(encoded, self.begin(call), stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
             incoming.close()
-        call.usage, _ = provider.dialect.check_response(body, provider.quirks)
         call.first_token_at = self._clock.monotonic()
         return body
 
@@ -144,8 +150,8 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        response = await provider.complete(request, self._begin(call))
-        self._note(call, response)
+        response = await provider.complete(request, self.begin(call))
+        self.note(call, response)
         return response
 
     async def events(
@@ -156,7 +162,7 @@ class Attempt:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        stream = provider.stream_complete(request, options or self._begin(call))
+        stream = provider.stream_complete(request, options or self.begin(call))
         characters = 0
         try:
             async for event in stream:
@@ -177,12 +183,16 @@ class Attempt:
             # The provider's generator holds the connection: it must end now, not when it is collected.
             await aclose(stream)
 
-    def _begin(self, call: Call) -> CallOptions:
+    # What every call begins and ends with.
+
+    def begin(self, call: Call) -> CallOptions:
+        """Count a call, and return how it is to be made."""
         call.attempts += 1
         left = None if call.seconds is None else max(0.001, call.started + call.seconds - self._clock.monotonic())
         return CallOptions(seconds=left)
 
-    def _note(self, call: Call, response: CompletionResponse) -> None:
+    def note(self, call: Call, response: CompletionResponse | EmbeddingResponse) -> None:
+        """Note what a whole answer tells."""
         call.first_token_at = self._clock.monotonic()
         call.usage = response.usage
         call.warn(response.warnings)

@@ -13,12 +13,15 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
-from genai_spine.errors import ProviderNotConfiguredError, SpineError
+from genai_spine.dialects.embeddings import Embeds
+from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider, Relays
+from genai_spine.providers.pieces import embed_in_pieces
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.models import Model
 from genai_spine.types.stream import Event, Failed, Start
 from genai_spine.types.usage import Usage
@@ -195,6 +198,33 @@ class HttpProvider(Provider, Relays):
         except SpineError as error:
             self.own(error)
             raise
+
+    @override
+    async def embed(self, request: EmbeddingRequest, options: CallOptions = NO_OPTIONS) -> EmbeddingResponse:
+        if not isinstance(self.dialect, Embeds):
+            return await super().embed(request, options)
+        service, target = self.dialect.embeddings, self.target(request.model or self.default_model)
+
+        async def ask(piece: EmbeddingRequest, seconds: float) -> EmbeddingResponse:
+            encoded = service.encode_request(piece, target)
+            incoming = await self.open(encoded, CallOptions(key=options.key, seconds=seconds), stream=False)
+            try:
+                body = await incoming.read(MAX_ANSWER_BYTES)
+            finally:
+                incoming.close()
+            response = service.decode_response(body, incoming.headers, target)
+            if len(response.vectors) != len(piece.inputs):
+                message = f"the provider made {len(response.vectors)} vectors of {len(piece.inputs)} inputs"
+                raise MalformedResponseError(message)
+            return msgspec.structs.replace(response, warnings=encoded.warnings)
+
+        try:
+            seconds = self.timeouts.within(options.seconds).total
+            response = await embed_in_pieces(request, service.most_inputs(target), ask, self._clock, seconds)
+        except SpineError as error:
+            self.own(error)
+            raise
+        return msgspec.structs.replace(response, provider=self.name, model=response.model or target.model)
 
     @override
     def cost_of(self, model: str, usage: Usage) -> Cost:

@@ -1,0 +1,73 @@
+"""Vectors for texts, in one of two ways: passing the body through, or translating it."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import msgspec
+
+from genai_spine.catalog.estimate import estimate_embedding_tokens
+from genai_spine.dialects.base import Envelope
+from genai_spine.dialects.embeddings import EmbeddingDoor, Embeds
+from genai_spine.gateway.attempt import Attempt
+from genai_spine.gateway.context import Call
+from genai_spine.providers.base import Provider, Relays
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
+from genai_spine.types.usage import Usage
+
+__all__ = ["EmbeddingQuestion", "answer_embedding", "embed"]
+
+GUESSED: Final = "the number of tokens is a guess, the provider does not tell it"
+
+
+class EmbeddingQuestion(msgspec.Struct, frozen=True):
+    """A request as it came in at a door."""
+
+    door: EmbeddingDoor
+    envelope: Envelope
+    body: bytes
+
+
+async def answer_embedding(call: Call, question: EmbeddingQuestion, provider: Provider, attempt: Attempt) -> bytes:
+    """Return the answer in the caller's dialect.
+
+    Raises:
+        SpineError: There is none.
+    """
+    door = question.door
+    if isinstance(provider, Relays) and _passes_through(door, provider):
+        target = provider.target(call.candidate.model if call.candidate else "")
+        body = await attempt.relay(call, door.relay_request(question.envelope, target), provider)
+        # Only where nobody counted the tokens must the body be looked into.
+        call.usage = door.check_response(body, target) or _guess(call, door.decode_request(question.body))
+        return body
+    request = _addressed(call, door.decode_request(question.body))
+    return door.encode_response(await embed(call, request, provider, attempt), request)
+
+
+async def embed(call: Call, request: EmbeddingRequest, provider: Provider, attempt: Attempt) -> EmbeddingResponse:
+    """Return a vector for each input.
+
+    Raises:
+        SpineError: There are none.
+    """
+    request = _addressed(call, request)
+    response = await provider.embed(request, attempt.begin(call))
+    if response.usage is None:
+        response = msgspec.structs.replace(response, usage=_guess(call, request))
+    attempt.note(call, response)
+    return response
+
+
+def _addressed(call: Call, request: EmbeddingRequest) -> EmbeddingRequest:
+    return msgspec.structs.replace(request, model=call.candidate.model if call.candidate else request.model)
+
+
+def _passes_through(door: EmbeddingDoor, provider: Relays) -> bool:
+    dialect = provider.dialect
+    return isinstance(dialect, Embeds) and dialect.embeddings.name == door.name and provider.quirks.passthrough
+
+
+def _guess(call: Call, request: EmbeddingRequest) -> Usage:
+    call.warn((GUESSED,))
+    return Usage(input_tokens=estimate_embedding_tokens(request), estimated=True)
