@@ -16,7 +16,7 @@ from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
 from genai_spine.dialects.embeddings import Embeds
 from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider, Relays
-from genai_spine.providers.pieces import embed_in_pieces
+from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
@@ -205,8 +205,8 @@ class HttpProvider(Provider, Relays):
             return await super().embed(request, options)
         service, target = self.dialect.embeddings, self.target(request.model or self.default_model)
 
-        async def ask(piece: EmbeddingRequest, seconds: float) -> EmbeddingResponse:
-            encoded = service.encode_request(piece, target)
+        async def ask(call: tuple[EmbeddingRequest, Encoded], seconds: float) -> EmbeddingResponse:
+            piece, encoded = call
             incoming = await self.open(encoded, CallOptions(key=options.key, seconds=seconds), stream=False)
             try:
                 body = await incoming.read(MAX_ANSWER_BYTES)
@@ -219,8 +219,11 @@ class HttpProvider(Provider, Relays):
             return msgspec.structs.replace(response, warnings=encoded.warnings)
 
         try:
+            # All are written before the first is sent: what cannot be said must cost nothing.
+            pieces = cut(request, service.most_inputs(target))
+            calls = [(piece, service.encode_request(piece, target)) for piece in pieces]
             seconds = self.timeouts.within(options.seconds).total
-            response = await embed_in_pieces(request, service.most_inputs(target), ask, self._clock, seconds)
+            response = joined(await all_done(calls, ask, self._clock, seconds))
         except SpineError as error:
             self.own(error)
             raise

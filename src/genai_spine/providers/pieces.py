@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 from msgspec.structs import replace
 
@@ -13,54 +13,70 @@ from genai_spine.errors import ProviderTimeoutError
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.usage import Usage
 
-__all__ = ["AT_ONCE", "embed_in_pieces"]
+__all__ = ["AT_ONCE", "all_done", "cut", "joined"]
+
+T = TypeVar("T")
+R = TypeVar("R")
 
 AT_ONCE: Final = 8
 """So many calls of one request are under way at a time: its limits are shared with everybody else's."""
 
-Ask = Callable[[EmbeddingRequest, float], Awaitable[EmbeddingResponse]]
-"""Makes one call, in so many seconds at most."""
 
-
-async def embed_in_pieces(
-    request: EmbeddingRequest, most: int, ask: Ask, clock: Clock, seconds: float
-) -> EmbeddingResponse:
-    """Return the vectors of a request, ``most`` of them from each call; the first call that fails ends the others.
-
-    Raises:
-        SpineError: A call failed, or all together took longer than ``seconds``.
-    """
+def cut(request: EmbeddingRequest, most: int) -> list[EmbeddingRequest]:
+    """Return requests of no more than ``most`` inputs each, in their order."""
     inputs = request.inputs
     if len(inputs) <= most:
-        return await ask(request, seconds)
-    pieces = [replace(request, inputs=inputs[start : start + most]) for start in range(0, len(inputs), most)]
-    free = asyncio.Semaphore(AT_ONCE)
-    end = clock.monotonic() + seconds
+        return [request]
+    return [replace(request, inputs=inputs[start : start + most]) for start in range(0, len(inputs), most)]
 
-    async def answered(piece: EmbeddingRequest) -> EmbeddingResponse:
-        async with free:
+
+async def all_done(
+    pieces: Sequence[T], ask: Callable[[T, float], Awaitable[R]], clock: Clock, seconds: float
+) -> list[R]:
+    """Return what ``ask`` returns of each piece, in their order; the first that fails ends the others.
+
+    Args:
+        pieces: What to ask.
+        ask: Makes one call, in so many seconds at most.
+        clock: The source of time.
+        seconds: For all of them together.
+
+    Raises:
+        SpineError: A call failed, or the time is up.
+    """
+    if len(pieces) == 1:
+        return [await ask(pieces[0], seconds)]
+    end = clock.monotonic() + seconds
+    waiting = iter(enumerate(pieces))
+    found: dict[int, R] = {}
+
+    async def work() -> None:
+        for number, piece in waiting:
             left = end - clock.monotonic()
             if left <= 0:
-                message = f"the provider did not make {len(inputs)} embeddings within {seconds:g} seconds"
+                message = f"the provider did not answer {len(pieces)} calls within {seconds:g} seconds"
                 raise ProviderTimeoutError(message)
-            return await ask(piece, left)
+            found[number] = await ask(piece, left)
 
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(answered(piece)) for piece in pieces]
+            for _ in range(min(AT_ONCE, len(pieces))):
+                group.create_task(work())
     except BaseExceptionGroup as failed:
-        # The others were cancelled for its sake; there is one caller, and he is told one reason.
+        # The others were ended for its sake; there is one caller, and he is told one reason.
         raise failed.exceptions[0] from None
-    return _joined([task.result() for task in tasks])
+    return [found[number] for number in range(len(pieces))]
 
 
-def _joined(answers: Sequence[EmbeddingResponse]) -> EmbeddingResponse:
-    """One answer of several; what they say beside the vocabulary is each one's own, and left out."""
+def joined(answers: Sequence[EmbeddingResponse]) -> EmbeddingResponse:
+    """Return one answer of several; what they say beside the vocabulary is each one's own, and left out."""
+    if len(answers) == 1:
+        return answers[0]
     told = [answer.usage for answer in answers if answer.usage is not None]
-    usage = Usage(input_tokens=sum(one.input_tokens for one in told)) if len(told) == len(answers) else None
     return EmbeddingResponse(
         vectors=tuple(vector for answer in answers for vector in answer.vectors),
         model=answers[0].model,
-        usage=usage,
+        # What one of them did not count, nobody knows.
+        usage=Usage(input_tokens=sum(one.input_tokens for one in told)) if len(told) == len(answers) else None,
         warnings=tuple(dict.fromkeys(warning for answer in answers for warning in answer.warnings)),
     )

@@ -73,8 +73,9 @@ class OllamaEmbeddings(EmbeddingDoor, EmbeddingService):
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
+        fields = read_fields(body)
         head = read_typed(_embed_head, body)
-        return _envelope("input", head, head.input, body, headers)
+        return _envelope("input", head.input, head, fields, headers)
 
     @override
     def decode_request(self, body: bytes) -> EmbeddingRequest:
@@ -161,8 +162,9 @@ class OllamaOldEmbeddings(OllamaEmbeddings):
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
+        fields = read_fields(body)
         head = read_typed(_prompt_head, body)
-        return _envelope("prompt", head, head.prompt, body, headers)
+        return _envelope("prompt", head.prompt, head, fields, headers)
 
     @override
     def decode_request(self, body: bytes) -> EmbeddingRequest:
@@ -182,10 +184,10 @@ class OllamaOldEmbeddings(OllamaEmbeddings):
         return dump({"embedding": list[Json](response.vectors[0])})
 
 
-def _envelope(name: str, head: _Head, given: str | list[str] | None, body: bytes, headers: Headers) -> Envelope:
+def _envelope(
+    name: str, given: str | list[str] | None, head: _Head, fields: dict[str, Raw], headers: Headers
+) -> Envelope:
     if not given:
         message = f"{name}: is required and must not be empty"
         raise InvalidFieldError(message, param=name)
-    return Envelope(
-        fields=read_fields(body), model=head.model, provider=head.provider or headers.get("x-spine-provider")
-    )
+    return Envelope(fields=fields, model=head.model, provider=head.provider or headers.get("x-spine-provider"))
