@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
-from collections.abc import AsyncIterator, Mapping
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any, Final
+from urllib.parse import unquote
 
 import aiohttp
 import ollama
@@ -15,6 +18,7 @@ from google.genai import errors
 
 from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
+from tests.conformance.recordings import exchanges, require
 from tests.conftest import Gateways
 from tests.flow.embedders import CLIENTS, SERVICES, TOKENS, answer, asked, vector
 
@@ -180,6 +184,50 @@ async def test_what_vectors_are_for(
     _, headers, _ = await post(session, path.format(model), {"model": model, **fields})
     assert task == service.received[0].json()["input_type"]
     assert "x-spine-warnings" not in headers
+
+
+RECORDED: Final[dict[str, tuple[str, Callable[[Any], list[str]]]]] = {
+    "*/v1/embeddings": ("openai", lambda body: body["input"]),
+    "*:batchEmbedContents": ("google", lambda body: [one["content"]["parts"][0]["text"] for one in body["requests"]]),
+    "*/model/cohere.*/invoke": ("bedrock", lambda body: body["texts"]),
+    "*/model/amazon.titan*/invoke": ("bedrock", lambda body: [body["inputText"]]),
+}
+"""What has been recorded: by its address, whom to ask for it, and what was asked."""
+
+
+@pytest.mark.parametrize("client", ["openai", "ollama", "google"])
+@pytest.mark.parametrize("uri", list(RECORDED))
+async def test_recorded_answers(gateway: RunningGateway, service: ScriptedUpstream, client: str, uri: str) -> None:
+    """What real services have answered reaches each package: every vector, number by number."""
+    require()
+    provider, texts_of = RECORDED[uri]
+    found = exchanges(uri, path="test_embeddings/*", failed=False)
+    assert found
+    async with CLIENTS[client](gateway) as ask:
+        for exchange in found:
+            counted = {name: told for name, told in exchange.headers.items() if name.startswith("x-amzn-bedrock")}
+            service.enqueue(json_reply(exchange.body, headers=counted))
+            model = unquote(exchange.uri.split("/")[-2 if provider == "bedrock" else -1].partition(":")[0])
+            body = json.loads(exchange.request)
+            told = await ask(f"{provider}/{body.get('model', model)}", texts_of(body), None)
+            expected = _vectors(json.loads(exchange.body))
+            assert len(expected) == len(told.vectors)
+            for given, got in zip(expected, told.vectors, strict=True):
+                # Packed for OpenAI's client they have 32 bits.
+                assert pytest.approx(given, rel=1e-6, abs=1e-12) == got, exchange.name
+
+
+def _vectors(body: Any) -> list[list[float]]:
+    """The vectors of an answer in whichever form, read by hand."""
+    if "data" in body:
+        packed = [base64.b64decode(row["embedding"]) for row in body["data"]]
+        return [list(struct.unpack(f"<{len(one) // 4}f", one)) for one in packed]
+    if "embedding" in body:
+        return [body["embedding"]]
+    rows = body["embeddings"]
+    return (
+        rows["float"] if isinstance(rows, dict) else [one["values"] if isinstance(one, dict) else one for one in rows]
+    )
 
 
 # What goes wrong.

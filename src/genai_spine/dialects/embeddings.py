@@ -24,6 +24,7 @@ __all__ = [
     "EmbeddingService",
     "Embeds",
     "changed",
+    "matched",
     "none_embedded",
     "take_vector",
     "take_vectors",
@@ -159,6 +160,19 @@ def changed(envelope: Envelope, target: Target, losses: Losses) -> dict[str, Raw
         if name in fields:
             fields[other] = fields.pop(name)
     return fields
+
+
+def matched(response: EmbeddingResponse, request: EmbeddingRequest) -> EmbeddingResponse:
+    """Return the answer to a request.
+
+    Raises:
+        MalformedResponseError: It holds more or fewer vectors than there are inputs, so whose is whose nobody knows.
+    """
+    made, inputs = len(response.vectors), len(request.inputs)
+    if made != inputs:
+        message = f"the provider made {made} vectors of {inputs} inputs"
+        raise MalformedResponseError(message)
+    return response
 
 
 def none_embedded() -> MalformedResponseError:

@@ -13,8 +13,8 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
-from genai_spine.dialects.embeddings import Embeds
-from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
+from genai_spine.dialects.embeddings import Embeds, matched
+from genai_spine.errors import ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider, Relays
 from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
@@ -212,10 +212,7 @@ class HttpProvider(Provider, Relays):
                 body = await incoming.read(MAX_ANSWER_BYTES)
             finally:
                 incoming.close()
-            response = service.decode_response(body, incoming.headers, target)
-            if len(response.vectors) != len(piece.inputs):
-                message = f"the provider made {len(response.vectors)} vectors of {len(piece.inputs)} inputs"
-                raise MalformedResponseError(message)
+            response = matched(service.decode_response(body, incoming.headers, target), piece)
             return msgspec.structs.replace(response, warnings=encoded.warnings)
 
         try:

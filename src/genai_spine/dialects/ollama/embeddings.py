@@ -16,7 +16,6 @@ from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
     changed,
-    none_embedded,
     take_vectors,
     words_of,
 )
@@ -179,8 +178,6 @@ class OllamaOldEmbeddings(OllamaEmbeddings):
 
     @override
     def encode_response(self, response: EmbeddingResponse, request: EmbeddingRequest) -> bytes:
-        if not response.vectors:
-            raise none_embedded()
         return dump({"embedding": list[Json](response.vectors[0])})
 
 
