@@ -22,6 +22,7 @@ from tests.conformance.recordings import exchanges, require
 from tests.conftest import Gateways
 from tests.flow.embedders import CLIENTS, SERVICES, TOKENS, answer, asked, vector
 
+GEMINI: Final = "/v1beta/models/google/m"
 TEXTS: Final = ("Hello there", "", "Grüße, 世界 🌍")
 ONE: Final = ("openai_floats", "google_single", "ollama_old")
 """Clients of which one text is enough, or all that they can say."""
@@ -120,6 +121,19 @@ async def test_tokens_that_nobody_counted(gateway: RunningGateway, session: aioh
     assert "guess" in headers["x-spine-warnings"]
     assert door != "/v1/embeddings" or found["usage"] == {"prompt_tokens": 1000, "total_tokens": 1000}
     assert 1000 == gateway.recorder.records[0].input_tokens
+
+
+async def test_what_the_vocabulary_has_no_words_for(service: ScriptedUpstream, session: aiohttp.ClientSession) -> None:
+    """A picture passes between Gemini and Gemini, its tokens guessed; to another provider it cannot be said."""
+    content = {"parts": [{"inlineData": {"mimeType": "image/png", "data": "AAAA"}}]}
+    service.enqueue(json_reply(b'{"embedding": {"values": [1, 2]}}'))
+    status, headers, found = await post(session, f"{GEMINI}:embedContent", {"content": content})
+    assert (200, {"embedding": {"values": [1, 2]}}) == (status, found)
+    assert content == service.received[0].json()["content"]
+    assert "guess" in headers["x-spine-warnings"]
+    status, _, found = await post(session, "/v1beta/models/openai/m:embedContent", {"content": content})
+    assert (400, "INVALID_ARGUMENT") == (status, found["error"]["status"])
+    assert 1 == len(service.received)
 
 
 async def test_more_texts_than_a_call_takes(gateway: RunningGateway, service: ScriptedUpstream) -> None:
@@ -318,7 +332,6 @@ async def test_token_ids(service: ScriptedUpstream, session: aiohttp.ClientSessi
         assert asked_for == len(service.received)
 
 
-GEMINI: Final = "/v1beta/models/google/m"
 DEEP: Final = b'{"model": "m", "input": ' + b"[" * 100_000 + b"]" * 100_000 + b"}"
 INPUTS: Final[tuple[Any, ...]] = (None, "", [], 5, {"a": "b"}, [True], [1.5], [[["a"]]])
 FIELDS: Final[tuple[dict[str, Any], ...]] = (

@@ -22,7 +22,7 @@ from genai_spine.types.messages import (
 )
 from genai_spine.types.tools import Tool
 
-__all__ = ["estimate_embedding_tokens", "estimate_input_tokens"]
+__all__ = ["TOKENS_PER_IMAGE", "estimate_embedding_tokens", "estimate_input_tokens"]
 
 CHARACTERS_PER_TOKEN: Final = 4
 TOKENS_PER_MESSAGE: Final = 4

@@ -6,9 +6,10 @@ from typing import Final
 
 import msgspec
 
-from genai_spine.catalog.estimate import estimate_embedding_tokens
+from genai_spine.catalog.estimate import TOKENS_PER_IMAGE, estimate_embedding_tokens
 from genai_spine.dialects.base import Envelope
 from genai_spine.dialects.embeddings import EmbeddingDoor, Embeds, matched
+from genai_spine.errors import InvalidFieldError
 from genai_spine.gateway.attempt import Attempt
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import Provider, Relays
@@ -39,7 +40,7 @@ async def answer_embedding(call: Call, question: EmbeddingQuestion, provider: Pr
         target = provider.target(call.candidate.model if call.candidate else "")
         body = await attempt.relay(call, door.relay_request(question.envelope, target), provider)
         # Only where nobody counted the tokens must the body be looked into.
-        call.usage = door.check_response(body, target) or _guess(call, door.decode_request(question.body))
+        call.usage = door.check_response(body, target) or _guess(call, _tokens(question))
         return body
     request = _addressed(call, door.decode_request(question.body))
     return door.encode_response(await embed(call, request, provider, attempt), request)
@@ -55,7 +56,7 @@ async def embed(call: Call, request: EmbeddingRequest, provider: Provider, attem
     # A provider of the user's own is code that nobody here has seen.
     response = matched(await provider.embed(request, attempt.begin(call)), request)
     if response.usage is None:
-        response = msgspec.structs.replace(response, usage=_guess(call, request))
+        response = msgspec.structs.replace(response, usage=_guess(call, estimate_embedding_tokens(request)))
     attempt.note(call, response)
     return response
 
@@ -69,6 +70,14 @@ def _passes_through(door: EmbeddingDoor, provider: Relays) -> bool:
     return isinstance(dialect, Embeds) and dialect.embeddings.name == door.name and provider.quirks.passthrough
 
 
-def _guess(call: Call, request: EmbeddingRequest) -> Usage:
+def _tokens(question: EmbeddingQuestion) -> int:
+    try:
+        return estimate_embedding_tokens(question.door.decode_request(question.body))
+    except InvalidFieldError:
+        # Where bodies pass, so does what the vocabulary has no words for: pictures and sounds.
+        return TOKENS_PER_IMAGE
+
+
+def _guess(call: Call, tokens: int) -> Usage:
     call.warn((GUESSED,))
-    return Usage(input_tokens=estimate_embedding_tokens(request), estimated=True)
+    return Usage(input_tokens=tokens, estimated=True)
