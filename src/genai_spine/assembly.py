@@ -42,6 +42,7 @@ from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
 from genai_spine.transport.names import Resolver, SystemResolver
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, TextDelta
@@ -277,6 +278,37 @@ class Spine:
         async for event in self.stream(prompt, model=model, provider=provider, system=system):
             if isinstance(event, TextDelta):
                 yield event.text
+
+    async def embed(
+        self,
+        texts: str | Sequence[str] | EmbeddingRequest,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+    ) -> EmbeddingResponse:
+        """Have vectors made of texts, one of each.
+
+        Args:
+            texts: One text, or several; or a request, to which nothing is added.
+            model: An id, ``provider/model``, or None for the provider's default.
+            provider: That provider and no other.
+            dimensions: The length of the vectors; None is the model's own.
+            timeout: Seconds for all of it.
+
+        Raises:
+            SpineError: There are none; see ``genai_spine.errors``.
+        """
+        if isinstance(texts, EmbeddingRequest):
+            request = texts if model is None else msgspec.structs.replace(texts, model=model)
+        else:
+            inputs = (texts,) if isinstance(texts, str) else tuple(texts)
+            request = EmbeddingRequest(inputs=inputs, model=model, dimensions=dimensions)
+        if not request.inputs:
+            message = "there is nothing to embed: no texts"
+            raise InvalidRequestError(message, param="texts")
+        return await self.gateway.embed(self.new_call(timeout=timeout), request, provider)
 
     def new_call(self, *, stream: bool = False, timeout: float | None = None) -> Call:
         """Return the context of a request that the project makes itself."""

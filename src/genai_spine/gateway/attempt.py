@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Envelope, Reply
+from genai_spine.dialects.base import Dialect, Encoded, Envelope, Reply
 from genai_spine.dialects.seals import holds_tags
 from genai_spine.errors import DialectNotSpokenError, SpineError
 from genai_spine.gateway.context import Call
@@ -22,6 +22,7 @@ from genai_spine.gateway.seals import Sealing, Seals, origin_of
 from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingResponse
 from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
@@ -58,12 +59,16 @@ class Attempt:
         """
         if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
             try:
-                return await self._relay(call, question, provider, wire)
+                encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+                body = await self.relay(call, encoded, provider, wire)
             except DialectNotSpokenError:
                 pass  # the provider speaks another, into which the request is translated
+            else:
+                call.usage, _ = wire.dialect.check_response(body, wire.quirks)
+                return body
         request, sealing, options = await self._translated(call, question, provider)
         response = await provider.complete(request, options)
-        self._note(call, response)
+        self.note(call, response)
         response = sealing.response(response)
         await self._seals.keep(call.principal, sealing)
         return question.door.encode_response(response, self._reply(call, question))
@@ -78,20 +83,23 @@ class Attempt:
             return self._relay_stream(call, question, provider, wire)
         return self._translate_stream(call, question, provider)
 
-    async def _relay(self, call: Call, question: Question, provider: Relays, wire: Wire) -> bytes:
-        incoming = await self._open(call, question, provider, wire, stream=False)
+    async def relay(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire) -> bytes:
+        """Return the whole answer to a body that passes through.
+
+        Raises:
+            SpineError: There is none.
+        """
+        incoming = await self._open(call, encoded, provider, wire, stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
             incoming.close()
-        call.usage, _ = wire.dialect.check_response(body, wire.quirks)
         call.first_token_at = self._clock.monotonic()
         return body
 
-    async def _open(self, call: Call, question: Question, provider: Relays, wire: Wire, *, stream: bool) -> Incoming:
-        """Send the request as it came, with only the fields changed that must be."""
-        encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
-        incoming = await provider.open(wire, encoded, self._begin(call), stream=stream)
+    async def _open(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire, *, stream: bool) -> Incoming:
+        """Send a body that passes through."""
+        incoming = await provider.open(wire, encoded, self.begin(call), stream=stream)
         call.warn(encoded.warnings)
         call.passthrough = True
         return incoming
@@ -100,7 +108,8 @@ class Attempt:
         self, call: Call, question: Question, provider: Relays, wire: Wire
     ) -> AsyncGenerator[bytes, None]:
         try:
-            incoming = await self._open(call, question, provider, wire, stream=True)
+            encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+            incoming = await self._open(call, encoded, provider, wire, stream=True)
         except DialectNotSpokenError:
             async with aclosing(self._translate_stream(call, question, provider)) as translated:
                 async for data in translated:
@@ -153,7 +162,7 @@ class Attempt:
         request = door.decode_request(question.body)
         addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
         filled = await self.filled(call, addressed, provider)
-        options = self._begin(call)
+        options = self.begin(call)
         origin = origin_of(provider, _model(call), options)
         opened = await self._seals.to_provider(call.principal, door, filled, origin)
         return opened, self._seals.to_caller(door, origin), options
@@ -175,8 +184,8 @@ class Attempt:
             SpineError: There is none.
         """
         request = await self.filled(call, request, provider)
-        response = await provider.complete(request, self._begin(call))
-        self._note(call, response)
+        response = await provider.complete(request, self.begin(call))
+        self.note(call, response)
         return response
 
     async def events(self, call: Call, request: CompletionRequest, provider: Provider) -> AsyncGenerator[Event, None]:
@@ -186,7 +195,7 @@ class Attempt:
             SpineError: There is none, or it broke off.
         """
         request = await self.filled(call, request, provider)
-        async with aclosing(self._events(call, request, provider, self._begin(call))) as events:
+        async with aclosing(self._events(call, request, provider, self.begin(call))) as events:
             async for event in events:
                 yield event
 
@@ -220,11 +229,15 @@ class Attempt:
             return request
         return await self._media.filled(call, request, provider, call.left(self._clock.monotonic()))
 
-    def _begin(self, call: Call) -> CallOptions:
+    # What every call begins and ends with.
+
+    def begin(self, call: Call) -> CallOptions:
+        """Count a call, and return how it is to be made."""
         call.attempts += 1
         return CallOptions(seconds=call.left(self._clock.monotonic()))
 
-    def _note(self, call: Call, response: CompletionResponse) -> None:
+    def note(self, call: Call, response: CompletionResponse | EmbeddingResponse) -> None:
+        """Note what a whole answer tells."""
         call.first_token_at = self._clock.monotonic()
         call.usage = response.usage
         call.warn(response.warnings)

@@ -24,6 +24,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.bedrock_converse.blocks import NAME, sealed
+from genai_spine.dialects.bedrock_converse.embeddings import BedrockEmbeddings
 from genai_spine.dialects.bedrock_converse.errors import decode_error, encode_error, encode_stream_error
 from genai_spine.dialects.bedrock_converse.media import S3
 from genai_spine.dialects.bedrock_converse.relay import ConverseWatch, check_response, read_envelope, relay_request
@@ -52,6 +53,7 @@ class BedrockConverse(Dialect):
     """Where the paths begin; the rest of each is the model's."""
     models_path = "/foundation-models"
     """At the service's other address, that of its administration."""
+    embeddings = BedrockEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

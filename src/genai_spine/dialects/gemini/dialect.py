@@ -30,6 +30,7 @@ from genai_spine.dialects.gemini.catalogue import (
     encode_token_count,
     model_object,
 )
+from genai_spine.dialects.gemini.embeddings import GeminiEmbeddings
 from genai_spine.dialects.gemini.errors import decode_error, encode_error
 from genai_spine.dialects.gemini.media import is_held
 from genai_spine.dialects.gemini.parts import sealed
@@ -69,6 +70,7 @@ class Gemini(Dialect):
     path = "/v1beta/models/{model}:generateContent"
     models_path = MODELS_PATH
     address_suffixes = ("/v1beta/models", "/v1beta/openai", "/v1beta", "/v1")
+    embeddings = GeminiEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

@@ -23,6 +23,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.ollama.catalogue import decode_models, encode_tags
+from genai_spine.dialects.ollama.embeddings import OllamaEmbeddings
 from genai_spine.dialects.ollama.errors import decode_error, encode_error, encode_stream_error
 from genai_spine.dialects.ollama.relay import (
     OllamaWatch,
@@ -59,7 +60,16 @@ class Ollama(Dialect):
     stream_content_type = "application/x-ndjson"
     path = PATH
     models_path = "/api/tags"
-    address_suffixes = ("/api/chat", "/api/generate", "/api/tags", "/api", "/v1")
+    address_suffixes = (
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+        "/api/embeddings",
+        "/api/tags",
+        "/api",
+        "/v1",
+    )
+    embeddings = OllamaEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

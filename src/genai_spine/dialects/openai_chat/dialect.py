@@ -29,6 +29,7 @@ from genai_spine.dialects.openai_chat.request import PATH, decode_request, encod
 from genai_spine.dialects.openai_chat.response import decode_response, encode_response
 from genai_spine.dialects.openai_chat.stream import ChatDecoder, ChatEncoder, encode_stream_error
 from genai_spine.dialects.openai_chat.turns import NAME
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
@@ -47,6 +48,7 @@ class OpenAIChat(Dialect):
     path = PATH
     models_path = "/models"
     address_suffixes = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")
+    embeddings = OpenAIEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

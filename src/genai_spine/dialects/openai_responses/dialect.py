@@ -27,6 +27,7 @@ from genai_spine.dialects.base import (
 )
 from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
 from genai_spine.dialects.openai_responses.items import MADE_UP, NAME, sealed
@@ -73,6 +74,7 @@ class OpenAIResponses(Dialect, Continues):
     path = PATH
     models_path = "/models"
     address_suffixes = ("/responses", "/chat/completions", "/completions", "/embeddings", "/models")
+    embeddings = OpenAIEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
