@@ -30,6 +30,8 @@ from genai_spine.transport.names import Resolver, standing
 __all__ = ["Allowance", "Fetched", "Fetcher", "Hosts", "Wanted", "refusal"]
 
 MOST_REDIRECTS: Final = 3
+MOST_CHARACTERS: Final = 16_384
+"""Of an address; taking a longer one apart would cost more than it can be worth."""
 MOST_PEERS: Final = 3
 """Of a host's addresses so many are tried."""
 CONNECT_SECONDS: Final = 5.0
@@ -96,10 +98,15 @@ def _entry(text: str) -> _Entry:
 
 
 class Wanted(Struct, frozen=True):
-    """What to fetch, and what to call it in an error (``image address``)."""
+    """What to fetch, and what is to lie there: an ``image``, a ``document``, ``audio``."""
 
     url: str
-    what: str
+    noun: str
+
+    @property
+    def what(self) -> str:
+        """What it is called in an error."""
+        return f"{self.noun} address"
 
 
 class Fetched(NamedTuple):
@@ -216,6 +223,8 @@ def _place(url: str, wanted: Wanted) -> _Place:
     Raises:
         InvalidFieldError: It is none, or holds a password.
     """
+    if len(url) > MOST_CHARACTERS:
+        raise refusal(wanted, "", "it is too long for an address")
     try:
         parts = urlsplit(url)
         host = (parts.hostname or "").rstrip(".").encode("idna").decode("ascii").lower()

@@ -112,7 +112,7 @@ def _lacking(request: CompletionRequest, wire: Wire) -> dict[str, Wanted]:
     for part in _media_of(request):
         url = _address(part, wire)
         if url is not None and (url not in found or isinstance(part, Image)):
-            found[url] = Wanted(url, f"{_NOUNS[type(part)]} address")
+            found[url] = Wanted(url, _NOUNS[type(part)])
     return found
 
 
@@ -149,7 +149,7 @@ def _media(fetched: Fetched, wanted: Wanted) -> Media:
     """
     data = base64.b64encode(fetched.data).decode("ascii")
     kind = shown_type(data) or _kind(fetched)
-    if wanted.what == f"{_NOUNS[Image]} address" and not (kind or "").startswith("image/"):
+    if wanted.noun == _NOUNS[Image] and not (kind or "").startswith("image/"):
         raise refusal(wanted, fetched.host, "what came is no PNG, JPEG, GIF or WebP image")
     if kind is None:
         raise refusal(wanted, fetched.host, "what came is neither a document that is known nor text in UTF-8")

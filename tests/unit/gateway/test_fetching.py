@@ -64,7 +64,7 @@ async def transport() -> AsyncIterator[HttpTransport]:
 async def fetched(transport: Transport, names: Names, url: str, *hosts: str) -> bytes:
     """What lies at an address."""
     fetcher = Fetcher(transport, names, Hosts(hosts or ("*",)))
-    return (await fetcher.fetch(Wanted(url, "image address"), Allowance(1000), 5)).data
+    return (await fetcher.fetch(Wanted(url, "image"), Allowance(1000), 5)).data
 
 
 async def why(transport: Transport, names: Names, url: str, *hosts: str) -> str:
@@ -161,6 +161,7 @@ async def test_an_answer_that_is_none() -> None:
         ("https://files.example:x/", None),
         (f"https://{'a' * 64}.example/", None),
         ("https://fi les.example/", None),
+        (f"https://files.example/{'a' * 20_000}", None),
         ("https://fe80::1%25eth0/", None),
     ],
 )
