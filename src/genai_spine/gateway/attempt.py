@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Envelope, Reply
+from genai_spine.dialects.base import Dialect, Envelope, Reply, Watch
 from genai_spine.errors import SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays
@@ -68,7 +68,8 @@ class Attempt:
 
     async def _relay(self, call: Call, question: Question, provider: Relays, options: CallOptions) -> bytes:
         model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
+        dialect = _spoken(question, provider)
+        encoded = dialect.relay_request(question.envelope, provider.target(model))
         call.warn(encoded.warnings)
         call.passthrough = True
         incoming = await provider.open(encoded, options, stream=False)
@@ -76,7 +77,7 @@ class Attempt:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
             incoming.close()
-        call.usage, _ = provider.dialect.check_response(body, provider.quirks)
+        call.usage, _ = dialect.check_response(body, provider.quirks)
         call.first_token_at = self._clock.monotonic()
         return body
 
@@ -84,22 +85,28 @@ class Attempt:
         self, call: Call, question: Question, provider: Relays, options: CallOptions
     ) -> AsyncGenerator[bytes, None]:
         model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
+        dialect = _spoken(question, provider)
+        encoded = dialect.relay_request(question.envelope, provider.target(model))
         call.warn(encoded.warnings)
         call.passthrough = True
         incoming = await provider.open(encoded, options, stream=True)
-        watch = provider.dialect.watch(question.envelope, provider.quirks)
+        watch = dialect.watch(question.envelope, provider.quirks)
         try:
             async for data in incoming.chunks():
                 out = watch.feed(data)
                 if watch.content and call.first_token_at is None:
                     call.first_token_at = self._clock.monotonic()
-                if out:
+                if out and _goes_on(watch):
                     yield out
+                if watch.failure is not None:
+                    raise watch.failure
                 if watch.over:
                     incoming.finish()
-            if out := watch.close():
+            out = watch.close()
+            if out and _goes_on(watch):
                 yield out
+            if watch.failure is not None:
+                raise watch.failure
         except SpineError:
             # After its end mark an answer is whole, however the connection goes then.
             if not watch.over:
@@ -192,10 +199,23 @@ def passes_through(question: Question, provider: Relays) -> bool:
     """Return whether caller and provider speak one dialect closely enough for bodies to go on as they come."""
     quirks = provider.quirks
     return (
-        provider.dialect.name == question.door.name
+        provider.dialect.name == question.door.passes_to
         and quirks.passthrough
         and not question.door.must_translate(question.body, quirks)
     )
+
+
+def _spoken(question: Question, provider: Relays) -> Dialect:
+    """Return the dialect in which a body passes: the provider's, or the door's where that is another way into it."""
+    return provider.dialect if provider.dialect.name == question.door.name else question.door
+
+
+def _goes_on(watch: Watch) -> bool:
+    """Whether what a watch lets on goes to the caller.
+
+    Before a model has written anything a failure is the whole answer, with a status of its own.
+    """
+    return watch.failure is None or watch.content
 
 
 def estimated(characters: int) -> Usage:
