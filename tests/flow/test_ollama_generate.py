@@ -91,7 +91,8 @@ async def test_the_package(caller: Caller) -> None:
         answer.eval_count,
     )
     parts = [part async for part in await client.generate("ollama/codellama:code", "def add(a):", stream=True)]
-    assert ("  return a", True, 8) == ("".join(part.response or "" for part in parts), parts[-1].done, parts[-1].eval_count)
+    assert "  return a" == "".join(part.response or "" for part in parts)
+    assert (True, 8) == (parts[-1].done, parts[-1].eval_count)
     await client.close()  # type: ignore[no-untyped-call]  # the package leaves this method without types
 
 

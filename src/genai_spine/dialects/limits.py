@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sized
 from typing import Final
 
-from genai_spine.dialects.fields import dump
+import msgspec
+
 from genai_spine.errors import MalformedResponseError
 from genai_spine.types.json import Json, JsonObject
 
-__all__ = ["MAX_CHOICES", "MAX_HELD", "MAX_REPEATED", "Held", "News", "check_choices", "check_repeated"]
+__all__ = ["MAX_CHOICES", "MAX_HELD", "MAX_REPEATED", "MAX_USAGE", "Held", "News", "check_choices", "check_usage"]
 
 MAX_HELD: Final = 32 * 1024 * 1024
 """Characters that are kept: until a tool call's arguments end, or a part that came before, or the answer."""
 MAX_REPEATED: Final = 256 * 1024
 """Bytes of fields that the vocabulary has not and that an encoder of the same dialect repeats in each chunk."""
+MAX_USAGE: Final = 16 * 1024
+"""Bytes of counters."""
 MAX_CHOICES: Final = 256
 """Answers in one; no service gives more than 128."""
 
@@ -39,7 +42,7 @@ class Held:
         self._total += _THING
         for value in values:
             if value is not None:
-                self._total += len(value) if isinstance(value, str) else len(dump(value))
+                self._total += len(value) if isinstance(value, str) else _size(value)
         if self._total > MAX_HELD:
             message = f"the provider's stream makes its reader keep more than {MAX_HELD} characters"
             raise MalformedResponseError(message)
@@ -71,16 +74,20 @@ class News:
         }
         for name, value in news.items():
             self.fields[name] = value
-            size = len(name) + len(dump(value))
+            size = len(name) + _size(value)
             self._size += size - self._sizes.get(name, 0)
             self._sizes[name] = size
         _check_fields(self._size, self._most)
         return news
 
 
-def check_repeated(fields: JsonObject) -> None:
-    """Raise MalformedResponseError where fields that are read anew with each piece have grown past all reason."""
-    _check_fields(len(dump(fields)), MAX_REPEATED)
+def _size(value: Json) -> int:
+    return len(msgspec.json.encode(value))
+
+
+def check_usage(told: JsonObject) -> None:
+    """Raise MalformedResponseError where usage, which is read anew whenever it is told, has grown past all reason."""
+    _check_fields(_size(told), MAX_USAGE)
 
 
 def _check_fields(size: int, most: int) -> None:

@@ -13,7 +13,7 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Envelope, Reply, Watch
-from genai_spine.errors import SpineError
+from genai_spine.errors import MalformedResponseError, SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -24,6 +24,9 @@ __all__ = ["Attempt", "Question"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _CONTENT: Final = (TextDelta, ThinkingDelta, ToolArguments)
+_TOO_LONG: Final = f"the provider's stream holds an answer of more than {MAX_ANSWER_BYTES} bytes"
+# What any event costs whoever keeps it.
+_EVENT: Final = 16
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -164,9 +167,13 @@ class Attempt:
             SpineError: There is none, or it broke off.
         """
         stream = provider.stream_complete(request, options or self._begin(call))
-        characters = 0
+        characters = kept = 0
         try:
             async for event in stream:
+                # Whoever tells the answer whole at its end must keep all of it.
+                kept += _weight(event)
+                if kept > MAX_ANSWER_BYTES:
+                    raise MalformedResponseError(_TOO_LONG)
                 if isinstance(event, _CONTENT):
                     characters += len(event.text)
                     if call.first_token_at is None:
@@ -208,6 +215,17 @@ def passes_through(question: Question, provider: Relays) -> bool:
 def _spoken(question: Question, provider: Relays) -> Dialect:
     """Return the dialect in which a body passes: the provider's, or the door's where that is another way into it."""
     return provider.dialect if provider.dialect.name == question.door.name else question.door
+
+
+def _weight(event: Event) -> int:
+    """How much there is to keep of an event, roughly."""
+    match event:
+        case ThinkingDelta() | ToolArguments() | TextDelta(logprobs=None, citations=None):
+            return _EVENT + len(event.text)
+        case Failed() | UsageTold():
+            return _EVENT
+        case _:
+            return len(msgspec.json.encode(event))
 
 
 def _goes_on(watch: Watch) -> bool:

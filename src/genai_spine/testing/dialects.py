@@ -268,7 +268,7 @@ def decode_stream(dialect: Dialect, body: bytes, quirks: Quirks | None = None) -
     """Return the events of a whole stream, and check that they keep the rules of streams."""
     decoder = dialect.stream_decoder(quirks or Quirks())
     events = decoder.feed(body) + decoder.close()
-    _check_order(events)
+    check_order(events)
     return events
 
 
@@ -413,7 +413,7 @@ def _failed(events: Sequence[Event]) -> bool:
     return any(isinstance(event, Failed) for event in events)
 
 
-def _check_order(events: Sequence[Event]) -> None:
+def check_order(events: Sequence[Event]) -> None:
     """The rules of streams: one start, parts one after another, pieces in the open part, nothing after a failure."""
     opened: dict[int, int] = {}
     following: dict[int, int] = {}

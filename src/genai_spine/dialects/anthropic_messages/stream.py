@@ -23,7 +23,7 @@ from genai_spine.dialects.anthropic_messages.response import (
 )
 from genai_spine.dialects.base import Quirks, Reply, StreamDecoder, StreamEncoder
 from genai_spine.dialects.fields import Fields, dump, dump_text, response_fault, response_object
-from genai_spine.dialects.limits import Held, check_repeated
+from genai_spine.dialects.limits import Held, check_usage
 from genai_spine.dialects.sse import Frames, frame, parse_frame
 from genai_spine.dialects.tool_ids import word_characters
 from genai_spine.errors import MalformedResponseError, StreamInterruptedError
@@ -86,7 +86,7 @@ class UsageMerger:
         if not told:
             return None
         self._told.update((name, value) for name, value in told.items() if value is not None or name not in self._told)
-        check_repeated(self._told)
+        check_usage(self._told)
         return decode_usage(Fields(self._told, "usage", fault=response_fault))
 
 
