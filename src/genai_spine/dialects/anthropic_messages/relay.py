@@ -138,8 +138,7 @@ class MessagesWatch(Watch):
         self._calls = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._frames.feed(data):
             if self.over:
                 break
@@ -147,19 +146,16 @@ class MessagesWatch(Watch):
             if plain is None or not self._count(plain):
                 found = parse_frame(raw)
                 if found and found.data:
-                    out.append(self._look(raw, found.event, found.data))
+                    out.append(self._look(raw, found.event, found.data) + b"\n\n")
                 elif is_comment(raw):
-                    out.append(raw)
+                    out.append(raw + b"\n\n")
             else:
-                out.append(raw)
-        out.append(b"")
-        return b"\n\n".join(out)
+                out.append(raw + b"\n\n")
 
     @override
-    def close(self) -> bytes:
-        if not self.over and (self._quirks.end_mark or self.finish_reason is None):
+    def _end(self, out: list[bytes]) -> None:
+        if self._quirks.end_mark or self.finish_reason is None:
             raise interrupted()
-        return b""
 
     def _count(self, data: bytes) -> bool:
         """Count the words of a piece of a block; return whether it is one."""

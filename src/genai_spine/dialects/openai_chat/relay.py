@@ -14,6 +14,7 @@ from typing_extensions import override
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
 from genai_spine.dialects.fields import Fields, response_fault, response_object
+from genai_spine.dialects.limits import check_choices
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_chat.request import PATH
 from genai_spine.dialects.openai_chat.response import decode_finish_reason, decode_response, decode_usage
@@ -136,8 +137,7 @@ class ChatWatch(Watch):
         self._calls = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._frames.feed(data):
             if self.over:
                 break
@@ -147,31 +147,31 @@ class ChatWatch(Watch):
                 if is_comment(raw):
                     out.append(raw + b"\n\n")
             elif found.data.strip() == DONE:
-                out.append(self._end())
+                out.append(self._finish())
             elif found.event == "error":
                 raise failure_in(found.data, self._quirks, certain=True) or interrupted()
             elif found.data:
                 out.append(self._look(raw, found.data))
-        return b"".join(out)
 
     @override
-    def close(self) -> bytes:
+    def _end(self, out: list[bytes]) -> None:
         tail = self._frames.tail
-        last = self.feed(b"\n\n") if not self.over and ends_whole(tail) else b""
+        if ends_whole(tail):
+            self._read(b"\n\n", out)
         if self.over:
-            return last
+            return
         if self._quirks.end_mark or not self._done or self._open:
             if not (self._done or self._open):
                 self._comment(tail)
             raise interrupted()
-        return last + self._end()
+        out.append(self._finish())
 
     def _comment(self, raw: bytes) -> None:
         """Look at what is no event: a failure may be told as bare JSON."""
         if (failure := failure_in(raw, self._quirks)) is not None:
             raise failure
 
-    def _end(self) -> bytes:
+    def _finish(self) -> bytes:
         if not (self._open or self._done):
             message = "the provider's stream ended without an answer"
             raise MalformedResponseError(message)
@@ -218,12 +218,14 @@ class ChatWatch(Watch):
         if choice.finish_reason is None:
             if number not in self._done:
                 self._open.add(number)
+                check_choices(self._open)
             return None
         if choice.error is not UNSET:
             self._look_closely(data)
         reason = decode_finish_reason(choice.finish_reason, self._quirks, with_calls=self._calls)
         self._open.discard(number)
         self._done.add(number)
+        check_choices(self._done)
         if number == 0 and (choice.finish_reason or self.finish_reason is None):
             self.finish_reason = reason
         if choice.finish_reason in _STANDARD_REASONS:
