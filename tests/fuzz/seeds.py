@@ -1,4 +1,4 @@
-"""What fuzzing starts from: the recorded exchanges, each at the targets that read its kind, and what they never hold."""
+"""What fuzzing starts from: the recorded exchanges, each where its kind is read, and what they never hold."""
 
 from __future__ import annotations
 

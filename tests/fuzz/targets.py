@@ -1,6 +1,6 @@
 """What is fuzzed: every reader of foreign bytes. Bytes that no dialect allows must end in an error of our own.
 
-Each target takes bytes and returns nothing; it raises what must not happen. ``cut`` says at which bytes a stream is cut.
+Each target takes bytes and returns nothing; it raises what must not happen.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ __all__ = ["TARGETS", "Fuzz"]
 Fuzz: TypeAlias = Callable[[bytes], None]
 
 _SPEAKERS: Final[dict[str, Dialect]] = {member.dialect.name: member.dialect for member in DIALECTS}
-_DOORS: Final[dict[str, Dialect]] = _SPEAKERS | {
-    door.name: door for door in (OllamaGenerate(), OpenAICompletions())
-}
+_DOORS: Final[dict[str, Dialect]] = _SPEAKERS | {door.name: door for door in (OllamaGenerate(), OpenAICompletions())}
 _REPLY: Final = Reply(model="m", request_id="request-1", now=1_700_000_000)
 _QUIRKS: Final = (Quirks(), Quirks(end_mark=False, finish_reasons={"eos": "stop"}, reasoning_apart=True))
 # Messages of an event stream bear checksums, which chance never meets: one is put around each line.
