@@ -27,32 +27,24 @@ def _run(target: str, arguments: list[str]) -> None:
 
 def _main(arguments: list[str]) -> int:
     """Fuzz each target in a process of its own; return how many failed."""
+    # Imported here, for what `_run` instruments must not have been imported before.
+    seeding: Any = importlib.import_module("tests.fuzz.seeds")
+    known: Any = importlib.import_module("tests.fuzz.targets")
     seconds = int(arguments[0]) if arguments else 60
-    seeding = importlib.import_module("tests.fuzz.seeds")
-    targets = arguments[1:] or list(importlib.import_module("tests.fuzz.targets").TARGETS)
-    failed = []
-    for target in targets:
+    failed: list[str] = []
+    for target in arguments[1:] or known.TARGETS:
         corpus = _FOLDER / target
         corpus.mkdir(parents=True, exist_ok=True)
         for number, body in enumerate(seeding.seeds(target)):
             (corpus / f"seed-{number}").write_bytes(body)
         limits = [f"-max_total_time={seconds}", f"-max_len={2 * seeding.MAX_SEED}", "-timeout=20", "-rss_limit_mb=1500"]
-        artifacts = f"-artifact_prefix={_FOLDER}/{target}-"
-        print(f"==> {target}", flush=True)
-        command = [
-            sys.executable,
-            "-m",
-            "tests.fuzz",
-            _ONE,
-            target,
-            *limits,
-            artifacts,
-            "-print_final_stats=1",
-            str(corpus),
-        ]
-        if subprocess.run(command, check=False).returncode:
+        options = [*limits, f"-artifact_prefix={_FOLDER}/{target}-", "-verbosity=0"]
+        sys.stdout.write(f"==> {target}\n")
+        sys.stdout.flush()
+        command = [sys.executable, "-m", "tests.fuzz", _ONE, target, *options, str(corpus)]
+        if subprocess.run(command, check=False).returncode:  # noqa: S603  # this very program
             failed.append(target)
-    print(f"failed: {', '.join(failed)}" if failed else "nothing was found")
+    sys.stdout.write(f"failed: {', '.join(failed)}\n" if failed else "nothing was found\n")
     return len(failed)
 
 

@@ -1,4 +1,4 @@
-"""What fuzzing starts from: the recorded exchanges, each at the targets that read its kind, and what they never hold."""
+"""What fuzzing starts from: the recorded exchanges, each where its kind is read, and what they never hold."""
 
 from __future__ import annotations
 
@@ -71,6 +71,6 @@ def _recorded(member: DialectMember) -> Iterator[tuple[str, bytes]]:
 def seeds(target: str) -> list[bytes]:
     """Return what to begin with at a target; without recordings only what the project can write itself."""
     found = [body for member in DIALECTS for at, body in (*_own(member), *_recorded(member)) if at == target]
-    if target == "embeddings":
+    if target.startswith("embeddings-"):
         found += [body for exchange in exchanges("*/embeddings") for body in (exchange.request, exchange.body)]
     return sorted({body[:MAX_SEED] for body in found if body}, key=len)

@@ -1,18 +1,19 @@
 """What is fuzzed: every reader of foreign bytes. Bytes that no dialect allows must end in an error of our own.
 
-Each target takes bytes and returns nothing; it raises what must not happen. ``cut`` says at which bytes a stream is cut.
+Each target takes bytes and returns nothing; it raises what must not happen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from typing import Final, TypeAlias
 
 from msgspec import structs
 
-from genai_spine.dialects import openai_embeddings
 from genai_spine.dialects.base import Dialect, Envelope, Quirks, Reply, Target
+from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, Embeds
 from genai_spine.dialects.eventstream import EventMessages, encode_message
 from genai_spine.dialects.ndjson import Lines
 from genai_spine.dialects.ollama.dialect import OllamaGenerate
@@ -21,6 +22,7 @@ from genai_spine.dialects.sse import Frames, parse_frame
 from genai_spine.errors import MalformedResponseError, SpineError
 from genai_spine.testing.dialects import check_order
 from genai_spine.types.completion import CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.stream import Collector, Event, Failed, events_of
 from tests.conformance.members import DIALECTS
 
@@ -30,6 +32,12 @@ Fuzz: TypeAlias = Callable[[bytes], None]
 
 _SPEAKERS: Final[dict[str, Dialect]] = {member.dialect.name: member.dialect for member in DIALECTS}
 _DOORS: Final[dict[str, Dialect]] = _SPEAKERS | {door.name: door for door in (OllamaGenerate(), OpenAICompletions())}
+_EMBEDDING: Final[tuple[EmbeddingService, ...]] = tuple(
+    dialect.embeddings for dialect in _SPEAKERS.values() if isinstance(dialect, Embeds)
+)
+_EMBEDDING_DOORS: Final[tuple[EmbeddingDoor, ...]] = tuple(
+    service for service in _EMBEDDING if isinstance(service, EmbeddingDoor)
+)
 _REPLY: Final = Reply(model="m", request_id="request-1", now=1_700_000_000)
 _QUIRKS: Final = (Quirks(), Quirks(end_mark=False, finish_reasons={"eos": "stop"}, reasoning_apart=True))
 # Messages of an event stream bear checksums, which chance never meets: one is put around each line.
@@ -154,18 +162,21 @@ def _failure(dialect: Dialect, data: bytes) -> None:
             door.encode_models(models)
 
 
-def _embeddings(data: bytes) -> None:
-    target = Target(model="some-model", provider="fuzz")
+def _embeddings(door: EmbeddingDoor, data: bytes) -> None:
+    """Take a request at a door, to every service; and, where a service is spoken to as the door is, its answer."""
+    target = Target(model="amazon.titan-embed-text-v2:0", provider="fuzz")
     with suppress(SpineError):
-        openai_embeddings.relay_request(openai_embeddings.read_envelope(data, {}), target)
+        door.relay_request(door.read_envelope(data, {}), target)
     with suppress(SpineError):
-        openai_embeddings.encode_request(openai_embeddings.decode_request(data), target)
+        door.check_response(data, target)
     with suppress(SpineError):
-        openai_embeddings.check_response(data, Quirks())
-    with suppress(SpineError):
-        response = openai_embeddings.decode_response(data, Quirks())
-        openai_embeddings.encode_response(response)
-        openai_embeddings.encode_response(response, "base64")
+        request = door.decode_request(data)
+        for service in _EMBEDDING:
+            with suppress(SpineError):
+                service.encode_request(request, target)
+    for service in _EMBEDDING:
+        with suppress(SpineError):
+            door.encode_response(service.decode_response(data, {}, target), EmbeddingRequest(inputs=("a",)))
 
 
 def _of(read: Callable[[Dialect, bytes], None], dialect: Dialect) -> Fuzz:
@@ -176,7 +187,7 @@ TARGETS: Final[dict[str, Fuzz]] = {
     "framing-sse": _framing,
     "framing-ndjson": _lines,
     "framing-eventstream": _messages,
-    "embeddings": _embeddings,
+    **{f"embeddings-{door.name}": partial(_embeddings, door) for door in _EMBEDDING_DOORS},
     **{f"stream-{name}": _of(_stream, dialect) for name, dialect in _SPEAKERS.items()},
     **{f"answer-{name}": _of(_answer, dialect) for name, dialect in _SPEAKERS.items()},
     **{f"failure-{name}": _of(_failure, dialect) for name, dialect in _SPEAKERS.items()},

@@ -17,23 +17,8 @@ _SHORT: Final = 2500
 
 # What a mutation puts in: what JSON and its framings are made of, wrong types, and what is nested deeply.
 _JUNK: Final = (
-    *(
-        b'"',
-        b"{",
-        b"}",
-        b"[",
-        b"]",
-        b",",
-        b":",
-        b"\n",
-        b"\r",
-        b"\n\n",
-        b"\x00",
-        b"\xff",
-        b"\xed\xa0\x80",
-        b"\\ud800",
-        b"\\",
-    ),
+    *(b'"', b"{", b"}", b"[", b"]", b",", b":", b"\\", b"\n", b"\r", b"\n\n"),
+    *(b"\x00", b"\xff", b"\xed\xa0\x80", b"\\ud800"),
     *(b"null", b"true", b"-1", b"0", b"1e308", b"99999999999999999999", b'""', b"[]", b"{}", b'{"a":1}', b'["a"]'),
     *(b"data: ", b"event: error\n", b"data: [DONE]\n\n", b'"index":-1,', b'"error":{"message":"a"},', b'"type":5,'),
     b'{"a":' * 300 + b"1" + b"}" * 300,

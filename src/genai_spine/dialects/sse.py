@@ -41,7 +41,7 @@ class Frames:
         """
         if self._skip or b"\r" in data:
             data = self._plain(data)
-        if not self._held and data.endswith(b"\n\n"):
+        if not self._held and data.endswith(b"\n\n") and not data.endswith(b"\n\n\n"):
             # How it nearly always comes: whole frames, and nothing held back.
             return data[:-2].split(b"\n\n")
         # A blank line can begin with the last byte that is held, not before it.

@@ -28,7 +28,7 @@ from genai_spine.dialects.anthropic_messages.stream import (
 )
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, dump, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError
@@ -242,5 +242,5 @@ def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishRea
     reason = decode_finish_reason(found.stop_reason, quirks, with_calls=calls)
     usage = None
     if found.usage is not UNSET and bytes(found.usage) != _NULL:
-        usage = decode_usage(Fields(msgspec.json.decode(found.usage), "usage", fault=response_fault))
+        usage = decode_usage(response_object(found.usage, "usage"))
     return usage, reason

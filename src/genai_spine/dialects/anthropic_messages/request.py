@@ -109,7 +109,7 @@ def _keep(fields: Fields, name: str, inner: Fields) -> None:
 
 
 def _decode_tool(fields: Fields) -> ToolOffer:
-    if fields.peek("type") not in {None, "custom"}:
+    if "type" in fields and fields.peek("type") != "custom":
         return OpaqueTool(dialect=NAME, data=fields.rest())
     parameters = fields.object("input_schema")
     return Tool(

@@ -216,6 +216,9 @@ class MessagesDecoder(StreamDecoder):
         for name in ("type", "role", "content", "stop_reason", "stop_sequence"):
             message.take(name)
         usage = message.object("usage")
+        if self._started:
+            twice = "a second start"
+            raise malformed(twice)
         self._started = True
         events.append(
             Start(id=message.text("id") or "", model=message.text("model") or "", dialect=NAME, extras=message.rest())

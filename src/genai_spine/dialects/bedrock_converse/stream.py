@@ -187,6 +187,9 @@ class ConverseDecoder(StreamDecoder):
         match kind:
             case "messageStart":
                 fields.take("role")
+                if self._started:
+                    twice = "a second start"
+                    raise malformed(twice)
                 self._started = True
                 events.append(Start(dialect=NAME, extras=fields.rest()))
             case "contentBlockStart":

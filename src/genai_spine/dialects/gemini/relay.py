@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, response_fault
+from genai_spine.dialects.fields import response_object
 from genai_spine.dialects.gemini.answer import decode_finish_reason, is_blocked
 from genai_spine.dialects.gemini.errors import failure_in, interrupted
 from genai_spine.dialects.gemini.framing import cut
@@ -150,7 +150,7 @@ _UNSPECIFIED: Final = "FINISH_REASON_UNSPECIFIED"
 def _usage(found: _WatchedAnswer) -> Usage | None:
     if found.usage_metadata is UNSET or bytes(found.usage_metadata) == _NULL:
         return None
-    return decode_usage(Fields(msgspec.json.decode(found.usage_metadata), "usageMetadata", fault=response_fault))
+    return decode_usage(response_object(found.usage_metadata, "usageMetadata"))
 
 
 class _Seen:
@@ -164,8 +164,9 @@ class _Seen:
 
     def look(self, found: _WatchedAnswer) -> int:
         """Look at an answer or a piece of one; return the length of what the model wrote in it."""
-        if found.prompt_feedback is not UNSET:
-            self.blocked = self.blocked or is_blocked({"promptFeedback": msgspec.json.decode(found.prompt_feedback)})
+        if found.prompt_feedback is not UNSET and bytes(found.prompt_feedback) != _NULL:
+            feedback = response_object(found.prompt_feedback, "promptFeedback").rest()
+            self.blocked = self.blocked or is_blocked({"promptFeedback": feedback})
         written = 0
         for position, one in enumerate(found.candidates or ()):
             number = position if one.index is None else one.index

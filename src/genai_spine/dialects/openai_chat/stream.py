@@ -154,7 +154,7 @@ class ChatDecoder(StreamDecoder):
         if usage is None and isinstance(own := fields.peek("x_groq"), dict) and isinstance(own.get("usage"), dict):
             usage = Fields(own["usage"], "x_groq.usage", fault=response_fault)
         self._told_extras(fields.rest(), events)
-        if choices and not self._started:
+        if (choices or usage is not None) and not self._started:
             self._started = True
             extras = dict(self._news.fields)
             events.append(Start(id=self._id, model=model or "", created=created or 0, dialect=NAME, extras=extras))

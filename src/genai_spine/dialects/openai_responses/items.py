@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec import structs
 
-from genai_spine.dialects.fields import Fields, dump_text
+from genai_spine.dialects.fields import Fields, dump_text, text_in
 from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Opaque, Part, Refusal, Text, Thinking, ToolCall
@@ -94,7 +94,7 @@ def _is_plain(content: Json) -> bool:
     """Whether a message holds nothing but words, so that the vocabulary can say it."""
     if not isinstance(content, list):
         return True
-    return all(not isinstance(piece, dict) or piece.get("type") in _WORDS for piece in content)
+    return all(not isinstance(piece, dict) or text_in(piece, "type") in _WORDS for piece in content)
 
 
 def _message_parts(fields: Fields, *, apart: bool, keep_status: bool, logprobs: list[Json] | None) -> tuple[Part, ...]:

@@ -267,5 +267,5 @@ def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishRea
     reason, _ = decode_finish(Fields(outcome, fault=response_fault), quirks, with_calls=calls)
     usage = None
     if found.usage is not UNSET and bytes(found.usage) != _NULL:
-        usage = decode_usage(Fields(msgspec.json.decode(found.usage), "usage", fault=response_fault))
+        usage = decode_usage(response_object(found.usage, "usage"))
     return usage, reason

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from genai_spine.dialects.base import Quirks, Reply
-from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.fields import Fields, dump, response_object, text_in
 from genai_spine.dialects.openai_errors import told_inside
 from genai_spine.dialects.openai_responses.items import CALL_BODIES, MADE_UP, NAME, ItemWriter, decode_item
 from genai_spine.errors import MalformedResponseError, ProviderFailedError, SpineError
@@ -226,7 +226,7 @@ def finished(item: JsonObject, item_id: str, *, own: bool, cut: bool) -> JsonObj
 
     Tool calls may do without an id, and so they stay if they came so.
     """
-    kind = item.get("type")
+    kind = text_in(item, "type")
     if kind not in _ID_PREFIXES or "status" in item:
         return item
     whole: JsonObject = item if own and kind in CALL_BODIES else {"id": item_id, **item}

@@ -234,6 +234,7 @@ class ResponsesDecoder(StreamDecoder):
         number = len(self._numbers) if told is None else told
         item = fields.need_child("item")
         kind = item.text("type") or ""
+        self._close_item(events)
         self._begin(number, item.peek("id"))
         self._item = now = _Item(number, kind)
         if kind in CALL_BODIES:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from genai_spine.dialects.fields import Fields
+from genai_spine.dialects.fields import Fields, text_in
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_responses.items import NAME
 from genai_spine.types.completion import CompletionRequest
@@ -79,8 +79,8 @@ def _names(tools: Json) -> tuple[str, ...] | None:
     """The names of the tools in a list; None if it holds others than functions and custom ones."""
     names: list[str] = []
     for tool in tools if isinstance(tools, list) else ():
-        name = tool.get("name") if isinstance(tool, dict) and tool.get("type") in _NAMED else None
-        if not isinstance(name, str):
+        name = text_in(tool, "name") if text_in(tool, "type") in _NAMED else ""
+        if not name:
             return None
         names.append(name)
     return tuple(names) or None
