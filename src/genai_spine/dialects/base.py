@@ -19,6 +19,7 @@ from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
 from genai_spine.types.stream import Event, Failed
+from genai_spine.types.tools import ToolOffer
 from genai_spine.types.usage import Usage
 
 __all__ = [
@@ -132,12 +133,14 @@ class Reply(Struct, frozen=True, kw_only=True):
         request_id: The gateway's own id of the request, which no other has.
         now: Seconds since the Unix epoch.
         wants_usage: The caller wants usage told in a stream.
+        tools: Those that were offered.
     """
 
     model: str = ""
     request_id: str = ""
     now: int = 0
     wants_usage: bool = True
+    tools: tuple[ToolOffer, ...] = ()
 
 
 class Kept(NamedTuple):

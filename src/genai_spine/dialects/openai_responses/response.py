@@ -11,6 +11,7 @@ from genai_spine.dialects.base import Quirks, Reply
 from genai_spine.dialects.fields import Fields, dump, response_object
 from genai_spine.dialects.openai_errors import told_inside
 from genai_spine.dialects.openai_responses.items import CALL_BODIES, MADE_UP, NAME, ItemWriter, decode_item
+from genai_spine.dialects.openai_responses.namespaces import calls_of
 from genai_spine.errors import MalformedResponseError, ProviderFailedError, SpineError
 from genai_spine.types.completion import Choice, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
@@ -194,7 +195,7 @@ def encode_response(response: CompletionResponse, reply: Reply) -> bytes:
     own = response.dialect == NAME
     ids = Ids(reply.request_id)
     choice = response.choices[0] if response.choices else Choice(finish_reason="error")
-    writer = ItemWriter(own=own)
+    writer = ItemWriter(own=own, calls=calls_of(reply.tools))
     logprobs = choice.logprobs
     for part in choice.parts:
         if isinstance(part, Text):
