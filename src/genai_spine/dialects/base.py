@@ -402,12 +402,12 @@ class Continues(ABC):
     """
 
     @abstractmethod
-    def earlier_answer(self, envelope: Envelope) -> str | None:
-        """Return the id of the answer that a request goes on from, if it names one."""
+    def earlier_answers(self, envelope: Envelope) -> Sequence[str]:
+        """Return the ids of the answers of which a request says less than must be known: it goes on from one, say."""
 
     @abstractmethod
-    def resume(self, envelope: Envelope, record: bytes) -> Envelope:
-        """Put an earlier conversation before the request's own."""
+    def resume(self, envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+        """Put into a request what it says less of, from what is kept of answers by their ids."""
 
     @abstractmethod
     def keep(self, envelope: Envelope, told: bytes) -> Kept | None:

@@ -74,11 +74,5 @@ const scenes = {
 };
 
 const [client, scene] = process.argv.slice(2);
-const asked = {
-  model: models[client](),
-  instructions: "Answer in one sentence.",
-  maxRetries: 0,
-  // Else this client refers to earlier items by their ids, which only a service can resolve that keeps them.
-  providerOptions: { openai: { store: false } },
-};
+const asked = { model: models[client](), instructions: "Answer in one sentence.", maxRetries: 0 };
 console.log(JSON.stringify(await scenes[scene](asked)));

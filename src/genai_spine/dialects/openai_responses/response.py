@@ -190,6 +190,12 @@ class Ids:
         return f"{prefix}{MADE_UP}{self._request_id}_{number}"
 
 
+def home_of(item_id: str) -> str | None:
+    """Return the id of the answer in which an item stands, whose id was made here; None of any other."""
+    request_id = item_id.partition(MADE_UP)[2].rpartition("_")[0]
+    return Ids(request_id).response() if request_id else None
+
+
 def encode_response(response: CompletionResponse, reply: Reply) -> bytes:
     """Write an answer; see ``Dialect.encode_response``."""
     own = response.dialect == NAME
