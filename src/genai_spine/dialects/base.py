@@ -19,6 +19,7 @@ from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
 from genai_spine.types.stream import Event, Failed
+from genai_spine.types.tools import ToolOffer
 from genai_spine.types.usage import Usage
 
 __all__ = [
@@ -132,12 +133,14 @@ class Reply(Struct, frozen=True, kw_only=True):
         request_id: The gateway's own id of the request, which no other has.
         now: Seconds since the Unix epoch.
         wants_usage: The caller wants usage told in a stream.
+        tools: Those that were offered.
     """
 
     model: str = ""
     request_id: str = ""
     now: int = 0
     wants_usage: bool = True
+    tools: tuple[ToolOffer, ...] = ()
 
 
 class Kept(NamedTuple):
@@ -399,12 +402,12 @@ class Continues(ABC):
     """
 
     @abstractmethod
-    def earlier_answer(self, envelope: Envelope) -> str | None:
-        """Return the id of the answer that a request goes on from, if it names one."""
+    def earlier_answers(self, envelope: Envelope) -> Sequence[str]:
+        """Return the ids of the answers of which a request says less than must be known: it goes on from one, say."""
 
     @abstractmethod
-    def resume(self, envelope: Envelope, record: bytes) -> Envelope:
-        """Put an earlier conversation before the request's own."""
+    def resume(self, envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+        """Put into a request what it says less of, from what is kept of answers by their ids."""
 
     @abstractmethod
     def keep(self, envelope: Envelope, told: bytes) -> Kept | None:

@@ -75,7 +75,7 @@ class Attempt:
         self.note(call, response)
         response = sealing.response(response)
         await self._seals.keep(call.principal, sealing)
-        return question.door.encode_response(response, self._reply(call, question))
+        return question.door.encode_response(response, self._reply(call, question, request))
 
     def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect, as it comes.
@@ -149,8 +149,8 @@ class Attempt:
     async def _translate_stream(
         self, call: Call, question: Question, provider: Provider
     ) -> AsyncGenerator[bytes, None]:
-        encoder = question.door.stream_encoder(self._reply(call, question))
         request, sealing, options = await self._translated(call, question, provider)
+        encoder = question.door.stream_encoder(self._reply(call, question, request))
         events = self._events(call, request, provider, options)
         try:
             async for event in events:
@@ -177,12 +177,13 @@ class Attempt:
         opened = await self._seals.to_provider(call.principal, door, filled, origin)
         return opened, self._seals.to_caller(door, origin), options
 
-    def _reply(self, call: Call, question: Question) -> Reply:
+    def _reply(self, call: Call, question: Question, request: CompletionRequest) -> Reply:
         return Reply(
             model=call.candidate.model if call.candidate else "",
             request_id=call.answer_id,
             now=int(self._clock.now()),
             wants_usage=question.envelope.wants_usage,
+            tools=request.tools,
         )
 
     # The vocabulary in, the vocabulary out.

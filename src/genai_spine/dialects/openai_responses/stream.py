@@ -21,6 +21,7 @@ from genai_spine.dialects.openai_responses.items import (
     decode_item,
     item_fields,
 )
+from genai_spine.dialects.openai_responses.namespaces import joint_name_of
 from genai_spine.dialects.openai_responses.response import decode_finish, decode_usage, failure_of
 from genai_spine.dialects.sse import Frames, parse_frame
 from genai_spine.errors import MalformedResponseError, StreamInterruptedError
@@ -241,14 +242,10 @@ class ResponsesDecoder(StreamDecoder):
             item.take(CALL_BODIES[kind])
             self._calls = True
             call_id = item.text("call_id")
-            start = PartStart(
-                index=self._next,
-                part="tool_call",
-                id=item.need_text("id") if call_id is None else call_id,
-                name=item.need_text("name"),
-                custom=kind == "custom_tool_call",
-                extras=item_fields(item),
-            )
+            call_id = item.need_text("id") if call_id is None else call_id
+            name, extras = joint_name_of(item.need_text("name"), item_fields(item))
+            custom = kind == "custom_tool_call"
+            start = PartStart(index=self._next, part="tool_call", id=call_id, name=name, custom=custom, extras=extras)
             self._open(now, ("call", 0), start, events)
         elif kind in {"message", "reasoning"}:
             for name in ("content", "summary", "encrypted_content"):
