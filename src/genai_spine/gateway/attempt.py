@@ -154,7 +154,7 @@ class Attempt:
         request = door.decode_request(question.body)
         addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
         opened = await self._seals.to_provider(call.principal, door, addressed, origin)
-        return opened, self._seals.to_caller(door, origin)
+        return opened, self._seals.to_caller(door, request, origin)
 
     def _reply(self, call: Call, question: Question) -> Reply:
         return Reply(

@@ -132,6 +132,10 @@ class AnthropicMessages(Dialect):
         return sealed(parts)
 
     @override
+    def marks_calls(self, request: CompletionRequest) -> bool:
+        return request.reasoning is not None and request.reasoning.mode not in {None, "disabled"}
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return MessagesDecoder(quirks)
 
@@ -166,6 +170,11 @@ class AnthropicMessages(Dialect):
     def encode_token_count(self, count: int) -> bytes:
         """Write a count of tokens."""
         return encode_token_count(count)
+
+    @override
+    def must_translate(self, body: bytes, quirks: Quirks) -> bool:
+        # Another provider's reasoning bears an empty signature, which the service refuses.
+        return b'"signature":""' in body or b'"signature": ""' in body
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:
