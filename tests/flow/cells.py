@@ -120,12 +120,6 @@ _ROWS: Final[list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Impos
         Impossible(end="unsaid", why="the package reads images from memory or disk and sends their bytes"),
     ),
     (
-        _OTHERS,
-        ("ollama",),
-        ("image_url",),
-        Impossible(end="refused", why="Ollama fetches no addresses", field="image address"),
-    ),
-    (
         ("openai",),
         _ANY,
         ("image_in_result",),

@@ -20,7 +20,7 @@ from msgspec.structs import replace
 from pydantic import BaseModel, ConfigDict
 
 from genai_spine.testing.gateway import running_gateway
-from genai_spine.testing.upstream import ScriptedUpstream
+from genai_spine.testing.upstream import Scripted, ScriptedUpstream
 from genai_spine.types.json import JsonObject
 from tests.flow.answers import PROVIDERS, Call, Provider, Said
 from tests.flow.cells import cells, impossible, not_possible
@@ -68,6 +68,7 @@ async def _wired() -> AsyncIterator[Wired]:
                     "ANTHROPIC_API_KEY": "sk-ant-upstream-0002",
                     "ANTHROPIC_API_URL": upstream.url,
                     "OLLAMA_API_URL": upstream.url,
+                    "GENAI_FETCH_HOSTS": "127.0.0.1",
                 }
             )
         )
@@ -290,11 +291,14 @@ async def test_image(wired: Wired, client_name: str, provider_name: str) -> None
 
 @cells("image_url")
 async def test_image_by_address(wired: Wired, client_name: str, provider_name: str) -> None:
-    """An image's address goes on to a provider that fetches it itself."""
+    """An image's address goes on to a provider that fetches it itself; another is sent what lies there."""
     provider = PROVIDERS[provider_name]
-    ask = Ask(prompt="What is this?", image=ADDRESS)
+    fetched = provider_name == "ollama"  # which fetches nothing
+    ask = Ask(prompt="What is this?", image=f"{wired.upstream.url}/potato" if fetched else ADDRESS)
+    if fetched:
+        wired.upstream.enqueue(Scripted(chunks=(PNG,)))
     await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="A potato.")))
-    turn = Turn(role="user", text=ask.prompt, images=(ADDRESS,))
+    turn = Turn(role="user", text=ask.prompt, images=(PNG_TEXT if fetched else ADDRESS,))
     assert asked_for(provider, ask, turns=(turn,)) == wired.asked(provider)
 
 
@@ -550,7 +554,6 @@ def _impossible_ask(client: str, feature: str) -> Ask:
         "tool_choice_named": Ask(tools=(CAPITAL, COUNTRY), choice="get_capital"),
         "one_call": Ask(tools=(CAPITAL,), one_call=True),
         "strict_tools": Ask(tools=(STRICT,)),
-        "image_url": Ask(image=ADDRESS),
         "seed": Ask(more=_options(client, seed=7)),
         "n": Ask(more={"n": 2}),
         "logprobs": Ask(more={"logprobs": True}),

@@ -16,7 +16,7 @@ from msgspec import Raw, Struct, field
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import JsonObject
-from genai_spine.types.messages import Opaque, Part
+from genai_spine.types.messages import Audio, Document, Image, Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
@@ -59,7 +59,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tool_call_id: ``free``, or ``nine`` for exactly nine letters and digits.
         finish_reasons: Its own names for why a model stopped.
         error_kinds: Statuses that mean something else than usual: the status and the kind of error.
-        image_urls: Whether it fetches images by address.
+        image_urls: Whether it fetches images and documents by address; for one that does not, the gateway does.
     """
 
     rename: dict[str, str] = field(default_factory=dict)
@@ -286,6 +286,10 @@ class Dialect(ABC):
         Raises:
             InvalidFieldError: It asks for what the dialect cannot say and must not lose.
         """
+
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:  # noqa: ARG002  # some tell parts apart
+        """Return whether the provider itself gets what lies at a part's address; where not, it needs the bytes."""
+        return quirks.image_urls
 
     @abstractmethod
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:

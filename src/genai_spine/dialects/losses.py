@@ -11,6 +11,7 @@ from typing import Final
 
 from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.types.completion import CompletionRequest
+from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.json import Json, JsonObject
 
 __all__ = ["Losses"]
@@ -54,6 +55,7 @@ _HARMLESS: Final = {
         }
     ),
     "ollama": frozenset({"keep_alive", "truncate", "shift"}),
+    "ollama_embeddings": frozenset({"keep_alive"}),
     "openai_completions": frozenset({"stream_options"}),
     "openai_responses": frozenset(
         {
@@ -104,7 +106,7 @@ class Losses:
             f"{name}: {self._provider} cannot do this; {advice}", code="unsupported_by_provider", param=name
         )
 
-    def extras(self, request: CompletionRequest, dialect: str) -> JsonObject:
+    def extras(self, request: CompletionRequest | EmbeddingRequest, dialect: str) -> JsonObject:
         """Return the request's own extras if it came in ``dialect``; else account for their loss and return none.
 
         Raises:

@@ -13,14 +13,16 @@ from typing import Final
 import msgspec
 
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Envelope, Reply
+from genai_spine.dialects.base import Dialect, Encoded, Envelope, Reply
 from genai_spine.dialects.seals import holds_tags
 from genai_spine.errors import DialectNotSpokenError, SpineError
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.seals import Sealing, Seals, origin_of
 from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingResponse
 from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
@@ -41,9 +43,11 @@ class Question(msgspec.Struct, frozen=True):
 class Attempt:
     """Makes calls."""
 
-    def __init__(self, clock: Clock, seals: Seals) -> None:
+    def __init__(self, clock: Clock, seals: Seals, media: MediaFetching | None = None) -> None:
+        """Make calls by ``clock``; without ``media`` nothing is fetched for a provider that fetches nothing itself."""
         self._clock = clock
         self._seals = seals
+        self._media = media
 
     # Bytes in, bytes out.
 
@@ -53,15 +57,18 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        options = self._begin(call)
         if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
             try:
-                return await self._relay(call, question, provider, wire, options)
+                encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+                body = await self.relay(call, encoded, provider, wire)
             except DialectNotSpokenError:
-                options = self._begin(call)  # the provider speaks another: the request is translated into that
-        request, sealing = await self._translated(call, question, provider, options)
+                pass  # the provider speaks another, into which the request is translated
+            else:
+                call.usage, _ = wire.dialect.check_response(body, wire.quirks)
+                return body
+        request, sealing, options = await self._translated(call, question, provider)
         response = await provider.complete(request, options)
-        self._note(call, response)
+        self.note(call, response)
         response = sealing.response(response)
         await self._seals.keep(call.principal, sealing)
         return question.door.encode_response(response, self._reply(call, question))
@@ -72,38 +79,39 @@ class Attempt:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        options = self._begin(call)
         if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
-            return self._relay_stream(call, question, provider, wire, options)
-        return self._translate_stream(call, question, provider, options)
+            return self._relay_stream(call, question, provider, wire)
+        return self._translate_stream(call, question, provider)
 
-    async def _relay(self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions) -> bytes:
-        incoming = await self._open(call, question, provider, wire, options, stream=False)
+    async def relay(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire) -> bytes:
+        """Return the whole answer to a body that passes through.
+
+        Raises:
+            SpineError: There is none.
+        """
+        incoming = await self._open(call, encoded, provider, wire, stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
             incoming.close()
-        call.usage, _ = wire.dialect.check_response(body, wire.quirks)
         call.first_token_at = self._clock.monotonic()
         return body
 
-    async def _open(
-        self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions, *, stream: bool
-    ) -> Incoming:
-        """Send the request as it came, with only the fields changed that must be."""
-        encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
-        incoming = await provider.open(wire, encoded, options, stream=stream)
+    async def _open(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire, *, stream: bool) -> Incoming:
+        """Send a body that passes through."""
+        incoming = await provider.open(wire, encoded, self.begin(call), stream=stream)
         call.warn(encoded.warnings)
         call.passthrough = True
         return incoming
 
     async def _relay_stream(
-        self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions
+        self, call: Call, question: Question, provider: Relays, wire: Wire
     ) -> AsyncGenerator[bytes, None]:
         try:
-            incoming = await self._open(call, question, provider, wire, options, stream=True)
+            encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+            incoming = await self._open(call, encoded, provider, wire, stream=True)
         except DialectNotSpokenError:
-            async with aclosing(self._translate_stream(call, question, provider, self._begin(call))) as translated:
+            async with aclosing(self._translate_stream(call, question, provider)) as translated:
                 async for data in translated:
                     yield data
             return
@@ -129,11 +137,11 @@ class Attempt:
             call.usage = watch.usage or (estimated(watch.characters) if watch.characters else None)
 
     async def _translate_stream(
-        self, call: Call, question: Question, provider: Provider, options: CallOptions
+        self, call: Call, question: Question, provider: Provider
     ) -> AsyncGenerator[bytes, None]:
         encoder = question.door.stream_encoder(self._reply(call, question))
-        request, sealing = await self._translated(call, question, provider, options)
-        events = self.events(call, request, provider, options)
+        request, sealing, options = await self._translated(call, question, provider)
+        events = self._events(call, request, provider, options)
         try:
             async for event in events:
                 if data := b"".join([encoder.encode(told) for told in sealing.add(event)]):
@@ -147,14 +155,17 @@ class Attempt:
             yield data
 
     async def _translated(
-        self, call: Call, question: Question, provider: Provider, options: CallOptions
-    ) -> tuple[CompletionRequest, Sealing]:
-        """Return the request in the project's own words, and what is to tag the seals of its answer."""
-        door, origin = question.door, origin_of(provider, _model(call), options)
+        self, call: Call, question: Question, provider: Provider
+    ) -> tuple[CompletionRequest, Sealing, CallOptions]:
+        """Return the request in the project's own words, what is to tag the seals of its answer, and how to call."""
+        door = question.door
         request = door.decode_request(question.body)
         addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
-        opened = await self._seals.to_provider(call.principal, door, addressed, origin)
-        return opened, self._seals.to_caller(door, request, origin)
+        filled = await self.filled(call, addressed, provider)
+        options = self.begin(call)
+        origin = origin_of(provider, _model(call), options)
+        opened = await self._seals.to_provider(call.principal, door, filled, origin)
+        return opened, self._seals.to_caller(door, request, origin), options
 
     def _reply(self, call: Call, question: Question) -> Reply:
         return Reply(
@@ -172,19 +183,26 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        response = await provider.complete(request, self._begin(call))
-        self._note(call, response)
+        request = await self.filled(call, request, provider)
+        response = await provider.complete(request, self.begin(call))
+        self.note(call, response)
         return response
 
-    async def events(
-        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def events(self, call: Call, request: CompletionRequest, provider: Provider) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
         Raises:
             SpineError: There is none, or it broke off.
         """
-        stream = provider.stream_complete(request, options or self._begin(call))
+        request = await self.filled(call, request, provider)
+        async with aclosing(self._events(call, request, provider, self.begin(call))) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
+    ) -> AsyncGenerator[Event, None]:
+        stream = provider.stream_complete(request, options)
         characters = 0
         try:
             async for event in stream:
@@ -205,12 +223,21 @@ class Attempt:
             # The provider's generator holds the connection: it must end now, not when it is collected.
             await aclose(stream)
 
-    def _begin(self, call: Call) -> CallOptions:
-        call.attempts += 1
-        left = None if call.seconds is None else max(0.001, call.started + call.seconds - self._clock.monotonic())
-        return CallOptions(seconds=left)
+    async def filled(self, call: Call, request: CompletionRequest, provider: Provider) -> CompletionRequest:
+        """Return the request with the bytes of what the provider cannot fetch; raises as ``MediaFetching.filled``."""
+        if self._media is None:
+            return request
+        return await self._media.filled(call, request, provider, call.left(self._clock.monotonic()))
 
-    def _note(self, call: Call, response: CompletionResponse) -> None:
+    # What every call begins and ends with.
+
+    def begin(self, call: Call) -> CallOptions:
+        """Count a call, and return how it is to be made."""
+        call.attempts += 1
+        return CallOptions(seconds=call.left(self._clock.monotonic()))
+
+    def note(self, call: Call, response: CompletionResponse | EmbeddingResponse) -> None:
+        """Note what a whole answer tells."""
         call.first_token_at = self._clock.monotonic()
         call.usage = response.usage
         call.warn(response.warnings)

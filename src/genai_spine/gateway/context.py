@@ -10,6 +10,7 @@ from genai_spine.money import usd_text
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
+from genai_spine.types.messages import Media
 from genai_spine.types.principal import ANYBODY, Principal
 from genai_spine.types.usage import Usage
 
@@ -34,6 +35,7 @@ class Call:
         warnings: What the caller should know of how the request was served.
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
         begun: The head of the answer has gone to the caller.
+        fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """
 
     __slots__ = (
@@ -45,6 +47,7 @@ class Call:
         "cost_usd",
         "door",
         "error",
+        "fetched",
         "first_token_at",
         "gone",
         "passthrough",
@@ -89,6 +92,7 @@ class Call:
         self.begun = False
         self.gone = False
         self.passthrough = False
+        self.fetched: dict[str, Media] = {}
 
     def charge(self, cost: Cost) -> None:
         """Note what it cost."""
@@ -98,6 +102,10 @@ class Call:
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Add to the warnings what is not among them yet."""
         self.warnings += [warning for warning in warnings if warning and warning not in self.warnings]
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds that are left of the caller's, never quite none; None where there is no limit."""
+        return None if self.seconds is None else max(0.001, self.started + self.seconds - now)
 
     @property
     def outcome(self) -> Outcome:

@@ -8,7 +8,7 @@ import msgspec
 
 from genai_spine.catalog.estimate import estimate_input_tokens
 from genai_spine.dialects.base import CountsTokens
-from genai_spine.gateway.attempt import Question, passing_wire
+from genai_spine.gateway.attempt import Attempt, Question, passing_wire
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.seals import Seals, origin_of
 from genai_spine.providers.base import CallOptions, Provider, Relays
@@ -20,7 +20,7 @@ MAX_COUNT_BYTES: Final = 1024 * 1024
 GUESSED: Final = "the number of tokens is a guess, the provider cannot count them"
 
 
-async def count_tokens(call: Call, question: Question, provider: Provider, seals: Seals) -> int:
+async def count_tokens(call: Call, question: Question, provider: Provider, seals: Seals, attempt: Attempt) -> int:
     """Return the number of input tokens; a guess is noted in the call's warnings.
 
     Raises:
@@ -33,14 +33,14 @@ async def count_tokens(call: Call, question: Question, provider: Provider, seals
     if not isinstance(provider, Relays):
         return _guess(call, request)
     passing = passing_wire(call, question, provider)
-    wire = passing or provider.wire(None, model, tools=bool(request.tools), effort=None)
+    wire = passing or provider.wire_for(request)
     if not isinstance(dialect := wire.dialect, CountsTokens):
         return _guess(call, request)
     target = provider.target(model, wire)
     if passing:
         encoded = dialect.relay_count_request(question.envelope, target)
     else:
-        encoded = dialect.encode_count_request(request, target)
+        encoded = dialect.encode_count_request(await attempt.filled(call, request, provider), target)
     call.warn(encoded.warnings)
     call.attempts += 1
     incoming = await provider.open(wire, encoded, options, stream=False)

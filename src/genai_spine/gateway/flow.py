@@ -2,8 +2,8 @@
 
     plan ──▶ attempt ──▶ account
 
-``answer`` and ``stream`` take a body in a caller's dialect and give bytes in the same; ``complete`` and ``events`` take
-and give the project's own vocabulary.
+``answer``, ``stream`` and ``answer_embedding`` take a body in a caller's dialect and give bytes in the same;
+``complete``, ``events`` and ``embed`` take and give the project's own vocabulary.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -22,6 +22,8 @@ from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
+from genai_spine.gateway.embedding import EmbeddingQuestion, answer_embedding, embed
+from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.seals import Seals
 from genai_spine.providers.base import Provider
@@ -30,9 +32,12 @@ from genai_spine.shared_state.base import SharedState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.stream import Event
 
 __all__ = ["Gateway"]
+
+R = TypeVar("R", CompletionResponse, EmbeddingResponse)
 
 EMPTY: Final = "the provider's stream ended without an answer"
 
@@ -48,13 +53,14 @@ class Gateway:
         observers: Sequence[Observer],
         state: SharedState,
         dialects: Mapping[str, Dialect],
+        media: MediaFetching | None = None,
     ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
-        self._attempt = Attempt(clock, self._seals)
+        self._attempt = Attempt(clock, self._seals, media)
         self._observers = observers
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -107,14 +113,7 @@ class Gateway:
         with self._recorded(call):
             chosen = self._plan(call, request.model, provider)
             response = await self._attempt.complete(call, self._addressed(call, request), chosen)
-        return msgspec.structs.replace(
-            response,
-            provider=chosen.name,
-            cost_usd=call.cost.usd if call.cost else None,
-            price_known=call.cost.known if call.cost else False,
-            attempts=call.attempts,
-            warnings=tuple(call.warnings),
-        )
+        return _served(call, response, chosen)
 
     async def events(
         self, call: Call, request: CompletionRequest, provider: str | None = None
@@ -140,7 +139,28 @@ class Gateway:
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
             question = await self.answers.resume(call.principal, question)
-            return await count_tokens(call, question, provider, self._seals)
+            return await count_tokens(call, question, provider, self._seals, self._attempt)
+
+    async def answer_embedding(self, call: Call, question: EmbeddingQuestion) -> bytes:
+        """Return embeddings in the caller's dialect.
+
+        Raises:
+            SpineError: There are none.
+        """
+        with self._recorded(call):
+            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            return await answer_embedding(call, question, provider, self._attempt)
+
+    async def embed(self, call: Call, request: EmbeddingRequest, provider: str | None = None) -> EmbeddingResponse:
+        """Return embeddings, with their cost.
+
+        Raises:
+            SpineError: There are none.
+        """
+        with self._recorded(call):
+            chosen = self._plan(call, request.model, provider)
+            response = await embed(call, request, chosen, self._attempt)
+        return _served(call, response, chosen)
 
     # The steps.
 
@@ -197,3 +217,15 @@ class Gateway:
                 observer.request_ended(record)
             except Exception:  # noqa: BLE001  # an observer's fault must cost nobody an answer
                 logger.exception("an observer failed", observer=type(observer).__name__)
+
+
+def _served(call: Call, response: R, provider: Provider) -> R:
+    """Add to an answer what is known once it has been accounted for."""
+    return msgspec.structs.replace(
+        response,
+        provider=provider.name,
+        cost_usd=call.cost.usd if call.cost else None,
+        price_known=call.cost.known if call.cost else False,
+        attempts=call.attempts,
+        warnings=tuple(call.warnings),
+    )

@@ -71,8 +71,8 @@ _PLACES: Final = {
     "ap-south-1": "in.",
     "ap-": "apac.",
 }
-# Models that hold no conversation in words.
-_NOT_CONVERSING: Final = ("embed", "sonic")
+# Models that take no words.
+_NOT_READING: Final = ("sonic",)
 
 
 def providers(context: Context) -> Iterator[BedrockProvider]:
@@ -139,7 +139,7 @@ class BedrockProvider(HttpProvider):
         if self.models:
             return await super().list_models()
         listed = filter(None, map(self._callable, self._prices.models(self.name)))
-        spoken = (model for model in listed if not any(word in model for word in _NOT_CONVERSING))
+        spoken = (model for model in listed if not any(word in model for word in _NOT_READING))
         names = dict.fromkeys((self.default_model, *spoken))
         return [Model(id=name, provider=self.name, owned_by=name.partition(".")[0]) for name in names]
 

@@ -13,12 +13,15 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Target
+from genai_spine.dialects.embeddings import Embeds, matched
 from genai_spine.errors import DialectNotSpokenError, ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Relays, Wire
+from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.models import Model
 from genai_spine.types.stream import Event, Failed, Start
 from genai_spine.types.usage import Usage
@@ -218,9 +221,8 @@ class HttpProvider(Relays):
     ) -> tuple[Wire, Encoded, Incoming]:
         """Send a request in the dialect that it calls for, or in the next if the service has not the first."""
         model = request.model or self.default_model
-        effort = request.reasoning.asked_effort if request.reasoning else None
         while True:
-            wire = self.wire(request.dialect, model, tools=bool(request.tools), effort=effort)
+            wire = self.wire_for(request)
             asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and wire.quirks.stream_usage)
             try:
                 encoded = wire.dialect.encode_request(asked, self.target(model, wire))
@@ -231,6 +233,34 @@ class HttpProvider(Relays):
                 return wire, encoded, await self.open(wire, encoded, options, stream=stream)
             except DialectNotSpokenError:
                 continue  # it has been forgotten, so that there is one fewer to choose from
+
+    @override
+    async def embed(self, request: EmbeddingRequest, options: CallOptions = NO_OPTIONS) -> EmbeddingResponse:
+        if not isinstance(self.dialect, Embeds):
+            return await super().embed(request, options)
+        service, target = self.dialect.embeddings, self.target(request.model or self.default_model, self._first)
+
+        async def ask(call: tuple[EmbeddingRequest, Encoded], seconds: float) -> EmbeddingResponse:
+            piece, encoded = call
+            options_left = CallOptions(key=options.key, seconds=seconds)
+            incoming = await self.open(self._first, encoded, options_left, stream=False)
+            try:
+                body = await incoming.read(MAX_ANSWER_BYTES)
+            finally:
+                incoming.close()
+            response = matched(service.decode_response(body, incoming.headers, target), piece)
+            return msgspec.structs.replace(response, warnings=encoded.warnings)
+
+        try:
+            # All are written before the first is sent: what cannot be said must cost nothing.
+            pieces = cut(request, service.most_inputs(target))
+            calls = [(piece, service.encode_request(piece, target)) for piece in pieces]
+            seconds = self.timeouts.within(options.seconds).total
+            response = joined(await all_done(calls, ask, self._clock, seconds))
+        except SpineError as error:
+            self.own(error)
+            raise
+        return msgspec.structs.replace(response, provider=self.name, model=response.model or target.model)
 
     @override
     def cost_of(self, model: str, usage: Usage) -> Cost:

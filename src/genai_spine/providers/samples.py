@@ -1,14 +1,16 @@
-"""Values that a JSON Schema accepts, made without chance: the simulator's answers."""
+"""Values that a JSON Schema accepts, and vectors of texts, made without chance: the simulator's answers."""
 
 from __future__ import annotations
 
+import hashlib
 import math
+import struct
 from typing import Final
 from urllib.parse import unquote
 
 from genai_spine.types.json import Json, JsonObject
 
-__all__ = ["sample"]
+__all__ = ["sample", "unit_vector"]
 
 _FORMATS: Final = {
     "date": "2025-01-01",
@@ -35,6 +37,15 @@ def sample(schema: Json, text: str) -> Json:
     sensible size satisfies gets one that breaks it.
     """
     return _Sampler(schema if isinstance(schema, dict) else {}, text).value(schema, 0)
+
+
+def unit_vector(text: str, length: int) -> tuple[float, ...]:
+    """Return a vector of length 1, the same for the same text; those of different texts are nearly at right angles."""
+    noise = hashlib.shake_256(text.encode(errors="surrogatepass")).digest(2 * length)
+    # Odd numbers: none is zero, so not even the shortest vector is.
+    numbers = [2 * number + 1 for number in struct.unpack(f"<{length}h", noise)]
+    norm = math.hypot(*numbers)
+    return tuple(number / norm for number in numbers)
 
 
 class _Sampler:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Final
 
@@ -11,7 +9,7 @@ import msgspec
 
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import media_type_of
+from genai_spine.dialects.media import media_type_of, words_of
 from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
@@ -338,7 +336,7 @@ class BlockWriter:
             if self.own and isinstance(told := part.extras.get("source"), dict) and told.get("type") == "content":
                 source = {}
         elif media.data is not None and not self.native:
-            source = self._file(media)
+            source = self._file(part, media)
         else:
             source = self._source(media, "application/pdf", "document")
         block: JsonObject = {"type": "document", "source": source}
@@ -348,17 +346,12 @@ class BlockWriter:
             block["context"] = part.context
         return seal(block, part.cache, part.extras, own=self.own)
 
-    def _file(self, media: Media) -> JsonObject:
+    def _file(self, part: Document, media: Media) -> JsonObject:
         """A file in bytes: a PDF, or plain words, which go in as such."""
         kind = media_type_of(media, "application/pdf")
         if kind == "application/pdf":
             return {"type": "base64", "media_type": kind, "data": media.data}
-        if kind.startswith("text/") or kind in {"application/json", "application/xml"}:
-            try:
-                words = base64.b64decode(media.data or "").decode()
-            except (binascii.Error, UnicodeDecodeError) as error:
-                fault = self._losses.refuse(f"document of type {kind}", "send its words in base64 of UTF-8")
-                raise fault from error
+        if (words := words_of(part, self._losses)) is not None:
             return {"type": "text", "media_type": "text/plain", "data": words}
         fault = self._losses.refuse(f"document of type {kind}", "send a PDF or plain text")
         raise fault

@@ -50,6 +50,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.media import addresses_in
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
@@ -174,7 +175,8 @@ class AnthropicMessages(Dialect):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # Another provider's reasoning bears an empty signature, which the service refuses.
-        return b'"signature":""' in body or b'"signature": ""' in body
+        unsealed = b'"signature":""' in body or b'"signature": ""' in body
+        return unsealed or (not quirks.image_urls and any(addresses_in(body)))
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

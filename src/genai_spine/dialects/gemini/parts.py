@@ -9,6 +9,7 @@ import msgspec
 from genai_spine.dialects.arguments import arguments_object
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.gemini.wire import NAME, merge, standard_base64
+from genai_spine.dialects.media import media_type_of
 from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
@@ -150,9 +151,10 @@ def _decode_media(fields: Fields) -> Part:
     else:
         return Opaque(dialect=NAME, data=fields.rest())
     extras = _both(fields, name, inner)
-    if (kind or "").startswith("image/"):
+    shown = media_type_of(media, "")
+    if shown.startswith("image/"):
         return Image(media=media, extras=extras)
-    if (kind or "").startswith("audio/") and media.data is not None:
+    if shown.startswith("audio/") and media.data is not None:
         return Audio(media=media, extras=extras)
     return Document(media=media, extras=extras)
 

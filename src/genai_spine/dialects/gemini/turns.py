@@ -52,6 +52,7 @@ STAND_IN: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
+_POINTER: Final = "fileData"
 _ROLES: Final[dict[str, Role]] = {"user": "user", "model": "assistant", "function": "user"}
 _INSTRUCTING: Final = frozenset({"system", "developer"})
 
@@ -220,7 +221,9 @@ class Turns:
                 return self._result(part)
             case Image() | Audio() | Document():
                 written = self._media.part(part)
-                merge(written, self._beside(part.extras))
+                beside = self._beside(part.extras)
+                # What the gateway has fetched is pointed to no more.
+                merge(written, {name: more for name, more in beside.items() if name != _POINTER or name in written})
             case Opaque():
                 if part.dialect != NAME:
                     self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")

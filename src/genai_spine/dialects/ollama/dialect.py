@@ -23,6 +23,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.ollama.catalogue import decode_models, encode_tags
+from genai_spine.dialects.ollama.embeddings import OllamaEmbeddings
 from genai_spine.dialects.ollama.errors import decode_error, encode_error, encode_stream_error
 from genai_spine.dialects.ollama.relay import (
     OllamaWatch,
@@ -43,6 +44,7 @@ from genai_spine.dialects.ollama.response import decode_response, encode_respons
 from genai_spine.dialects.ollama.stream import OllamaDecoder, OllamaEncoder
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.messages import Audio, Document, Image
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -58,7 +60,16 @@ class Ollama(Dialect):
     stream_content_type = "application/x-ndjson"
     path = PATH
     models_path = "/api/tags"
-    address_suffixes = ("/api/chat", "/api/generate", "/api/tags", "/api", "/v1")
+    address_suffixes = (
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+        "/api/embeddings",
+        "/api/tags",
+        "/api",
+        "/v1",
+    )
+    embeddings = OllamaEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -91,6 +102,10 @@ class Ollama(Dialect):
     @override
     def encode_request(self, request: CompletionRequest, target: Target) -> Encoded:
         return encode_request(request, target)
+
+    @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        return False
 
     @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:

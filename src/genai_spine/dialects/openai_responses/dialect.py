@@ -25,7 +25,9 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
 from genai_spine.dialects.openai_responses.items import MADE_UP, NAME, sealed
@@ -72,6 +74,7 @@ class OpenAIResponses(Dialect, Continues):
     path = PATH
     models_path = "/models"
     address_suffixes = ("/responses", "/chat/completions", "/completions", "/embeddings", "/models")
+    embeddings = OpenAIEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -164,7 +167,11 @@ class OpenAIResponses(Dialect, Continues):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
-        return (not quirks.developer_role and b'"developer"' in body) or MADE_UP.encode() in body
+        return (
+            (not quirks.developer_role and b'"developer"' in body)
+            or MADE_UP.encode() in body
+            or (not quirks.image_urls and any(addresses_in(body)))
+        )
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:
