@@ -125,6 +125,10 @@ class Gemini(Dialect):
         return sealed(parts)
 
     @override
+    def marks_calls(self, request: CompletionRequest) -> bool:
+        return True
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return GeminiDecoder(quirks)
 
