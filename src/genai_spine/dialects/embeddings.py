@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import ClassVar, Final, Protocol, TypeVar, runtime_checkable
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
 
@@ -101,14 +101,16 @@ class EmbeddingDoor(ABC):
         """Read the usage of an answer that passes through; raises as ``EmbeddingService.decode_response`` does."""
 
 
-@runtime_checkable
-class Embeds(Protocol):
-    """The ability of a dialect's services to make embeddings."""
+class Embeds:
+    """The ability of a dialect's services to make embeddings.
 
-    @property
-    def embeddings(self) -> EmbeddingService:
-        """How they are asked."""
-        ...
+    A class and no protocol: whether a dialect has it is asked for each request, and that must cost nothing.
+
+    Attributes:
+        embeddings: How they are asked.
+    """
+
+    embeddings: ClassVar[EmbeddingService]
 
 
 # What the services of several dialects share.
