@@ -13,12 +13,15 @@ from genai_spine.testing.upstream import Scripted, json_reply, sse_reply
 from tests.conformance import recordings
 from tests.flow.said import Call, Provider, Said
 from tests.flow.services.anthropic_messages import ANTHROPIC
+from tests.flow.services.bedrock_converse import BEDROCK
+from tests.flow.services.gemini import GOOGLE
 from tests.flow.services.ollama import OLLAMA
 from tests.flow.services.openai_chat import OPENAI
+from tests.flow.services.openai_responses import RESPONSES
 
 __all__ = ["PROVIDERS", "RECORDED", "Call", "Provider", "Said", "recorded"]
 
-PROVIDERS: Final = {provider.name: provider for provider in (OPENAI, ANTHROPIC, OLLAMA)}
+PROVIDERS: Final = {provider.name: provider for provider in (OPENAI, RESPONSES, ANTHROPIC, GOOGLE, BEDROCK, OLLAMA)}
 """The provider dialects, each by the name of a provider that speaks it."""
 
 RECORDED: Final = {

@@ -32,11 +32,15 @@ class Result(Struct, frozen=True):
 
 
 class Turn(Struct, frozen=True, kw_only=True):
-    """One turn; neighbouring results of tools are one turn of the role ``tool``. Images are base64 or addresses."""
+    """One turn; neighbouring results of tools are one turn of the role ``tool``.
+
+    Images are base64 or addresses; so are documents, but for those that are words.
+    """
 
     role: str
     text: str = ""
     images: tuple[str, ...] = ()
+    documents: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
     results: tuple[Result, ...] = ()
     thinking: str = ""

@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import base64
 import json
+from pathlib import Path
 from typing import Any, Final
 
+import anthropic
+import ollama
+import openai
+from google.genai import errors as genai_errors
 from msgspec import Struct
+from msgspec.structs import replace
 
 from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream
@@ -20,6 +26,7 @@ __all__ = [
     "COUNTRY",
     "PNG",
     "PNG_TEXT",
+    "RAISED",
     "STRICT",
     "WORDS",
     "Wired",
@@ -28,19 +35,29 @@ __all__ = [
     "ask_whole",
     "asked_for",
     "check_ids",
+    "environ_of",
     "got",
     "history",
+    "status_of",
     "told_of",
 ]
 
 WORDS: Final = {
     "openai": {name: name for name in ("stop", "length", "tool_calls", "content_filter")},
+    "responses": {
+        "stop": "completed",
+        "length": "incomplete:max_output_tokens",
+        "tool_calls": "completed",
+        "content_filter": "incomplete:content_filter",
+    },
+    "completions": {name: name for name in ("stop", "length", "content_filter")},
     "anthropic": {
         "stop": "end_turn",
         "length": "max_tokens",
         "tool_calls": "tool_use",
         "content_filter": "refusal",
     },
+    "gemini": {"stop": "STOP", "length": "MAX_TOKENS", "tool_calls": "STOP", "content_filter": "SAFETY"},
     "ollama": {"stop": "stop", "length": "length", "tool_calls": "stop", "content_filter": "stop"},
 }
 """How each client dialect says why an answer ended."""
@@ -50,6 +67,9 @@ PNG: Final = base64.b64decode(
     "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
 )
 PNG_TEXT: Final = base64.b64encode(PNG).decode()
+RAISED: Final = (openai.APIError, anthropic.APIError, genai_errors.APIError, ollama.ResponseError)
+"""What the packages raise when they are told of a failure."""
+
 ADDRESS: Final = "https://example.com/potato.png"
 
 CAPITAL: Final = ToolSpec(
@@ -75,8 +95,37 @@ STRICT: Final = ToolSpec(
 )
 
 
+ROW: Final = """\
+[providers.responses]
+dialect = "openai_responses"
+url = "https://api.openai.com/v1"
+default_model = "gpt-4o-mini"
+"""
+"""A provider of one's own, which speaks what no built-in one is asked in."""
+
+
+def environ_of(upstream: ScriptedUpstream, folder: Path) -> dict[str, str]:
+    """The environment of a gateway all of whose providers are ``upstream``; its file is written into ``folder``."""
+    config = folder / "spine.toml"
+    config.write_text(ROW, encoding="utf-8")
+    return {
+        "GENAI_CONFIG": str(config),
+        "OPENAI_API_KEY": "sk-upstream-openai-0001",
+        "OPENAI_API_URL": f"{upstream.url}/v1",
+        "RESPONSES_API_KEY": "sk-upstream-openai-0001",
+        "RESPONSES_API_URL": f"{upstream.url}/v1",
+        "ANTHROPIC_API_KEY": "sk-ant-upstream-0002",
+        "ANTHROPIC_API_URL": upstream.url,
+        "GOOGLE_API_KEY": "sk-upstream-google-0003",
+        "GOOGLE_API_URL": upstream.url,
+        "BEDROCK_API_KEY": "sk-upstream-bedrock-0004",
+        "BEDROCK_API_URL": upstream.url,
+        "OLLAMA_API_URL": upstream.url,
+    }
+
+
 class Wired(Struct):
-    """A gateway between the three packages and one scripted service that plays all three providers."""
+    """A gateway between the packages and one scripted service that plays all the providers."""
 
     upstream: ScriptedUpstream
     gateway: RunningGateway
@@ -85,8 +134,19 @@ class Wired(Struct):
     def asked(self, provider: Provider) -> Seen:
         """What the provider was asked last."""
         received = self.upstream.received[-1]
-        assert ("POST", provider.path) == (received.method, received.path)
-        return READERS[provider.name](json.loads(received.body))
+        assert "POST" == received.method
+        seen = READERS[provider.name](json.loads(received.body))
+        if not provider.stream_path:
+            assert provider.path == received.path
+            return seen
+        assert received.path in {provider.path, provider.stream_path}
+        return replace(seen, model=provider.model, stream=received.path == provider.stream_path)
+
+
+def status_of(error: BaseException) -> int | None:
+    """The status that a package's error bears."""
+    status: int | None = getattr(error, "status_code", None) or getattr(error, "code", None)
+    return status
 
 
 def told_of(client: str, said: Said, provider: Provider) -> dict[str, Any]:
@@ -147,7 +207,7 @@ def history(client: str, provider: Provider, ask: Ask) -> tuple[Turn, ...]:
             made = "" if provider.name == "ollama" else f"call_{number}"
             ident = made if client == "ollama" else call.id
             calls.append(Call(ident, call.name, call.arguments))
-            results.append(Result(ident, result, call.name if provider.name == "ollama" else ""))
+            results.append(Result(ident, result, call.name if provider.name in {"google", "ollama"} else ""))
         turns.append(Turn(role="assistant", text=round_.told.text, calls=tuple(calls)))
         turns.append(Turn(role="tool", results=tuple(results)))
     return tuple(turns)

@@ -17,7 +17,7 @@ from genai_spine.errors import SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
-from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
+from genai_spine.types.stream import Event, Failed, Finish, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
 __all__ = ["Attempt", "Question"]
@@ -106,8 +106,7 @@ class Attempt:
                 raise
         finally:
             incoming.close()
-            # What was passed on and never counted is estimated, so that a stream cut short is not free.
-            call.usage = watch.usage or (estimated(watch.characters) if watch.characters else None)
+            call.usage = settled(watch.usage, watch.characters, whole=watch.finish_reason is not None)
 
     async def _translate_stream(
         self, call: Call, question: Question, provider: Provider, options: CallOptions
@@ -157,7 +156,7 @@ class Attempt:
             SpineError: There is none, or it broke off.
         """
         stream = provider.stream_complete(request, options or self._begin(call))
-        characters = 0
+        characters, whole = 0, False
         try:
             async for event in stream:
                 if isinstance(event, _CONTENT):
@@ -166,14 +165,15 @@ class Attempt:
                         call.first_token_at = self._clock.monotonic()
                 elif isinstance(event, UsageTold):
                     call.usage = event.usage
+                elif isinstance(event, Finish):
+                    whole = True
                 elif isinstance(event, Start):
                     call.warn(event.warnings)
                 elif isinstance(event, Failed):
                     raise event.error
                 yield event
         finally:
-            if call.usage is None and characters:
-                call.usage = estimated(characters)
+            call.usage = settled(call.usage, characters, whole=whole)
             # The provider's generator holds the connection: it must end now, not when it is collected.
             await aclose(stream)
 
@@ -196,6 +196,24 @@ def passes_through(question: Question, provider: Relays) -> bool:
         and quirks.passthrough
         and not question.door.must_translate(question.body, quirks)
     )
+
+
+def settled(told: Usage | None, characters: int, *, whole: bool) -> Usage | None:
+    """Return what an answer used; an answer cut short is never free.
+
+    Args:
+        told: What the provider has counted; of an answer that is not whole it may be what was known at its beginning.
+        characters: How much of it was passed on.
+        whole: The answer came to its end.
+    """
+    if not characters or (whole and told is not None):
+        return told
+    guess = estimated(characters)
+    if told is None:
+        return guess
+    if told.output_tokens >= guess.output_tokens:
+        return told
+    return msgspec.structs.replace(told, output_tokens=guess.output_tokens, estimated=True)
 
 
 def estimated(characters: int) -> Usage:

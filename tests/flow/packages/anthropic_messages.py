@@ -11,6 +11,7 @@ from anthropic.types import Message, MessageParam
 
 from genai_spine.types.json import JsonObject
 from tests.flow.packages.base import Ask, Told
+from tests.flow.published import Heard, overhear
 from tests.flow.said import Call
 
 __all__ = ["AnthropicClient"]
@@ -22,7 +23,13 @@ class AnthropicClient:
     name = "anthropic"
 
     def __init__(self, url: str, key: str) -> None:
-        self.sdk = anthropic.AsyncAnthropic(base_url=url, api_key=key, max_retries=0)
+        self.heard: list[Heard] = []
+        self.sdk = anthropic.AsyncAnthropic(
+            base_url=url,
+            api_key=key,
+            max_retries=0,
+            http_client=anthropic.DefaultAsyncHttpxClient(event_hooks=overhear(self.heard)),
+        )
         self.seen: dict[str, str] = {}
 
     def _image(self, image: bytes | str) -> dict[str, Any]:
@@ -31,11 +38,20 @@ class AnthropicClient:
         data = base64.b64encode(image).decode()
         return {"type": "image", "source": {"type": "base64", "media_type": "image/png", "data": data}}
 
+    def _document(self, document: bytes | str) -> dict[str, Any]:
+        source = {"type": "text", "media_type": "text/plain", "data": document}
+        if isinstance(document, bytes):
+            data = base64.b64encode(document).decode()
+            source = {"type": "base64", "media_type": "application/pdf", "data": data}
+        return {"type": "document", "source": source, "title": "guide"}
+
     def _body(self, model: str, ask: Ask) -> dict[str, Any]:
         user: list[dict[str, Any]] = [{"type": "text", "text": ask.prompt}]
         if ask.image is not None:
             user.append(self._image(ask.image))
-        messages: list[Any] = [{"role": "user", "content": ask.prompt if ask.image is None else user}]
+        if ask.document is not None:
+            user.append(self._document(ask.document))
+        messages: list[Any] = [{"role": "user", "content": user if len(user) > 1 else ask.prompt}]
         for turn in ask.rounds:
             messages.append({"role": "assistant", "content": turn.told.message})
             results: list[dict[str, Any]] = [

@@ -9,10 +9,11 @@ from typing import Any, Protocol
 from msgspec import Struct
 from pydantic import BaseModel
 
+from tests.flow.published import Heard
 from tests.flow.said import Call
 from tests.flow.seen import ToolSpec
 
-__all__ = ["Ask", "Client", "Round", "Told", "uri"]
+__all__ = ["Ask", "Client", "Round", "Told", "data_uri", "uri"]
 
 
 class Told(Struct, frozen=True, kw_only=True):
@@ -55,6 +56,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
     Attributes:
         image: A PNG, or an address.
+        document: A PDF, or words.
         choice: ``auto``, ``none``, ``required`` or a tool's name.
         shape: What a structured answer must be.
         result_image: An image that the last tool answered beside its words.
@@ -66,6 +68,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     system: str = ""
     max_tokens: int = 300
     image: bytes | str | None = None
+    document: bytes | str | None = None
     tools: tuple[ToolSpec, ...] = ()
     choice: str | None = None
     one_call: bool = False
@@ -84,6 +87,8 @@ class Client(Protocol):
     name: str
     seen: dict[str, str]
     """The headers of the last answer that ``complete`` was given."""
+    heard: list[Heard]
+    """All that came through a door whose answers are published as models, as it came."""
 
     async def complete(self, model: str, ask: Ask) -> Told:
         """Ask for a whole answer; with a ``shape`` by the package's own means for structured output."""
@@ -101,3 +106,9 @@ class Client(Protocol):
 def uri(image: bytes | str) -> str:
     """The address of an image: its own, or one that holds its bytes."""
     return image if isinstance(image, str) else f"data:image/png;base64,{base64.b64encode(image).decode()}"
+
+
+def data_uri(document: bytes | str) -> str:
+    """An address that holds a document: a PDF, or words."""
+    raw, kind = (document.encode(), "text/plain") if isinstance(document, str) else (document, "application/pdf")
+    return f"data:{kind};base64,{base64.b64encode(raw).decode()}"

@@ -7,6 +7,7 @@ from typing import Any
 import ollama
 
 from tests.flow.packages.base import Ask, Told
+from tests.flow.published import Heard
 from tests.flow.said import Call
 
 __all__ = ["OllamaClient"]
@@ -19,6 +20,7 @@ class OllamaClient:
 
     def __init__(self, url: str, key: str) -> None:
         self.seen: dict[str, str] = {}
+        self.heard: list[Heard] = []
 
         async def keep(response: Any) -> None:  # Any: of the HTTP library that the package chose
             self.seen = {name.lower(): value for name, value in response.headers.items()}

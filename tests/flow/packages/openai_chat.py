@@ -9,7 +9,8 @@ import openai
 from openai.types.chat import ChatCompletion, ChatCompletionChunk, ParsedChatCompletion
 from pydantic import BaseModel
 
-from tests.flow.packages.base import Ask, Told, uri
+from tests.flow.packages.base import Ask, Told, data_uri, uri
+from tests.flow.published import Heard, overhear
 from tests.flow.said import Call
 
 __all__ = ["OpenAIClient"]
@@ -21,15 +22,24 @@ class OpenAIClient:
     name = "openai"
 
     def __init__(self, url: str, key: str) -> None:
-        self.sdk = openai.AsyncOpenAI(base_url=f"{url}/v1", api_key=key, max_retries=0)
+        self.heard: list[Heard] = []
+        self.sdk = openai.AsyncOpenAI(
+            base_url=f"{url}/v1",
+            api_key=key,
+            max_retries=0,
+            http_client=openai.DefaultAsyncHttpxClient(event_hooks=overhear(self.heard)),
+        )
         self.seen: dict[str, str] = {}
 
     def _body(self, model: str, ask: Ask) -> dict[str, Any]:
         user: list[dict[str, Any]] = [{"type": "text", "text": ask.prompt}]
         if ask.image is not None:
             user.append({"type": "image_url", "image_url": {"url": uri(ask.image)}})
+        if ask.document is not None:
+            kind = "txt" if isinstance(ask.document, str) else "pdf"
+            user.append({"type": "file", "file": {"filename": f"guide.{kind}", "file_data": data_uri(ask.document)}})
         messages: list[Any] = [{"role": "system", "content": ask.system}] if ask.system else []
-        messages.append({"role": "user", "content": ask.prompt if ask.image is None else user})
+        messages.append({"role": "user", "content": user if len(user) > 1 else ask.prompt})
         for turn in ask.rounds:
             messages.append(turn.told.message)
             messages += [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
+from tests.flow.readers.rules import check_name, check_open, check_paired, check_png
 from tests.flow.said import Call
 from tests.flow.seen import Result, Seen, ToolSpec, Turn, known, merged
 
@@ -31,7 +32,14 @@ def _image(block: dict[str, Any]) -> str:
         url: str = source["url"]
         return url
     assert "base64" == source["type"]
-    assert "image/png" == source["media_type"], "the media type must be the image's own"
+    return check_png(source["media_type"], source["data"])
+
+
+def _document(block: dict[str, Any]) -> str:
+    known(block, ["type", "source", "title"], "a document")
+    source = block["source"]
+    kinds = {"base64": "application/pdf", "text": "text/plain"}
+    assert kinds[source["type"]] == source["media_type"]
     data: str = source["data"]
     return data
 
@@ -56,6 +64,7 @@ def _turns(message: dict[str, Any]) -> list[Turn]:
     assert content, "a message must say something"
     text = thinking = ""
     images: list[str] = []
+    documents: list[str] = []
     calls: list[Call] = []
     turns: list[Turn] = []
     for block in content:
@@ -65,7 +74,10 @@ def _turns(message: dict[str, Any]) -> list[Turn]:
                 text += block["text"]
             case "image":
                 images.append(_image(block))
+            case "document":
+                documents.append(_document(block))
             case "thinking":
+                assert block["signature"], "thinking without its seal"
                 thinking += block["thinking"]
             case "tool_use":
                 assert re.fullmatch(r"[a-zA-Z0-9_-]+", block["id"]), "the id of a tool_use has other characters"
@@ -77,8 +89,17 @@ def _turns(message: dict[str, Any]) -> list[Turn]:
                 assert "" == text, "results stand before words"
                 result, shown = _result(block)
                 turns.append(Turn(role="tool", results=(result,), images=shown))
-    if text or images or calls or thinking:
-        turns.append(Turn(role=role, text=text, images=tuple(images), calls=tuple(calls), thinking=thinking))
+    if text or images or documents or calls or thinking:
+        turns.append(
+            Turn(
+                role=role,
+                text=text,
+                images=tuple(images),
+                documents=tuple(documents),
+                calls=tuple(calls),
+                thinking=thinking,
+            )
+        )
     return turns
 
 
@@ -92,7 +113,7 @@ def _system(system: object) -> str:
 def _tool(tool: dict[str, Any]) -> ToolSpec:
     known(tool, ["name", "description", "input_schema", "strict", "type"], "an Anthropic tool")
     assert "object" == tool["input_schema"]["type"]
-    return ToolSpec(tool["name"], tool["description"], tool["input_schema"], tool.get("strict", False))
+    return ToolSpec(check_name(tool["name"]), tool["description"], tool["input_schema"], tool.get("strict", False))
 
 
 def _choice(choice: dict[str, Any] | None) -> tuple[str | None, bool]:
@@ -103,14 +124,14 @@ def _choice(choice: dict[str, Any] | None) -> tuple[str | None, bool]:
 
 
 def _check_pairs(messages: list[dict[str, Any]]) -> None:
-    """Each call must have its result in the very next message; roles must take turns."""
+    """Each call has its result in the very next message, each result its call; roles take turns, the user begins."""
+    called: list[str] = []
     for number, message in enumerate(messages):
-        assert number == 0 or messages[number - 1]["role"] != message["role"], "roles must take turns"
+        assert ["user", "assistant"][number % 2] == message["role"], "roles must take turns, the user begins"
         blocks = message["content"] if isinstance(message["content"], list) else []
+        check_paired(called, [block["tool_use_id"] for block in blocks if block["type"] == "tool_result"])
         called = [block["id"] for block in blocks if block["type"] == "tool_use"]
-        if called:
-            after = messages[number + 1]["content"]
-            assert called == [block["tool_use_id"] for block in after if block["type"] == "tool_result"]
+    assert [] == called, "a call without a result"
 
 
 def read(body: dict[str, Any]) -> Seen:
@@ -121,7 +142,9 @@ def read(body: dict[str, Any]) -> Seen:
     choice, one_call = _choice(body.get("tool_choice"))
     config = body.get("output_config", {})
     form = config.get("format")
-    assert form is None or form["type"] == "json_schema"
+    if form is not None:
+        assert "json_schema" == form["type"]
+        check_open(form["schema"])
     thinking = body.get("thinking", {})
     return Seen(
         model=body["model"],

@@ -9,7 +9,7 @@ from genai_spine.testing.upstream import Scripted, json_reply, sse_reply
 from genai_spine.types.json import Json, JsonObject
 from tests.flow.said import Call, Provider, Said, events_of, pieces, sse_event
 
-__all__ = ["OPENAI"]
+__all__ = ["OPENAI", "failure"]
 
 CREATED: Final = 1_760_000_000
 ANSWER_ID: Final = "chatcmpl-scripted0001"
