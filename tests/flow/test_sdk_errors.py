@@ -24,7 +24,8 @@ from tests.flow.answers import PROVIDERS, RECORDED, Call, Provider, Said, record
 from tests.flow.cells import cells
 from tests.flow.clients import Ask, Client, connect
 from tests.flow.published import faults_of
-from tests.flow.wiring import CAPITAL, RAISED, environ_of, status_of
+from tests.flow.scenes import CAPITAL
+from tests.flow.wiring import RAISED, environ_of, status_of
 
 Connect: TypeAlias = Callable[[str, RunningGateway], Client]
 

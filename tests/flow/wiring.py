@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from pathlib import Path
 from typing import Any, Final
@@ -18,16 +17,10 @@ from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream
 from tests.flow.answers import RECORDED, Call, Provider, Said, recorded
 from tests.flow.clients import Ask, Client, Told
-from tests.flow.wire import READERS, Result, Seen, ToolSpec, Turn
+from tests.flow.wire import READERS, Result, Seen, Turn
 
 __all__ = [
-    "ADDRESS",
-    "CAPITAL",
-    "COUNTRY",
-    "PNG",
-    "PNG_TEXT",
     "RAISED",
-    "STRICT",
     "WORDS",
     "Wired",
     "answer",
@@ -63,37 +56,8 @@ WORDS: Final = {
 """How each client dialect says why an answer ended."""
 
 
-PNG: Final = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
-)
-PNG_TEXT: Final = base64.b64encode(PNG).decode()
 RAISED: Final = (openai.APIError, anthropic.APIError, genai_errors.APIError, ollama.ResponseError)
 """What the packages raise when they are told of a failure."""
-
-ADDRESS: Final = "https://example.com/potato.png"
-
-CAPITAL: Final = ToolSpec(
-    "get_capital",
-    "Look up a country's capital.",
-    {
-        "type": "object",
-        "properties": {"country": {"type": "string", "description": "English name"}},
-        "required": ["country"],
-    },
-)
-COUNTRY: Final = ToolSpec("get_user_country", "Where the user is.", {"type": "object", "properties": {}})
-STRICT: Final = ToolSpec(
-    "get_capital",
-    "Look up a country's capital.",
-    {
-        "type": "object",
-        "properties": {"country": {"type": "string"}},
-        "required": ["country"],
-        "additionalProperties": False,
-    },
-    strict=True,
-)
-
 
 ROW: Final = """\
 [providers.responses]
