@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from genai_spine.providers.base import Provider as Provider
     from genai_spine.types.completion import CompletionRequest as CompletionRequest
     from genai_spine.types.completion import CompletionResponse as CompletionResponse
+    from genai_spine.types.embedding import EmbeddingRequest as EmbeddingRequest
+    from genai_spine.types.embedding import EmbeddingResponse as EmbeddingResponse
     from genai_spine.types.messages import Message as Message
     from genai_spine.types.messages import Text as Text
     from genai_spine.types.messages import ToolCall as ToolCall
@@ -30,6 +32,8 @@ _HOMES = {
     "CallOptions": "genai_spine.providers.base",
     "CompletionRequest": "genai_spine.types.completion",
     "CompletionResponse": "genai_spine.types.completion",
+    "EmbeddingRequest": "genai_spine.types.embedding",
+    "EmbeddingResponse": "genai_spine.types.embedding",
     "Health": "genai_spine.providers.base",
     "Message": "genai_spine.types.messages",
     "Provider": "genai_spine.providers.base",
@@ -47,6 +51,8 @@ __all__ = [
     "CallOptions",
     "CompletionRequest",
     "CompletionResponse",
+    "EmbeddingRequest",
+    "EmbeddingResponse",
     "Health",
     "Message",
     "Provider",

@@ -26,18 +26,23 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
+from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
 from genai_spine.settings import Settings
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
+from genai_spine.transport.names import Resolver, SystemResolver
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, TextDelta
@@ -79,6 +84,7 @@ class Spine:
         transport: Transport | None = None,
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
+        resolver: Resolver | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -87,6 +93,7 @@ class Spine:
             transport: What carries requests; by default HTTP.
             clock: The source of time.
             observers: Who is told of each request, beside the metrics.
+            resolver: What looks up the hosts of media that callers name; by default the operating system.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -94,6 +101,7 @@ class Spine:
         self.settings = settings
         self.clock = clock or SystemClock()
         self._transport = transport or HttpTransport()
+        self._resolver = resolver or SystemResolver()
         catalog = ModelCatalog.builtin()
         self.prices = Prices.builtin()
         self.registry = Registry()
@@ -109,11 +117,22 @@ class Spine:
             self.registry.add(provider)
         self.metrics = PrometheusObserver()
         planner = Planner(self.registry, catalog, settings.values.default_provider)
-        self.gateway = Gateway(self.registry, planner, self.clock, [self.metrics, *observers])
+        self._state = MemoryState(settings.values.state_max_bytes, self.clock)
+        observed = [self.metrics, *observers]
+        media = self._media() if settings.values.fetch_media else None
+        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, media)
         self.warnings = self._check()
         self._probe = LocalProbe(self.registry) if settings.values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
         self.open = False
+
+    def _media(self) -> MediaFetching:
+        values = self.settings.values
+        fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))
+        bounds = Bounds(
+            max_bytes=values.fetch_max_bytes, max_files=values.fetch_max_files, seconds=values.fetch_timeout
+        )
+        return MediaFetching(fetcher, bounds)
 
     def _check(self) -> tuple[str, ...]:
         names = [provider.name for provider in self.registry]
@@ -162,7 +181,9 @@ class Spine:
                 await self._probing
             self._probing = None
         await self.registry.close()
+        await self._state.close()
         await self._transport.close()
+        await self._resolver.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -257,6 +278,37 @@ class Spine:
         async for event in self.stream(prompt, model=model, provider=provider, system=system):
             if isinstance(event, TextDelta):
                 yield event.text
+
+    async def embed(
+        self,
+        texts: str | Sequence[str] | EmbeddingRequest,
+        *,
+        model: str | None = None,
+        provider: str | None = None,
+        dimensions: int | None = None,
+        timeout: float | None = None,
+    ) -> EmbeddingResponse:
+        """Have vectors made of texts, one of each.
+
+        Args:
+            texts: One text, or several; or a request, to which nothing is added.
+            model: An id, ``provider/model``, or None for the provider's default.
+            provider: That provider and no other.
+            dimensions: The length of the vectors; None is the model's own.
+            timeout: Seconds for all of it.
+
+        Raises:
+            SpineError: There are none; see ``genai_spine.errors``.
+        """
+        if isinstance(texts, EmbeddingRequest):
+            request = texts if model is None else msgspec.structs.replace(texts, model=model)
+        else:
+            inputs = (texts,) if isinstance(texts, str) else tuple(texts)
+            request = EmbeddingRequest(inputs=inputs, model=model, dimensions=dimensions)
+        if not request.inputs:
+            message = "there is nothing to embed: no texts"
+            raise InvalidRequestError(message, param="texts")
+        return await self.gateway.embed(self.new_call(timeout=timeout), request, provider)
 
     def new_call(self, *, stream: bool = False, timeout: float | None = None) -> Call:
         """Return the context of a request that the project makes itself."""

@@ -23,6 +23,7 @@
         │   ├── MalformedResponseError    502
         │   └── StreamInterruptedError    502
         ├── ConnectionFailedError         502
+        ├── DialectNotSpokenError         502  it has no such API, but perhaps another
         ├── ProviderAuthenticationError   502  it refused the gateway's key
         ├── ProviderPermissionError       502
         ├── QuotaExhaustedError           502  the account has run dry
@@ -45,6 +46,7 @@ __all__ = [
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextLengthError",
+    "DialectNotSpokenError",
     "InvalidFieldError",
     "InvalidRequestError",
     "MalformedResponseError",
@@ -253,6 +255,14 @@ class ConnectionFailedError(ProviderError):
 
     kind = "connection"
     default_code = "connection_failed"
+
+
+class DialectNotSpokenError(ProviderError):
+    """The upstream does not have the API that its row says it has beside its first."""
+
+    kind = "not_found"
+    default_code = "dialect_not_spoken"
+    retry = ELSEWHERE
 
 
 class ProviderAuthenticationError(ProviderError):

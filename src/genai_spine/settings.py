@@ -44,6 +44,9 @@ class ProviderFile(_Frozen):
     """A table ``[providers.NAME]`` of the file: a built-in provider's settings, or a provider of the user's own."""
 
     dialect: str | None = Field(default=None, description="the wire dialect; required for a provider of your own")
+    also: dict[str, dict[str, object]] = Field(
+        default={}, description="further dialects spoken at the same address, each with its departures"
+    )
     url: str | None = Field(default=None, description="base address")
     api_key: str | None = Field(default=None, repr=False, description="one key; better set in the environment")
     api_keys: tuple[str, ...] = Field(default=(), repr=False, description="several keys; better set in the environment")
@@ -69,6 +72,18 @@ class FileSettings(_Frozen):
     data_dir: Path | None = Field(default=None, description="where the gateway keeps its files")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
+    state_max_bytes: int = Field(
+        default=64 * 1024 * 1024, ge=0, description="most that is kept in memory between requests, such as answers"
+    )
+    fetch_media: bool = Field(
+        default=True, description="fetch images and documents by address for providers that do not"
+    )
+    fetch_hosts: tuple[str, ...] = Field(
+        default=("*",), description="from where: `*` is every public host; one that is named may have a private address"
+    )
+    fetch_max_bytes: int = Field(default=20 * 1024 * 1024, gt=0, description="most bytes fetched for one request")
+    fetch_max_files: int = Field(default=16, gt=0, description="most addresses fetched for one request")
+    fetch_timeout: float = Field(default=20, gt=0, description="seconds to fetch what one request needs")
     simulator_failures: dict[str, float] = Field(
         default={}, description="how often the simulator fails in which way, e.g. {500 = 0.1, cut = 0.05}"
     )
@@ -87,11 +102,17 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "data_dir": ("GENAI_DATA_DIR",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
     "max_body_bytes": ("GENAI_MAX_BODY_BYTES",),
+    "state_max_bytes": ("GENAI_STATE_MAX_BYTES",),
+    "fetch_media": ("GENAI_FETCH_MEDIA",),
+    "fetch_hosts": ("GENAI_FETCH_HOSTS",),
+    "fetch_max_bytes": ("GENAI_FETCH_MAX_BYTES",),
+    "fetch_max_files": ("GENAI_FETCH_MAX_FILES",),
+    "fetch_timeout": ("GENAI_FETCH_TIMEOUT",),
     "simulator_failures": ("GENAI_SIMULATOR_FAILURES",),
     "simulator_chunk_seconds": ("GENAI_SIMULATOR_CHUNK_SECONDS",),
     "probe_local": ("GENAI_PROBE_LOCAL",),
 }
-_LISTS: Final = frozenset({"cors_origins"})
+_LISTS: Final = frozenset({"cors_origins", "fetch_hosts"})
 _TABLES: Final = frozenset({"simulator_failures"})
 _GATEWAY_KEYS: Final = "GENAI_API_KEYS"
 # AWS's own names, but the first.

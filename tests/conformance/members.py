@@ -14,9 +14,12 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
+from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.memory import MemoryState
+from genai_spine.testing.clock import ManualClock
 from tests.conformance.recordings import Exchange, exchanges
 
-__all__ = ["DIALECTS", "PROVIDERS", "DialectMember", "ProviderMember"]
+__all__ = ["DIALECTS", "PROVIDERS", "SHARED_STATES", "DialectMember", "ProviderMember", "SharedStateMember"]
 
 
 class DialectMember(Struct, frozen=True, kw_only=True):
@@ -119,3 +122,13 @@ PROVIDERS: Final = (
     ProviderMember(name="llamacpp", path="/v1/chat/completions", key=_NO_KEY),
 )
 """One line for each row of ``builtin.toml``; the simulator, which has no row, is checked beside them."""
+
+
+class SharedStateMember(Struct, frozen=True):
+    """A place that keeps state between requests; ``make`` makes an empty one that goes by the clock."""
+
+    name: str
+    make: Callable[[ManualClock], SharedState]
+
+
+SHARED_STATES: Final = (SharedStateMember("memory", lambda clock: MemoryState(1024 * 1024, clock)),)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import AsyncIterator
 from decimal import Decimal
 
@@ -9,7 +10,7 @@ import pytest
 from typing_extensions import override
 
 from genai_spine.catalog.prices import Cost
-from genai_spine.errors import ProviderFailedError
+from genai_spine.errors import InvalidRequestError, ProviderFailedError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider
 from genai_spine.providers.builtin import providers
 from genai_spine.providers.rows import builtin_rows
@@ -18,13 +19,14 @@ from genai_spine.testing.providers import (
     check_closing,
     check_complete,
     check_cost,
+    check_embeddings,
     check_health,
     check_identity,
     check_models,
     check_provider,
     check_stream,
 )
-from genai_spine.testing.upstream import ScriptedUpstream
+from genai_spine.testing.upstream import ScriptedUpstream, json_reply
 from genai_spine.transport.http import HttpTransport
 from genai_spine.types.completion import Choice, CompletionRequest, CompletionResponse
 from genai_spine.types.messages import Text
@@ -83,6 +85,41 @@ async def test_the_simulator_keeps_the_contract() -> None:
     """So does the provider that needs no service."""
     built = {made.name: made for made in providers(context())}
     await check_provider(built["simulator"])
+    await check_embeddings(built["simulator"])
+
+
+ROWS_OF_VECTORS = [[1.0, 2.0, 3.0], [4.0, 5.0, 6.0]]
+EMBEDDINGS = {
+    "openai_chat": ("/chat/completions", "/embeddings", {"data": [{"embedding": row} for row in ROWS_OF_VECTORS]}),
+    "gemini": (
+        ":generateContent",
+        ":batchEmbedContents",
+        {"embeddings": [{"values": row} for row in ROWS_OF_VECTORS]},
+    ),
+    "ollama": ("/api/chat", "/api/embed", {"embeddings": ROWS_OF_VECTORS}),
+}
+"""By dialect: how the path of a completion ends, what stands there for embeddings, and an answer."""
+
+
+@pytest.mark.parametrize("member", PROVIDERS, ids=lambda member: member.name)
+async def test_a_provider_makes_embeddings(member: ProviderMember, transport: HttpTransport) -> None:
+    """Where its dialect has them, they are asked for beside its completions; else it says that it has none."""
+    upper = member.name.upper()
+    async with ScriptedUpstream() as upstream:
+        environ = {f"{upper}_API_URL": upstream.url, f"{upper}_API_KEY": KEY, f"DEFAULT_{upper}_MODEL": "model-one"}
+        built = {made.name: made for made in providers(context(environ, transport=transport))}
+        if (dialect := ROWS[member.name].dialect) not in EMBEDDINGS:
+            with pytest.raises(InvalidRequestError, match=f"{member.name} has no embeddings"):
+                await check_embeddings(built[member.name])
+            assert [] == upstream.received
+            return
+        ending, instead, answer = EMBEDDINGS[dialect]
+        upstream.enqueue(json_reply(json.dumps(answer).encode()))
+        made = await check_embeddings(built[member.name])
+        assert ROWS_OF_VECTORS == [list(vector) for vector in made.vectors]
+        assert member.path.format(model="model-one").replace(ending, instead) == upstream.received[0].path
+        header, scheme = member.key
+        assert not header or f"{scheme}{KEY}" == upstream.received[0].headers[header]
 
 
 # The suite itself finds what is wrong.

@@ -151,24 +151,6 @@ _ROWS: Final[list[tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...], Impos
         Impossible(end="unsaid", why="the package reads images from memory or disk and sends their bytes"),
     ),
     (
-        ("gemini",),
-        ("google",),
-        ("image_url",),
-        Impossible(end="unsaid", why="Gemini's own addresses of images are those of files that Google holds"),
-    ),
-    (
-        _clients_but("ollama", "gemini"),
-        ("google",),
-        ("image_url",),
-        Impossible(end="refused", why="Gemini fetches no images by address", field="image address"),
-    ),
-    (
-        _clients_but("ollama"),
-        ("bedrock", "ollama"),
-        ("image_url",),
-        Impossible(end="refused", why="neither Bedrock nor Ollama fetches images by address", field="image address"),
-    ),
-    (
         ("ollama",),
         _ANY,
         ("document", "text_document"),

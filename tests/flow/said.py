@@ -53,6 +53,7 @@ class Provider(Struct, frozen=True, kw_only=True):
     """A provider dialect, as a scripted service speaks it.
 
     Attributes:
+        row: The gateway's provider that stands for it, where that is another than ``name``.
         model: A model that it serves.
         answered: The model that its written answers name, a dated one of the same.
         path: Where it takes completions.
@@ -76,6 +77,12 @@ class Provider(Struct, frozen=True, kw_only=True):
     failure: Callable[[int, str], Scripted]
     stream_failure: Callable[[str], Scripted]
     stream_path: str = ""
+    row: str = ""
+
+    @property
+    def asked_as(self) -> str:
+        """The name that the gateway has for it."""
+        return self.row or self.name
 
 
 def pieces(text: str) -> list[str]:

@@ -125,7 +125,7 @@ async def test_requests_that_the_provider_refuses(
     bad = provider.failure(400, words)
     if (provider.name, "error") in RECORDED:
         bad, _ = recorded(provider, "error")
-    model = f"{provider.name}/{provider.model}"
+    model = f"{provider.asked_as}/{provider.model}"
     for ask in (client.complete, client.stream):
         upstream.enqueue(bad)
         error = await raised(ask(model, Ask()))
@@ -153,11 +153,11 @@ async def test_failures_of_the_provider(
     client = connected(client_name, gateway)
     status = STATUSES.get(what) or (529 if provider.name == "anthropic" else 503)
     upstream.enqueue(*[provider.failure(status, "Incorrect key: sk-upstream-openai-0001") for _ in range(MANY)])
-    error = await raised(client.complete(f"{provider.name}/{provider.model}", Ask()))
+    error = await raised(client.complete(f"{provider.asked_as}/{provider.model}", Ask()))
     check(client_name, what, error)
     assert "sk-upstream" not in str(error)
     if isinstance(error, openai.APIStatusError | anthropic.APIStatusError):
-        assert provider.name == error.response.headers["x-spine-provider"]
+        assert provider.asked_as == error.response.headers["x-spine-provider"]
         assert error.request_id == error.response.headers["x-request-id"]
         # Bedrock tells nobody how long to wait.
         wait = "7" if what == "limit" and provider.name != "bedrock" else None
@@ -174,7 +174,7 @@ async def test_a_failure_told_in_the_stream(
     provider = PROVIDERS[provider_name]
     upstream.enqueue(provider.stream_failure("the engine caught fire"))
     client = connected(client_name, gateway)
-    error = await raised(client.stream(f"{provider.name}/{provider.model}", Ask()))
+    error = await raised(client.stream(f"{provider.asked_as}/{provider.model}", Ask()))
     assert "the engine caught fire" in str(error)
     await gateway.recorder.until(1)
     (record,) = gateway.recorder.records
@@ -193,7 +193,7 @@ async def _cut_short(upstream: ScriptedUpstream, client: Client, provider: Provi
     for broken in (cut(whole, 1), cut(whole, 2), replace(cut(whole, 1), cut=True)):
         assert broken.chunks
         upstream.enqueue(broken)
-        await raised(client.stream(f"{provider.name}/{provider.model}", ask))
+        await raised(client.stream(f"{provider.asked_as}/{provider.model}", ask))
 
 
 @cells("cut_stream")
@@ -228,7 +228,7 @@ async def test_the_gateway_refuses_a_key(
     """A wrong key of the gateway's is the package's authentication error, and nothing is sent."""
     provider = PROVIDERS[provider_name]
     client = connected(client_name, replace(gateway, key="no-such-key"))
-    error = await raised(client.complete(f"{provider.name}/{provider.model}", Ask()))
+    error = await raised(client.complete(f"{provider.asked_as}/{provider.model}", Ask()))
     check(client_name, "gateway_key", error)
     assert "no-such-key" not in str(error)
     assert [] == upstream.received

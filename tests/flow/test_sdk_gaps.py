@@ -9,7 +9,6 @@ from tests.flow.answers import PROVIDERS, Said
 from tests.flow.cells import impossible, not_possible
 from tests.flow.clients import Ask
 from tests.flow.scenes import (
-    ADDRESS,
     CAPITAL,
     COUNTRY,
     ONE_CALL,
@@ -31,7 +30,6 @@ def _impossible_ask(client: str, feature: str) -> Ask:
         "tool_choice_named": Ask(tools=(CAPITAL, COUNTRY), choice="get_capital"),
         "one_call": Ask(tools=(CAPITAL,), one_call=True),
         "strict_tools": Ask(tools=(STRICT,)),
-        "image_url": Ask(image=ADDRESS),
         "seed": Ask(more=options(client, seed=7)),
         "document": Ask(document=PDF),
         "stop_sequence": Ask(stop=("END",)),
@@ -49,12 +47,12 @@ async def test_refused(wired: Wired, client_name: str, provider_name: str, featu
     client = wired.clients[client_name]
     asking = client.stream if feature.endswith("_stream") else client.complete
     with pytest.raises(RAISED) as caught:
-        await asking(f"{provider.name}/{provider.model}", _impossible_ask(client_name, feature))
+        await asking(f"{provider.asked_as}/{provider.model}", _impossible_ask(client_name, feature))
     # Only OpenAI's own statuses know a 422.
     expected = 400 if client_name in {"anthropic", "gemini", "ollama"} else 422
     assert expected == status_of(caught.value)
     field = impossible(client_name, provider_name, feature).field
-    assert f"{field}: {provider_name} cannot do this" in str(caught.value)
+    assert f"{field}: {provider.asked_as} cannot do this" in str(caught.value)
     assert [] == wired.upstream.received
 
 

@@ -13,6 +13,7 @@ import base64
 import pytest
 from msgspec.structs import replace
 
+from genai_spine.testing.upstream import Scripted
 from tests.flow.answers import PROVIDERS, Call, Said
 from tests.flow.cells import cells
 from tests.flow.clients import Ask, Round
@@ -58,7 +59,7 @@ async def test_complete(wired: Wired, client_name: str, provider_name: str) -> N
     if client_name not in {"gemini", "ollama"}:
         # The packages' own documented way to learn the id.
         assert record.request_id == told.raw._request_id
-    assert (provider.name, provider.model, "success") == (record.provider, record.model, record.outcome)
+    assert (provider.asked_as, provider.model, "success") == (record.provider, record.model, record.outcome)
     assert (said.input_tokens, said.output_tokens) == (record.input_tokens, record.output_tokens)
 
 
@@ -227,11 +228,14 @@ async def test_image(wired: Wired, client_name: str, provider_name: str) -> None
 
 @cells("image_url")
 async def test_image_by_address(wired: Wired, client_name: str, provider_name: str) -> None:
-    """An image's address goes on to a provider that fetches it itself."""
+    """An image's address goes on to a provider that fetches it itself; another is sent what lies there."""
     provider = PROVIDERS[provider_name]
-    ask = Ask(prompt="What is this?", image=ADDRESS)
+    fetched = provider_name in {"google", "bedrock", "ollama"}  # which fetch nothing
+    ask = Ask(prompt="What is this?", image=f"{wired.upstream.url}/potato" if fetched else ADDRESS)
+    if fetched:
+        wired.upstream.enqueue(Scripted(chunks=(PNG,)))
     await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="A potato.")))
-    turn = Turn(role="user", text=ask.prompt, images=(ADDRESS,))
+    turn = Turn(role="user", text=ask.prompt, images=(PNG_TEXT if fetched else ADDRESS,))
     assert asked_for(provider, ask, turns=(turn,)) == wired.asked(provider)
 
 

@@ -59,23 +59,30 @@ WORDS: Final = {
 RAISED: Final = (openai.APIError, anthropic.APIError, genai_errors.APIError, ollama.ResponseError)
 """What the packages raise when they are told of a failure."""
 
-ROW: Final = """\
+ROWS: Final = """\
+[providers.chat]
+dialect = "openai_chat"
+url = "https://api.openai.com/v1"
+default_model = "gpt-4o-mini"
+quirks = { developer_role = true, reasoning_field = "" }
+
 [providers.responses]
 dialect = "openai_responses"
 url = "https://api.openai.com/v1"
 default_model = "gpt-4o-mini"
 """
-"""A provider of one's own, which speaks what no built-in one is asked in."""
+"""Providers of one's own, each of which speaks one of OpenAI's dialects and no other."""
 
 
 def environ_of(upstream: ScriptedUpstream, folder: Path) -> dict[str, str]:
     """The environment of a gateway all of whose providers are ``upstream``; its file is written into ``folder``."""
     config = folder / "spine.toml"
-    config.write_text(ROW, encoding="utf-8")
+    config.write_text(ROWS, encoding="utf-8")
     return {
         "GENAI_CONFIG": str(config),
-        "OPENAI_API_KEY": "sk-upstream-openai-0001",
-        "OPENAI_API_URL": f"{upstream.url}/v1",
+        "GENAI_FETCH_HOSTS": "127.0.0.1",
+        "CHAT_API_KEY": "sk-upstream-openai-0001",
+        "CHAT_API_URL": f"{upstream.url}/v1",
         "RESPONSES_API_KEY": "sk-upstream-openai-0001",
         "RESPONSES_API_URL": f"{upstream.url}/v1",
         "ANTHROPIC_API_KEY": "sk-ant-upstream-0002",
@@ -187,10 +194,10 @@ def answer(provider: Provider, scene: str, said: Said, *, stream: bool = False) 
 async def ask_whole(wired: Wired, client: str, provider: Provider, ask: Ask, reply: Scripted) -> Told:
     """Ask for a whole answer; the provider gives ``reply``."""
     wired.upstream.enqueue(reply)
-    return await wired.clients[client].complete(f"{provider.name}/{provider.model}", ask)
+    return await wired.clients[client].complete(f"{provider.asked_as}/{provider.model}", ask)
 
 
 async def ask_stream(wired: Wired, client: str, provider: Provider, ask: Ask, reply: Scripted) -> Told:
     """Ask for a stream; the provider gives ``reply``."""
     wired.upstream.enqueue(reply)
-    return await wired.clients[client].stream(f"{provider.name}/{provider.model}", ask)
+    return await wired.clients[client].stream(f"{provider.asked_as}/{provider.model}", ask)

@@ -68,6 +68,8 @@ def _default(info: FieldInfo) -> str:
     default = info.default
     if default is PydanticUndefined or default is None or default in ((), {}) or isinstance(default, BaseModel):
         return ""
+    if isinstance(default, tuple):
+        return _code(default)
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
 
 

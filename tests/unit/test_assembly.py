@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from typing_extensions import override
 
 import genai_spine
 from genai_spine import errors
@@ -16,10 +17,11 @@ from genai_spine.settings import Settings
 from genai_spine.telemetry.events import RequestEnded
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import Recorder
-from genai_spine.testing.upstream import ScriptedUpstream, json_reply
+from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
+from genai_spine.transport.names import Resolver
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import JsonObject
-from genai_spine.types.messages import Message, Text
+from genai_spine.types.messages import Document, Media, Message, Text
 from genai_spine.types.stream import Collector, Finish, Start, TextDelta
 from genai_spine.types.tools import Tool
 from genai_spine.types.usage import Usage
@@ -46,6 +48,14 @@ def before(upstream: ScriptedUpstream, **environ: str) -> Spine:
             **environ,
         }
     )
+
+
+class Names(Resolver):
+    """Finds everybody at home."""
+
+    @override
+    async def addresses(self, host: str, port: int) -> list[str]:
+        return ["127.0.0.1"]
 
 
 # Building.
@@ -362,3 +372,23 @@ def test_costs_without_a_call() -> None:
     assert genai_spine.estimate_cost_usd("gpt-4o-mini", 1000, 100) == Spine.from_env({}).estimate_cost_usd(
         "gpt-4o-mini", 1000, 100
     )
+
+
+# Media.
+
+
+async def test_media_in_the_library(upstream: ScriptedUpstream) -> None:
+    """What a program asks is served as what callers ask: media are fetched, by the program's own names if it likes."""
+    upstream.enqueue(Scripted(chunks=(b"%PDF-1.7",)), json_reply(CHAT))
+    environ = {"OPENAI_API_KEY": "sk-1", "OPENAI_API_URL": f"{upstream.url}/v1", "GENAI_FETCH_HOSTS": "files.example"}
+    paper = Document(media=Media(url=f"http://files.example:{upstream.url.rpartition(':')[2]}/paper.pdf"))
+    async with Spine(Settings({**QUIET, **environ}), resolver=Names()) as spine:
+        await spine.complete([Message(role="user", parts=(paper,))], model="gpt-4o-mini")
+    assert "/paper.pdf" == upstream.received[0].path
+    assert b"data:application/pdf;base64,JVBERi0xLjc=" in upstream.received[1].body
+
+
+def test_a_host_that_is_none() -> None:
+    """It stops the start."""
+    with pytest.raises(errors.ConfigurationError, match=r"GENAI_FETCH_HOSTS: 'https://files\.example' is no host"):
+        Spine(Settings({**QUIET, "GENAI_FETCH_HOSTS": "*, https://files.example"}))

@@ -7,6 +7,7 @@ from typing import Final
 import msgspec
 
 from genai_spine.types.completion import CompletionRequest
+from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.messages import (
     Audio,
     Document,
@@ -21,7 +22,7 @@ from genai_spine.types.messages import (
 )
 from genai_spine.types.tools import Tool
 
-__all__ = ["estimate_input_tokens"]
+__all__ = ["TOKENS_PER_IMAGE", "estimate_embedding_tokens", "estimate_input_tokens"]
 
 CHARACTERS_PER_TOKEN: Final = 4
 TOKENS_PER_MESSAGE: Final = 4
@@ -45,6 +46,11 @@ def estimate_input_tokens(request: CompletionRequest) -> int:
     if request.output_schema is not None:
         characters += len(msgspec.json.encode(request.output_schema.schema))
     return tokens + -(-characters // CHARACTERS_PER_TOKEN)
+
+
+def estimate_embedding_tokens(request: EmbeddingRequest) -> int:
+    """Return a guess of what texts to be embedded count; token ids count themselves."""
+    return sum(-(-len(one) // CHARACTERS_PER_TOKEN) if isinstance(one, str) else len(one) for one in request.inputs)
 
 
 def _size(part: Part) -> tuple[int, int]:

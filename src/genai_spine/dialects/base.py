@@ -13,19 +13,24 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_c
 
 from msgspec import Raw, Struct, field
 
-from genai_spine.errors import SpineError
+from genai_spine.errors import MalformedResponseError, SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Audio, Document, Image, Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
-from genai_spine.types.stream import Event
+from genai_spine.types.stream import Event, Failed
+from genai_spine.types.tools import ToolOffer
 from genai_spine.types.usage import Usage
 
 __all__ = [
+    "Continues",
     "CountsTokens",
     "Dialect",
     "Encoded",
     "Envelope",
     "ErrorAnswer",
     "Headers",
+    "Kept",
     "Quirks",
     "Reply",
     "StreamDecoder",
@@ -55,7 +60,7 @@ class Quirks(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         tool_call_id: ``free``, or ``nine`` for exactly nine letters and digits.
         finish_reasons: Its own names for why a model stopped.
         error_kinds: Statuses that mean something else than usual: the status and the kind of error.
-        image_urls: Whether it fetches images by address.
+        image_urls: Whether it fetches images and documents by address; for one that does not, the gateway does.
     """
 
     rename: dict[str, str] = field(default_factory=dict)
@@ -95,6 +100,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
         fields: The body's fields, each as it came.
         model: The model asked for; None leaves the choice to the gateway.
         provider: The extension field ``provider``, or its header.
+        tools: Tools are offered, where the dialect needs to know.
+        effort: How hard the model shall think, as the caller wrote it, where the dialect needs to know.
         wants_usage: The caller asked for usage in the stream, or its dialect always tells it.
         headers: The caller's headers that belong to the dialect and go on to a provider that speaks it.
     """
@@ -103,6 +110,8 @@ class Envelope(Struct, frozen=True, kw_only=True):
     model: str | None = None
     provider: str | None = None
     stream: bool = False
+    tools: bool = False
+    effort: str | None = None
     wants_usage: bool = True
     headers: Headers = field(default_factory=dict)
 
@@ -121,15 +130,24 @@ class Reply(Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: Named in the answer where the provider names none.
-        request_id: The gateway's own id of the request.
+        request_id: The gateway's own id of the request, which no other has.
         now: Seconds since the Unix epoch.
         wants_usage: The caller wants usage told in a stream.
+        tools: Those that were offered.
     """
 
     model: str = ""
     request_id: str = ""
     now: int = 0
     wants_usage: bool = True
+    tools: tuple[ToolOffer, ...] = ()
+
+
+class Kept(NamedTuple):
+    """What is kept of an answer, for ``Continues.resume`` to read, and the answer's id."""
+
+    id: str
+    record: bytes
 
 
 class ErrorAnswer(NamedTuple):
@@ -148,13 +166,38 @@ class StreamDecoder(ABC):
 
     over: bool = False
 
-    @abstractmethod
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that ``data``, cut anywhere, completes; ``Failed`` is always the last."""
+        events: list[Event] = []
+        if not self.over:
+            try:
+                self._read(data, events)
+            except (SpineError, RecursionError) as error:
+                self._fail(error, events)
+        return events
 
-    @abstractmethod
     def close(self) -> list[Event]:
         """The upstream has closed the stream: return the last events, ``Failed`` if its end mark never came."""
+        events: list[Event] = []
+        if not self.over:
+            try:
+                self._end(events)
+            except (SpineError, RecursionError) as error:
+                self._fail(error, events)
+            self.over = True
+        return events
+
+    def _fail(self, error: SpineError | RecursionError, events: list[Event]) -> None:
+        self.over = True
+        events.append(Failed(error=error if isinstance(error, SpineError) else _too_deep()))
+
+    @abstractmethod
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        """Add the events that ``data`` completes; raises what the stream fails with."""
+
+    @abstractmethod
+    def _end(self, events: list[Event]) -> None:
+        """Nothing more comes, and no end mark has come: add the last events, or raise why there is no whole answer."""
 
 
 class StreamEncoder(ABC):
@@ -169,6 +212,10 @@ class StreamEncoder(ABC):
         """Return the last bytes of a stream that did not fail."""
 
 
+def _too_deep() -> SpineError:
+    return MalformedResponseError("the provider's stream is nested too deeply")
+
+
 class Watch(ABC):
     """Reads a stream that passes through, and lets on only whole frames.
 
@@ -178,6 +225,8 @@ class Watch(ABC):
         characters: Length of the words passed on so far, for the day the stream is cut.
         content: Something that a model wrote has come.
         over: The dialect's end mark has come; nothing that follows counts.
+        failure: What the upstream told of, or why what it sent is no answer. What came before it has been let on;
+            nothing follows.
     """
 
     def __init__(self) -> None:
@@ -186,22 +235,35 @@ class Watch(ABC):
         self.characters = 0
         self.content = False
         self.over = False
+        self.failure: SpineError | None = None
 
-    @abstractmethod
     def feed(self, data: bytes) -> bytes:
-        """Return what of ``data`` and of what was held back may go to the caller now.
+        """Return what of ``data`` and of what was held back may go to the caller now, up to a failure."""
+        out: list[bytes] = []
+        if not self.over and self.failure is None:
+            try:
+                self._read(data, out)
+            except (SpineError, RecursionError) as error:
+                self.failure = error if isinstance(error, SpineError) else _too_deep()
+        return b"".join(out)
 
-        Raises:
-            SpineError: The upstream told of a failure, or sent what is not its dialect. Nothing follows.
-        """
+    def close(self) -> bytes:
+        """The upstream has closed the stream: return the last bytes; if its end mark never came, that is a failure."""
+        out: list[bytes] = []
+        if not self.over and self.failure is None:
+            try:
+                self._end(out)
+            except (SpineError, RecursionError) as error:
+                self.failure = error if isinstance(error, SpineError) else _too_deep()
+        return b"".join(out)
 
     @abstractmethod
-    def close(self) -> bytes:
-        """The upstream has closed the stream: return the last bytes for the caller.
+    def _read(self, data: bytes, out: list[bytes]) -> None:
+        """Add what may go to the caller of ``data`` and of what was held back; raises what the stream fails with."""
 
-        Raises:
-            StreamInterruptedError: The dialect's end mark never came.
-        """
+    @abstractmethod
+    def _end(self, out: list[bytes]) -> None:
+        """Nothing more comes, and no end mark has come: add the last bytes, or raise why there is no whole answer."""
 
 
 class Dialect(ABC):
@@ -216,12 +278,21 @@ class Dialect(ABC):
     """Request headers that a provider who speaks it demands."""
     forwarded_headers: ClassVar[tuple[str, ...]] = ()
     """Request headers that are part of the dialect and go on to a provider that speaks it."""
+    carries_seals: ClassVar[bool] = False
+    """Whether its clients hand back unread what came with a turn: there other dialects' seals are carried in tags."""
+    call_ids: ClassVar[bool] = True
+    """Whether its clients hand back the ids of tool calls."""
     path: ClassVar[str]
     """Of a completion, below a provider's address."""
     models_path: ClassVar[str]
     """Of the list of models, below a provider's address."""
     address_suffixes: ClassVar[tuple[str, ...]] = ()
     """Paths that users add to a provider's address and that are cut back."""
+
+    @property
+    def passes_to(self) -> str:
+        """The dialect of providers who take its bodies as they come: itself, or the one that it is a door of."""
+        return self.name
 
     # At the door.
 
@@ -268,6 +339,10 @@ class Dialect(ABC):
             InvalidFieldError: It asks for what the dialect cannot say and must not lose.
         """
 
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:  # noqa: ARG002  # some tell parts apart
+        """Return whether the provider itself gets what lies at a part's address; where not, it needs the bytes."""
+        return quirks.image_urls
+
     @abstractmethod
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         """Read an answer.
@@ -276,6 +351,18 @@ class Dialect(ABC):
             MalformedResponseError: It is not of the dialect.
             ProviderError: It tells of a failure despite its status.
         """
+
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:  # noqa: ARG002  # not every dialect has seals
+        """Return what must be handed back of some parts of an answer, in the dialect's own form; None where nothing.
+
+        Args:
+            parts: Reasoning in a row, up to the one that may bear its seal; or one part of another kind.
+        """
+        return None
+
+    def opened(self, data: JsonObject) -> Part:
+        """Return what ``sealed`` gave as a part of a turn, for an encoder of this dialect."""
+        return Opaque(dialect=self.name, data=data)
 
     @abstractmethod
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
@@ -306,6 +393,28 @@ class Dialect(ABC):
     @abstractmethod
     def check_response(self, body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
         """Read from the side an answer that passes through; raises as ``decode_response`` does."""
+
+
+class Continues(ABC):
+    """The ability of a dialect to let a request go on from an earlier answer by its id.
+
+    A class and no protocol: whether a door has it is asked for each request, and that must cost nothing.
+    """
+
+    @abstractmethod
+    def earlier_answers(self, envelope: Envelope) -> Sequence[str]:
+        """Return the ids of the answers of which a request says less than must be known: it goes on from one, say."""
+
+    @abstractmethod
+    def resume(self, envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+        """Put into a request what it says less of, from what is kept of answers by their ids."""
+
+    @abstractmethod
+    def keep(self, envelope: Envelope, told: bytes) -> Kept | None:
+        """Return what is to be kept of an answer, of which ``told`` is the whole or some bytes of a stream.
+
+        None where the caller does not want it kept, the answer is not good, or the bytes do not end the stream.
+        """
 
 
 @runtime_checkable

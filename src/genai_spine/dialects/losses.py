@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from genai_spine.errors import InvalidFieldError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.types.completion import CompletionRequest
+from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.json import Json, JsonObject
 
 __all__ = ["Losses"]
@@ -23,8 +24,9 @@ _ESSENTIAL: Final = {
     "gemini": frozenset({"cachedContent", "continuationToken"}),
     "ollama": frozenset({"suffix", "raw", "context", "template"}),
     "openai_completions": frozenset({"best_of", "echo", "suffix"}),
-    "openai_responses": frozenset({"conversation", "previous_response_id", "prompt", "tool_choice"}),
+    "openai_responses": frozenset({"conversation", "prompt", "tool_choice"}),
 }
+_EARLIER: Final = "previous_response_id"
 _HARMLESS: Final = {
     "openai_chat": frozenset(
         {
@@ -53,6 +55,7 @@ _HARMLESS: Final = {
         }
     ),
     "ollama": frozenset({"keep_alive", "truncate", "shift"}),
+    "ollama_embeddings": frozenset({"keep_alive"}),
     "openai_completions": frozenset({"stream_options"}),
     "openai_responses": frozenset(
         {
@@ -103,16 +106,19 @@ class Losses:
             f"{name}: {self._provider} cannot do this; {advice}", code="unsupported_by_provider", param=name
         )
 
-    def extras(self, request: CompletionRequest, dialect: str) -> JsonObject:
+    def extras(self, request: CompletionRequest | EmbeddingRequest, dialect: str) -> JsonObject:
         """Return the request's own extras if it came in ``dialect``; else account for their loss and return none.
 
         Raises:
             InvalidFieldError: One of them must not be lost.
+            InvalidRequestError: The request goes on from an answer that nobody knows.
         """
         origin = request.dialect
         if origin is None or origin == dialect:
             return request.extras
         for name, value in _fields(origin, request.extras):
+            if name == _EARLIER:
+                raise _unknown_answer(value)
             if name in _ESSENTIAL.get(origin, ()) or _is_other_output(name, value):
                 raise self.refuse(name)
             if name not in _HARMLESS.get(origin, ()):
@@ -123,6 +129,12 @@ class Losses:
     def warnings(self) -> tuple[str, ...]:
         """What was left out, a line each."""
         return tuple(self._warnings)
+
+
+def _unknown_answer(answer_id: Json) -> InvalidRequestError:
+    """What the gateway knows has been put into the conversation by now, and this provider keeps no answers."""
+    message = f"previous_response_id: no answer {answer_id!r} is kept here; send the conversation itself as input"
+    return InvalidRequestError(message, code="previous_response_not_found", param="previous_response_id")
 
 
 def _fields(origin: str, extras: JsonObject) -> Iterator[tuple[str, Json]]:

@@ -7,23 +7,32 @@ there whatever the end; a ``finally`` here awaits no more than that its own gene
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 from typing import Final
 
 import msgspec
 
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Envelope, Reply
-from genai_spine.errors import SpineError
+from genai_spine.dialects.base import Dialect, Encoded, Envelope, Reply, Watch
+from genai_spine.dialects.seals import holds_tags
+from genai_spine.errors import DialectNotSpokenError, MalformedResponseError, SpineError
 from genai_spine.gateway.context import Call
-from genai_spine.providers.base import CallOptions, Provider, Relays
+from genai_spine.gateway.media import MediaFetching
+from genai_spine.gateway.seals import Sealing, Seals, origin_of
+from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
+from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingResponse
 from genai_spine.types.stream import Event, Failed, Finish, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
-__all__ = ["Attempt", "Question"]
+__all__ = ["Attempt", "Question", "passing_wire"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _CONTENT: Final = (TextDelta, ThinkingDelta, ToolArguments)
+_TOO_LONG: Final = f"the provider's stream holds an answer of more than {MAX_ANSWER_BYTES} bytes"
+# What any event costs whoever keeps it.
+_EVENT: Final = 16
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -37,8 +46,11 @@ class Question(msgspec.Struct, frozen=True):
 class Attempt:
     """Makes calls."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, seals: Seals, media: MediaFetching | None = None) -> None:
+        """Make calls by ``clock``; without ``media`` nothing is fetched for a provider that fetches nothing itself."""
         self._clock = clock
+        self._seals = seals
+        self._media = media
 
     # Bytes in, bytes out.
 
@@ -48,12 +60,22 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        options = self._begin(call)
-        if isinstance(provider, Relays) and passes_through(question, provider):
-            return await self._relay(call, question, provider, options)
-        response = await provider.complete(self._translated(call, question), options)
-        self._note(call, response)
-        return question.door.encode_response(response, self._reply(call, question))
+        if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
+            try:
+                dialect = _spoken(question, wire)
+                encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+                body = await self.relay(call, encoded, provider, wire)
+            except DialectNotSpokenError:
+                pass  # the provider speaks another, into which the request is translated
+            else:
+                call.usage, _ = dialect.check_response(body, wire.quirks)
+                return body
+        request, sealing, options = await self._translated(call, question, provider)
+        response = await provider.complete(request, options)
+        self.note(call, response)
+        response = sealing.response(response)
+        await self._seals.keep(call.principal, sealing)
+        return question.door.encode_response(response, self._reply(call, question, request))
 
     def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect, as it comes.
@@ -61,45 +83,60 @@ class Attempt:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        options = self._begin(call)
-        if isinstance(provider, Relays) and passes_through(question, provider):
-            return self._relay_stream(call, question, provider, options)
-        return self._translate_stream(call, question, provider, options)
+        if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
+            return self._relay_stream(call, question, provider, wire)
+        return self._translate_stream(call, question, provider)
 
-    async def _relay(self, call: Call, question: Question, provider: Relays, options: CallOptions) -> bytes:
-        model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
-        call.warn(encoded.warnings)
-        call.passthrough = True
-        incoming = await provider.open(encoded, options, stream=False)
+    async def relay(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire) -> bytes:
+        """Return the whole answer to a body that passes through.
+
+        Raises:
+            SpineError: There is none.
+        """
+        incoming = await self._open(call, encoded, provider, wire, stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
             incoming.close()
-        call.usage, _ = provider.dialect.check_response(body, provider.quirks)
         call.first_token_at = self._clock.monotonic()
         return body
 
-    async def _relay_stream(
-        self, call: Call, question: Question, provider: Relays, options: CallOptions
-    ) -> AsyncGenerator[bytes, None]:
-        model = call.candidate.model if call.candidate else ""
-        encoded = provider.dialect.relay_request(question.envelope, provider.target(model))
+    async def _open(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire, *, stream: bool) -> Incoming:
+        """Send a body that passes through."""
+        incoming = await provider.open(wire, encoded, self.begin(call), stream=stream)
         call.warn(encoded.warnings)
         call.passthrough = True
-        incoming = await provider.open(encoded, options, stream=True)
-        watch = provider.dialect.watch(question.envelope, provider.quirks)
+        return incoming
+
+    async def _relay_stream(
+        self, call: Call, question: Question, provider: Relays, wire: Wire
+    ) -> AsyncGenerator[bytes, None]:
+        dialect = _spoken(question, wire)
+        try:
+            encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+            incoming = await self._open(call, encoded, provider, wire, stream=True)
+        except DialectNotSpokenError:
+            async with aclosing(self._translate_stream(call, question, provider)) as translated:
+                async for data in translated:
+                    yield data
+            return
+        watch = dialect.watch(question.envelope, wire.quirks)
         try:
             async for data in incoming.chunks():
                 out = watch.feed(data)
                 if watch.content and call.first_token_at is None:
                     call.first_token_at = self._clock.monotonic()
-                if out:
+                if out and _goes_on(watch):
                     yield out
+                if watch.failure is not None:
+                    raise watch.failure
                 if watch.over:
                     incoming.finish()
-            if out := watch.close():
+            out = watch.close()
+            if out and _goes_on(watch):
                 yield out
+            if watch.failure is not None:
+                raise watch.failure
         except SpineError:
             # After its end mark an answer is whole, however the connection goes then.
             if not watch.over:
@@ -109,30 +146,43 @@ class Attempt:
             call.usage = settled(watch.usage, watch.characters, whole=watch.finish_reason is not None)
 
     async def _translate_stream(
-        self, call: Call, question: Question, provider: Provider, options: CallOptions
+        self, call: Call, question: Question, provider: Provider
     ) -> AsyncGenerator[bytes, None]:
-        encoder = question.door.stream_encoder(self._reply(call, question))
-        events = self.events(call, self._translated(call, question), provider, options)
+        request, sealing, options = await self._translated(call, question, provider)
+        encoder = question.door.stream_encoder(self._reply(call, question, request))
+        events = self._events(call, request, provider, options)
         try:
             async for event in events:
-                if data := encoder.encode(event):
+                if data := b"".join([encoder.encode(told) for told in sealing.add(event)]):
                     yield data
         finally:
             # What was used is known once this has ended, and the record is written right after.
             await aclose(events)
+        # Before the end is told: the caller may go on from it at once.
+        await self._seals.keep(call.principal, sealing)
         if data := encoder.end():
             yield data
 
-    def _translated(self, call: Call, question: Question) -> CompletionRequest:
-        request = question.door.decode_request(question.body)
-        return msgspec.structs.replace(request, model=call.candidate.model if call.candidate else request.model)
+    async def _translated(
+        self, call: Call, question: Question, provider: Provider
+    ) -> tuple[CompletionRequest, Sealing, CallOptions]:
+        """Return the request in the project's own words, what is to tag the seals of its answer, and how to call."""
+        door = question.door
+        request = door.decode_request(question.body)
+        addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
+        filled = await self.filled(call, addressed, provider)
+        options = self.begin(call)
+        origin = origin_of(provider, _model(call), options)
+        opened = await self._seals.to_provider(call.principal, door, filled, origin)
+        return opened, self._seals.to_caller(door, origin), options
 
-    def _reply(self, call: Call, question: Question) -> Reply:
+    def _reply(self, call: Call, question: Question, request: CompletionRequest) -> Reply:
         return Reply(
             model=call.candidate.model if call.candidate else "",
-            request_id=call.request_id,
+            request_id=call.answer_id,
             now=int(self._clock.now()),
             wants_usage=question.envelope.wants_usage,
+            tools=request.tools,
         )
 
     # The vocabulary in, the vocabulary out.
@@ -143,22 +193,34 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        response = await provider.complete(request, self._begin(call))
-        self._note(call, response)
+        request = await self.filled(call, request, provider)
+        response = await provider.complete(request, self.begin(call))
+        self.note(call, response)
         return response
 
-    async def events(
-        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions | None = None
-    ) -> AsyncGenerator[Event, None]:
+    async def events(self, call: Call, request: CompletionRequest, provider: Provider) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
         Raises:
             SpineError: There is none, or it broke off.
         """
-        stream = provider.stream_complete(request, options or self._begin(call))
-        characters, whole = 0, False
+        request = await self.filled(call, request, provider)
+        async with aclosing(self._events(call, request, provider, self.begin(call))) as events:
+            async for event in events:
+                yield event
+
+    async def _events(
+        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
+    ) -> AsyncGenerator[Event, None]:
+        stream = provider.stream_complete(request, options)
+        characters = kept = 0
+        whole = False
         try:
             async for event in stream:
+                # Whoever tells the answer whole at its end must keep all of it.
+                kept += _weight(event)
+                if kept > MAX_ANSWER_BYTES:
+                    raise MalformedResponseError(_TOO_LONG)
                 if isinstance(event, _CONTENT):
                     characters += len(event.text)
                     if call.first_token_at is None:
@@ -177,25 +239,63 @@ class Attempt:
             # The provider's generator holds the connection: it must end now, not when it is collected.
             await aclose(stream)
 
-    def _begin(self, call: Call) -> CallOptions:
-        call.attempts += 1
-        left = None if call.seconds is None else max(0.001, call.started + call.seconds - self._clock.monotonic())
-        return CallOptions(seconds=left)
+    async def filled(self, call: Call, request: CompletionRequest, provider: Provider) -> CompletionRequest:
+        """Return the request with the bytes of what the provider cannot fetch; raises as ``MediaFetching.filled``."""
+        if self._media is None:
+            return request
+        return await self._media.filled(call, request, provider, call.left(self._clock.monotonic()))
 
-    def _note(self, call: Call, response: CompletionResponse) -> None:
+    # What every call begins and ends with.
+
+    def begin(self, call: Call) -> CallOptions:
+        """Count a call, and return how it is to be made."""
+        call.attempts += 1
+        return CallOptions(seconds=call.left(self._clock.monotonic()))
+
+    def note(self, call: Call, response: CompletionResponse | EmbeddingResponse) -> None:
+        """Note what a whole answer tells."""
         call.first_token_at = self._clock.monotonic()
         call.usage = response.usage
         call.warn(response.warnings)
 
 
-def passes_through(question: Question, provider: Relays) -> bool:
-    """Return whether caller and provider speak one dialect closely enough for bodies to go on as they come."""
-    quirks = provider.quirks
-    return (
-        provider.dialect.name == question.door.name
-        and quirks.passthrough
-        and not question.door.must_translate(question.body, quirks)
-    )
+def passing_wire(call: Call, question: Question, provider: Relays) -> Wire | None:
+    """Return how to speak to a provider to whom bodies may go on as they come; None where they must be translated."""
+    door, envelope = question.door, question.envelope
+    wire = provider.wire(door.passes_to, _model(call), tools=envelope.tools, effort=envelope.effort)
+    if wire.dialect.name != door.passes_to or not wire.quirks.passthrough:
+        return None
+    if holds_tags(question.body) or door.must_translate(question.body, wire.quirks):
+        return None
+    return wire
+
+
+def _model(call: Call) -> str:
+    return call.candidate.model if call.candidate else ""
+
+
+def _spoken(question: Question, wire: Wire) -> Dialect:
+    """Return the dialect in which a body passes: the wire's, or the door's where that is another way into it."""
+    return wire.dialect if wire.dialect.name == question.door.name else question.door
+
+
+def _weight(event: Event) -> int:
+    """How much there is to keep of an event, roughly."""
+    match event:
+        case ThinkingDelta() | ToolArguments() | TextDelta(logprobs=None, citations=None):
+            return _EVENT + len(event.text)
+        case Failed() | UsageTold():
+            return _EVENT
+        case _:
+            return len(msgspec.json.encode(event))
+
+
+def _goes_on(watch: Watch) -> bool:
+    """Whether what a watch lets on goes to the caller.
+
+    Before a model has written anything a failure is the whole answer, with a status of its own.
+    """
+    return watch.failure is None or watch.content
 
 
 def settled(told: Usage | None, characters: int, *, whole: bool) -> Usage | None:

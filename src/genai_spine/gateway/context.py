@@ -10,6 +10,7 @@ from genai_spine.money import usd_text
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
+from genai_spine.types.messages import Media
 from genai_spine.types.principal import ANYBODY, Principal
 from genai_spine.types.usage import Usage
 
@@ -23,6 +24,8 @@ class Call:
     """What is known of a request, filled in step by step; each step writes only what it finds out.
 
     Attributes:
+        answer_id: Of which the ids within the answer are made: the request's own, unless the caller chose that, who may
+            choose the same twice.
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
         candidate: Where it goes.
@@ -32,9 +35,11 @@ class Call:
         warnings: What the caller should know of how the request was served.
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
         begun: The head of the answer has gone to the caller.
+        fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """
 
     __slots__ = (
+        "answer_id",
         "attempts",
         "begun",
         "candidate",
@@ -42,6 +47,7 @@ class Call:
         "cost_usd",
         "door",
         "error",
+        "fetched",
         "first_token_at",
         "gone",
         "passthrough",
@@ -59,6 +65,7 @@ class Call:
         self,
         *,
         request_id: str,
+        answer_id: str | None = None,
         door: str,
         started: float,
         principal: Principal = ANYBODY,
@@ -67,6 +74,7 @@ class Call:
         temperature: float | None = None,
     ) -> None:
         self.request_id = request_id
+        self.answer_id = answer_id or request_id
         self.door = door
         self.started = started
         self.principal = principal
@@ -84,6 +92,7 @@ class Call:
         self.begun = False
         self.gone = False
         self.passthrough = False
+        self.fetched: dict[str, Media] = {}
 
     def charge(self, cost: Cost) -> None:
         """Note what it cost."""
@@ -93,6 +102,10 @@ class Call:
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Add to the warnings what is not among them yet."""
         self.warnings += [warning for warning in warnings if warning and warning not in self.warnings]
+
+    def left(self, now: float) -> float | None:
+        """Return the seconds that are left of the caller's, never quite none; None where there is no limit."""
+        return None if self.seconds is None else max(0.001, self.started + self.seconds - now)
 
     @property
     def outcome(self) -> Outcome:

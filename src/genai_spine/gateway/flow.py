@@ -2,33 +2,42 @@
 
     plan ──▶ attempt ──▶ account
 
-``answer`` and ``stream`` take a body in a caller's dialect and give bytes in the same; ``complete`` and ``events`` take
-and give the project's own vocabulary.
+``answer``, ``stream`` and ``answer_embedding`` take a body in a caller's dialect and give bytes in the same;
+``complete``, ``events`` and ``embed`` take and give the project's own vocabulary.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
 from genai_spine.clock import Clock
+from genai_spine.dialects.base import Dialect
 from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
+from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
+from genai_spine.gateway.embedding import EmbeddingQuestion, answer_embedding, embed
+from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.gateway.seals import Seals
 from genai_spine.providers.base import Provider
 from genai_spine.providers.registry import Registry
+from genai_spine.shared_state.base import SharedState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.stream import Event
 
 __all__ = ["Gateway"]
+
+R = TypeVar("R", CompletionResponse, EmbeddingResponse)
 
 EMPTY: Final = "the provider's stream ended without an answer"
 
@@ -36,11 +45,22 @@ EMPTY: Final = "the provider's stream ended without an answer"
 class Gateway:
     """Serves requests."""
 
-    def __init__(self, registry: Registry, planner: Planner, clock: Clock, observers: Sequence[Observer]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        planner: Planner,
+        clock: Clock,
+        observers: Sequence[Observer],
+        state: SharedState,
+        dialects: Mapping[str, Dialect],
+        media: MediaFetching | None = None,
+    ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
-        self._attempt = Attempt(clock)
+        self.answers = KeptAnswers(state)
+        self._seals = Seals(state, dialects)
+        self._attempt = Attempt(clock, self._seals, media)
         self._observers = observers
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -56,7 +76,10 @@ class Gateway:
         """
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await self._attempt.answer(call, question, provider)
+            question = await self.answers.resume(call.principal, question)
+            body = await self._attempt.answer(call, question, provider)
+            await self.answers.keep(call, question, body)
+            return body
 
     async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect. A failure after the first bytes is told in them, and ends them.
@@ -67,8 +90,11 @@ class Gateway:
         try:
             with self._recorded(call):
                 provider = self._plan(call, question.envelope.model, question.envelope.provider)
+                question = await self.answers.resume(call.principal, question)
                 async with aclosing(self._attempt.stream(call, question, provider)) as stream:
                     async for data in stream:
+                        # Before its end is told: the caller may go on from it at once.
+                        await self.answers.keep(call, question, data)
                         call.begun = True
                         yield data
                 if not call.begun:
@@ -87,14 +113,7 @@ class Gateway:
         with self._recorded(call):
             chosen = self._plan(call, request.model, provider)
             response = await self._attempt.complete(call, self._addressed(call, request), chosen)
-        return msgspec.structs.replace(
-            response,
-            provider=chosen.name,
-            cost_usd=call.cost.usd if call.cost else None,
-            price_known=call.cost.known if call.cost else False,
-            attempts=call.attempts,
-            warnings=tuple(call.warnings),
-        )
+        return _served(call, response, chosen)
 
     async def events(
         self, call: Call, request: CompletionRequest, provider: str | None = None
@@ -119,7 +138,29 @@ class Gateway:
         """
         with self._recorded(call):
             provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await count_tokens(call, question, provider)
+            question = await self.answers.resume(call.principal, question)
+            return await count_tokens(call, question, provider, self._seals, self._attempt)
+
+    async def answer_embedding(self, call: Call, question: EmbeddingQuestion) -> bytes:
+        """Return embeddings in the caller's dialect.
+
+        Raises:
+            SpineError: There are none.
+        """
+        with self._recorded(call):
+            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            return await answer_embedding(call, question, provider, self._attempt)
+
+    async def embed(self, call: Call, request: EmbeddingRequest, provider: str | None = None) -> EmbeddingResponse:
+        """Return embeddings, with their cost.
+
+        Raises:
+            SpineError: There are none.
+        """
+        with self._recorded(call):
+            chosen = self._plan(call, request.model, provider)
+            response = await embed(call, request, chosen, self._attempt)
+        return _served(call, response, chosen)
 
     # The steps.
 
@@ -176,3 +217,15 @@ class Gateway:
                 observer.request_ended(record)
             except Exception:  # noqa: BLE001  # an observer's fault must cost nobody an answer
                 logger.exception("an observer failed", observer=type(observer).__name__)
+
+
+def _served(call: Call, response: R, provider: Provider) -> R:
+    """Add to an answer what is known once it has been accounted for."""
+    return msgspec.structs.replace(
+        response,
+        provider=provider.name,
+        cost_usd=call.cost.usd if call.cost else None,
+        price_known=call.cost.known if call.cost else False,
+        attempts=call.attempts,
+        warnings=tuple(call.warnings),
+    )

@@ -14,16 +14,17 @@ from msgspec import Struct
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
-from genai_spine.errors import SpineError
+from genai_spine.errors import InvalidRequestError, SpineError
 from genai_spine.money import picodollars_from
 from genai_spine.redact import Secret, scrub
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.models import Model
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
 
-__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status"]
+__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status", "Wire"]
 
 Status = Literal["ready", "not_configured"]
 
@@ -110,6 +111,19 @@ class Provider(ABC):
             SpineError: There will be no answer.
         """
 
+    async def embed(
+        self,
+        request: EmbeddingRequest,  # noqa: ARG002  # for the providers that can
+        options: CallOptions = NO_OPTIONS,  # noqa: ARG002  # as above
+    ) -> EmbeddingResponse:
+        """Return a vector for each input of a request whose ``model`` is set; not every provider can.
+
+        Raises:
+            SpineError: As for ``complete``; always where the provider has no embeddings.
+        """
+        message = f"{self.name} has no embeddings; choose a model of another provider"
+        raise InvalidRequestError(message, code="unsupported_by_provider", param="model", provider=self.name)
+
     @abstractmethod
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
         """Return what so many tokens cost in USD."""
@@ -139,23 +153,42 @@ class Provider(ABC):
         """Let go of what the provider holds."""
 
 
-class Relays(ABC):
-    """The ability to take a body in the provider's own dialect and to hand back the answer's bytes.
-
-    A class and no protocol: whether a provider has it is asked for each request, and that must cost nothing.
-    """
+class Wire(Struct, frozen=True, eq=False):
+    """A dialect that a provider speaks, and how it departs from it."""
 
     dialect: Dialect
     quirks: Quirks
 
+
+class Relays(Provider):
+    """A provider that takes a body in a dialect of its own as it came, and hands back the answer's bytes."""
+
     @abstractmethod
-    def target(self, model: str) -> Target:
+    def wire(self, dialect: str | None, model: str, *, tools: bool, effort: str | None) -> Wire:
+        """Return how the provider is spoken to in one request.
+
+        Args:
+            dialect: The caller's, which is taken if the provider speaks it and the model allows.
+            model: The model's id, as the provider knows it.
+            tools: Tools are offered.
+            effort: How hard the model shall think; None where the caller does not say.
+        """
+
+    def wire_for(self, request: CompletionRequest) -> Wire:
+        """Return how the provider is spoken to in a request of the project's own vocabulary."""
+        effort = request.reasoning.asked_effort if request.reasoning else None
+        model = request.model or self.default_model
+        return self.wire(request.dialect, model, tools=bool(request.tools), effort=effort)
+
+    @abstractmethod
+    def target(self, model: str, wire: Wire) -> Target:
         """Return to whom requests for ``model`` are encoded."""
 
     @abstractmethod
-    async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
+    async def open(self, wire: Wire, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
         """Send a request and return once a good answer begins.
 
         Raises:
-            SpineError: There will be none.
+            DialectNotSpokenError: The service does not have the wire's API after all; ``wire`` will return another.
+            SpineError: There will be no answer.
         """

@@ -30,7 +30,7 @@ from genai_spine.errors import (
     ProviderTimeoutError,
     SpineError,
 )
-from genai_spine.providers.base import Health
+from genai_spine.providers.base import Health, Wire
 from genai_spine.providers.builtin import provider_of
 from genai_spine.providers.http import HttpProvider
 from genai_spine.providers.plugins import Context
@@ -71,8 +71,8 @@ _PLACES: Final = {
     "ap-south-1": "in.",
     "ap-": "apac.",
 }
-# Models that hold no conversation in words.
-_NOT_CONVERSING: Final = ("embed", "sonic")
+# Models that take no words.
+_NOT_READING: Final = ("sonic",)
 
 
 def providers(context: Context) -> Iterator[BedrockProvider]:
@@ -118,7 +118,7 @@ class BedrockProvider(HttpProvider):
     signer: Signer | None = None
 
     @override
-    async def _send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
+    async def _send(self, outgoing: Outgoing, timeouts: Timeouts, wire: Wire | None = None) -> Incoming:
         if self.signer is not None and "Authorization" not in outgoing.headers:
             began = self._clock.monotonic()
             try:
@@ -128,7 +128,7 @@ class BedrockProvider(HttpProvider):
                 raise
             # What the search took is no longer there for the answer.
             timeouts = timeouts.within(max(0.001, timeouts.total - (self._clock.monotonic() - began)))
-        return await super()._send(outgoing, timeouts)
+        return await super()._send(outgoing, timeouts, wire)
 
     @override
     async def list_models(self) -> Sequence[Model]:
@@ -139,7 +139,7 @@ class BedrockProvider(HttpProvider):
         if self.models:
             return await super().list_models()
         listed = filter(None, map(self._callable, self._prices.models(self.name)))
-        spoken = (model for model in listed if not any(word in model for word in _NOT_CONVERSING))
+        spoken = (model for model in listed if not any(word in model for word in _NOT_READING))
         names = dict.fromkeys((self.default_model, *spoken))
         return [Model(id=name, provider=self.name, owned_by=name.partition(".")[0]) for name in names]
 
@@ -158,7 +158,7 @@ class BedrockProvider(HttpProvider):
         error: SpineError | None = None
         try:
             self._require_configured()
-            headers = self._headers_for(self.keys[0] if self.keys else None, stream=False)
+            headers = self._headers_for(self.keys[0] if self.keys else None)
             url = self.address + path_of(self.default_model, stream=False)
             asked = Outgoing(method="POST", url=url, headers=headers, body=_NO_MESSAGES)
             (await self._send(asked, _PROBE)).close()

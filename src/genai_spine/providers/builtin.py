@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TypeVar
 
+from genai_spine.dialects.base import Dialect
 from genai_spine.errors import ConfigurationError
 from genai_spine.providers.http import HttpProvider
 from genai_spine.providers.plugins import Context
@@ -56,11 +57,8 @@ def provider_of(kind: type[P], name: str, row: Row, context: Context) -> P:
     """Return the same as a provider of a kind of one's own; raises as ``provider_from_row`` does."""
     settings = context.settings.provider(name, key_variables=row.key_variables, url_variables=row.url_variables)
     row = row_from_file(name, settings.file, row)
-    dialect = context.dialects.get(row.dialect)
-    if dialect is None:
-        known = ", ".join(sorted(context.dialects))
-        message = f"providers.{name}.dialect: unknown dialect {row.dialect!r}; known dialects: {known}"
-        raise ConfigurationError(message)
+    dialect = _dialect(f"providers.{name}.dialect", row.dialect, context)
+    also = {other: _dialect(f"providers.{name}.also", other, context) for other in row.also}
     try:
         address = base_address(settings.url or row.url, row, dialect) if settings.url or row.url else ""
     except ConfigurationError as error:
@@ -70,6 +68,7 @@ def provider_of(kind: type[P], name: str, row: Row, context: Context) -> P:
         name,
         row,
         dialect=dialect,
+        also=also,
         address=address,
         keys=settings.keys,
         timeouts=_timeouts(settings.timeouts, row),
@@ -82,6 +81,15 @@ def provider_of(kind: type[P], name: str, row: Row, context: Context) -> P:
     )
     _judge(provider, settings, row)
     return provider
+
+
+def _dialect(where: str, name: str, context: Context) -> Dialect:
+    found = context.dialects.get(name)
+    if found is None:
+        known = ", ".join(sorted(context.dialects))
+        message = f"{where}: unknown dialect {name!r}; known dialects: {known}"
+        raise ConfigurationError(message)
+    return found
 
 
 def _timeouts(settings: TimeoutSettings, row: Row) -> Timeouts:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from decimal import Decimal
 from typing import Final
 
@@ -12,13 +12,16 @@ from typing_extensions import override
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
-from genai_spine.errors import ProviderNotConfiguredError, SpineError
-from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider, Relays
+from genai_spine.dialects.base import Dialect, Encoded, Target
+from genai_spine.dialects.embeddings import Embeds, matched
+from genai_spine.errors import DialectNotSpokenError, ProviderNotConfiguredError, SpineError
+from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Relays, Wire
+from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.models import Model
 from genai_spine.types.stream import Event, Failed, Start
 from genai_spine.types.usage import Usage
@@ -32,8 +35,17 @@ _GLANCE: Final = Timeouts(connect=0.3, first_byte=0.7, between_chunks=0.7, total
 _PROBE: Final = Timeouts(connect=1.0, first_byte=5.0, between_chunks=5.0, total=8.0)
 
 
-class HttpProvider(Provider, Relays):
-    """A service spoken to over HTTP."""
+# Of statuses that tell of an unknown path; an unknown model is told by some of them too, but by its name.
+_NO_SUCH_PATH: Final = frozenset({404, 405, 501})
+_NO_SUCH_MODEL: Final = (b"model", b"deployment")
+
+
+class HttpProvider(Relays):
+    """A service spoken to over HTTP.
+
+    Attributes:
+        dialect: The first of those that it speaks: of its list of models, and of requests that call for no other.
+    """
 
     def __init__(
         self,
@@ -41,6 +53,7 @@ class HttpProvider(Provider, Relays):
         row: Row,
         *,
         dialect: Dialect,
+        also: Mapping[str, Dialect] | None = None,
         address: str,
         keys: tuple[Secret, ...],
         timeouts: Timeouts,
@@ -54,7 +67,9 @@ class HttpProvider(Provider, Relays):
         self.name = name
         self.row = row
         self.dialect = dialect
-        self.quirks: Quirks = row.quirks
+        self._first = Wire(dialect, row.quirks)
+        self._wires = {name: Wire(other, row.also[name]) for name, other in (also or {}).items()}
+        self._wires[dialect.name] = self._first
         self.address = address
         self.keys = keys
         self.timeouts = timeouts
@@ -71,36 +86,47 @@ class HttpProvider(Provider, Relays):
         self._catalog = catalog
         self._prices = prices
         self._clock = clock
-        self._targets: dict[str, Target] = {}
+        self._targets: dict[tuple[str, Wire], Target] = {}
         self._base_headers: dict[str, str] = {
             "Content-Type": "application/json",
             "Accept-Encoding": "identity",
             "User-Agent": "genai-spine",
             **row.headers,
         }
-        self._headers: dict[tuple[Secret | None, bool], dict[str, str]] = {}
+        self._headers: dict[tuple[Secret | None, str], dict[str, str]] = {}
 
     # The wire.
 
     @override
-    def target(self, model: str) -> Target:
-        found = self._targets.get(model)
+    def wire(self, dialect: str | None, model: str, *, tools: bool, effort: str | None) -> Wire:
+        if len(self._wires) == 1:
+            return self._first
+        if tools and (demanded := (facts := self._catalog.facts(model)).tools_while_thinking) and facts.thinks(effort):
+            dialect = demanded
+        return self._wires.get(dialect or "", self._first)
+
+    @override
+    def target(self, model: str, wire: Wire) -> Target:
+        found = self._targets.get((model, wire))
         if found is None:
             if len(self._targets) > 1000:
                 self._targets.clear()
             facts = self._catalog.facts(model)
-            found = self._targets[model] = Target(model=model, provider=self.name, quirks=self.quirks, facts=facts)
+            found = Target(model=model, provider=self.name, quirks=wire.quirks, facts=facts)
+            self._targets[model, wire] = found
         return found
 
     @override
-    async def open(self, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
+    async def open(self, wire: Wire, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
         self._require_configured()
-        headers = self._headers_for(options.key or (self.keys[0] if self.keys else None), stream=stream)
+        accept = wire.dialect.stream_content_type if stream else "application/json"
+        headers = self._headers_for(options.key or (self.keys[0] if self.keys else None), accept)
         if encoded.headers:
             headers = {**headers, **encoded.headers}
         return await self._send(
             Outgoing(method="POST", url=self.address + encoded.path, headers=headers, body=encoded.body),
             self.timeouts.within(options.seconds),
+            wire,
         )
 
     def _require_configured(self) -> None:
@@ -108,11 +134,10 @@ class HttpProvider(Provider, Relays):
             message = f"{self.name} is not configured: {self.hint}"
             raise ProviderNotConfiguredError(message, provider=self.name)
 
-    def _headers_for(self, key: Secret | None, *, stream: bool) -> dict[str, str]:
-        found = self._headers.get((key, stream))
+    def _headers_for(self, key: Secret | None, accept: str = "application/json") -> dict[str, str]:
+        found = self._headers.get((key, accept))
         if found is None:
-            accept = self.dialect.stream_content_type if stream else "application/json"
-            found = self._headers[key, stream] = {**self._base_headers, "Accept": accept, **self._credentials(key)}
+            found = self._headers[key, accept] = {**self._base_headers, "Accept": accept, **self._credentials(key)}
         return found
 
     def _credentials(self, key: Secret | None) -> dict[str, str]:
@@ -122,7 +147,8 @@ class HttpProvider(Provider, Relays):
             return {"Authorization": f"Bearer {key.reveal()}"}
         return {self.row.auth: key.reveal()}
 
-    async def _send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
+    async def _send(self, outgoing: Outgoing, timeouts: Timeouts, wire: Wire | None = None) -> Incoming:
+        wire = wire or self._first
         try:
             incoming = await self._transport.send(outgoing, timeouts)
             if incoming.status < 300:
@@ -131,7 +157,11 @@ class HttpProvider(Provider, Relays):
                 body = await incoming.read(MAX_ERROR_BYTES)
             finally:
                 incoming.close()
-            raise self.dialect.decode_error(incoming.status, incoming.headers, body, self.quirks)
+            if wire is not self._first and _is_unknown_path(incoming.status, body):
+                self._wires.pop(wire.dialect.name, None)
+                message = f"it answers {incoming.status} where it should speak {wire.dialect.name}"
+                raise DialectNotSpokenError(message, upstream_status=incoming.status)
+            raise wire.dialect.decode_error(incoming.status, incoming.headers, body, wire.quirks)
         except SpineError as error:
             self.own(error)
             raise
@@ -140,11 +170,10 @@ class HttpProvider(Provider, Relays):
 
     @override
     async def complete(self, request: CompletionRequest, options: CallOptions = NO_OPTIONS) -> CompletionResponse:
-        encoded = self._encode(request, stream=False)
-        incoming = await self.open(encoded, options, stream=False)
+        wire, encoded, incoming = await self._ask(request, options, stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
-            response = self.dialect.decode_response(body, self.quirks)
+            response = wire.dialect.decode_response(body, wire.quirks)
         except SpineError as error:
             self.own(error)
             raise
@@ -162,9 +191,8 @@ class HttpProvider(Provider, Relays):
     async def stream_complete(
         self, request: CompletionRequest, options: CallOptions = NO_OPTIONS
     ) -> AsyncIterator[Event]:
-        encoded = self._encode(request, stream=True)
-        incoming = await self.open(encoded, options, stream=True)
-        decoder = self.dialect.stream_decoder(self.quirks)
+        wire, encoded, incoming = await self._ask(request, options, stream=True)
+        decoder = wire.dialect.stream_decoder(wire.quirks)
         try:
             async for data in incoming.chunks():
                 for event in decoder.feed(data):
@@ -188,13 +216,51 @@ class HttpProvider(Provider, Relays):
             return msgspec.structs.replace(event, warnings=encoded.warnings)
         return event
 
-    def _encode(self, request: CompletionRequest, *, stream: bool) -> Encoded:
-        asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and self.quirks.stream_usage)
+    async def _ask(
+        self, request: CompletionRequest, options: CallOptions, *, stream: bool
+    ) -> tuple[Wire, Encoded, Incoming]:
+        """Send a request in the dialect that it calls for, or in the next if the service has not the first."""
+        model = request.model or self.default_model
+        while True:
+            wire = self.wire_for(request)
+            asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and wire.quirks.stream_usage)
+            try:
+                encoded = wire.dialect.encode_request(asked, self.target(model, wire))
+            except SpineError as error:
+                self.own(error)
+                raise
+            try:
+                return wire, encoded, await self.open(wire, encoded, options, stream=stream)
+            except DialectNotSpokenError:
+                continue  # it has been forgotten, so that there is one fewer to choose from
+
+    @override
+    async def embed(self, request: EmbeddingRequest, options: CallOptions = NO_OPTIONS) -> EmbeddingResponse:
+        if not isinstance(self.dialect, Embeds):
+            return await super().embed(request, options)
+        service, target = self.dialect.embeddings, self.target(request.model or self.default_model, self._first)
+
+        async def ask(call: tuple[EmbeddingRequest, Encoded], seconds: float) -> EmbeddingResponse:
+            piece, encoded = call
+            options_left = CallOptions(key=options.key, seconds=seconds)
+            incoming = await self.open(self._first, encoded, options_left, stream=False)
+            try:
+                body = await incoming.read(MAX_ANSWER_BYTES)
+            finally:
+                incoming.close()
+            response = matched(service.decode_response(body, incoming.headers, target), piece)
+            return msgspec.structs.replace(response, warnings=encoded.warnings)
+
         try:
-            return self.dialect.encode_request(asked, self.target(request.model or self.default_model))
+            # All are written before the first is sent: what cannot be said must cost nothing.
+            pieces = cut(request, service.most_inputs(target))
+            calls = [(piece, service.encode_request(piece, target)) for piece in pieces]
+            seconds = self.timeouts.within(options.seconds).total
+            response = joined(await all_done(calls, ask, self._clock, seconds))
         except SpineError as error:
             self.own(error)
             raise
+        return msgspec.structs.replace(response, provider=self.name, model=response.model or target.model)
 
     @override
     def cost_of(self, model: str, usage: Usage) -> Cost:
@@ -242,7 +308,7 @@ class HttpProvider(Provider, Relays):
 
     async def _fetch(self, path: str, timeouts: Timeouts) -> bytes:
         key = self.keys[0] if self.keys else None
-        headers = {**self._headers_for(key, stream=False), **self.dialect.default_headers}
+        headers = {**self._headers_for(key), **self.dialect.default_headers}
         incoming = await self._send(Outgoing(method="GET", url=self.address + path, headers=headers), timeouts)
         try:
             return await incoming.read(MAX_ANSWER_BYTES)
@@ -251,3 +317,8 @@ class HttpProvider(Provider, Relays):
             raise
         finally:
             incoming.close()
+
+
+def _is_unknown_path(status: int, body: bytes) -> bool:
+    """Whether a refusal is of the path, not of the model: some services have one status for both."""
+    return status in _NO_SUCH_PATH and not any(word in body.lower() for word in _NO_SUCH_MODEL)

@@ -22,6 +22,8 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     Attributes:
         dialect: How it is spoken to.
+        also: Further dialects that it speaks at the same address, each with its departures; a caller's own is taken
+            before ``dialect``, and so is one that the model demands.
         url: Its address up to the dialect's own path; empty where every user has another.
         url_path: What an address of its users must end with.
         url_variables: Further environment variables that hold the address.
@@ -37,6 +39,7 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """
 
     dialect: str
+    also: dict[str, Quirks] = field(default_factory=dict)
     url: str = ""
     url_path: str = ""
     url_variables: tuple[str, ...] = ()
@@ -73,9 +76,17 @@ def row_from_file(name: str, file: ProviderFile, builtin: Row | None) -> Row:
     except msgspec.ValidationError as error:
         message = f"providers.{name}.quirks: {error}"
         raise ConfigurationError(message) from error
+    try:
+        also = msgspec.convert(file.also, dict[str, Quirks])
+    except msgspec.ValidationError as error:
+        message = f"providers.{name}.also: {error}"
+        raise ConfigurationError(message) from error
+    # A service of another dialect than the built-in one is another service.
+    same = file.dialect in {None, builtin.dialect}
     return msgspec.structs.replace(
         builtin,
         dialect=file.dialect or builtin.dialect,
+        also=builtin.also | also if same else also,
         auth=file.auth or builtin.auth,
         local=builtin.local if file.local is None else file.local,
         default_model=file.default_model or builtin.default_model,

@@ -1,8 +1,8 @@
 """A provider that needs neither network nor key: it stands where the network would, and speaks OpenAI's dialect.
 
 What it answers follows from the request alone. ``echo`` repeats the last user message; offered tools, it calls them;
-asked for a schema, it obeys it. The other models fail: each in one way, ``flaky`` in all the ways that are set, at
-their rates.
+asked for a schema, it obeys it; asked for embeddings, it makes them of the texts. The other models fail: each in one
+way, ``flaky`` in all the ways that are set, at their rates.
 """
 
 from __future__ import annotations
@@ -15,18 +15,22 @@ from typing import Final
 from typing_extensions import override
 
 from genai_spine import errors
+from genai_spine.catalog.estimate import estimate_embedding_tokens
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Reply
 from genai_spine.dialects.fields import dump_text
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_embeddings import PATH as _EMBEDDINGS_PATH
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.providers.http import HttpProvider
 from genai_spine.providers.registry import SIMULATOR
 from genai_spine.providers.rows import Row
-from genai_spine.providers.samples import sample
+from genai_spine.providers.samples import sample, unit_vector
 from genai_spine.transport.base import Incoming, Outgoing, Timeouts, Transport
 from genai_spine.types.completion import Choice, CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.messages import Part, Text, ToolCall, ToolResult, text_of
 from genai_spine.types.models import Model
 from genai_spine.types.stream import Event, TextDelta, events_of
@@ -40,8 +44,12 @@ FAILURES: Final = ("401", "429", "500", "529", "timeout", "cut", "slow")
 MODELS: Final = ("echo", "flaky", *(f"fail-{failure}" for failure in FAILURES))
 RETRY_AFTER_SECONDS: Final = 7
 SLOW_SECONDS: Final = 2.0
+DIMENSIONS: Final = 256
+MOST_DIMENSIONS: Final = 4096
+MOST_NUMBERS: Final = 2**20
 
 _DIALECT: Final = OpenAIChat()
+_EMBEDDINGS: Final = OpenAIEmbeddings()
 _PIECES: Final = re.compile(r"\S+\s*|\s+")
 _ERRORS: Final[Mapping[str, errors.SpineError]] = {
     "401": errors.AuthenticationError("the simulator refuses the key, as it was asked to"),
@@ -104,7 +112,8 @@ class SimulatorTransport(Transport):
         if outgoing.method == "GET":
             models = [Model(id=name, owned_by=SIMULATOR) for name in MODELS]
             return _Simulated(200, [_DIALECT.encode_models(models)])
-        request = _DIALECT.decode_request(outgoing.body)
+        embeds = outgoing.url.endswith(_EMBEDDINGS_PATH)
+        request = (_EMBEDDINGS if embeds else _DIALECT).decode_request(outgoing.body)
         self._calls += 1
         failure = self._failure(request.model or "")
         if failure in _ERRORS:
@@ -117,6 +126,8 @@ class SimulatorTransport(Transport):
             raise errors.ProviderTimeoutError(message)
         if failure == "slow":
             await asyncio.sleep(SLOW_SECONDS)
+        if isinstance(request, EmbeddingRequest):
+            return _embed(request, cut=failure == "cut")
         return self._answer(request, cut=failure == "cut")
 
     def _failure(self, model: str) -> str:
@@ -139,8 +150,7 @@ class SimulatorTransport(Transport):
         response = _respond(request, f"sim-{self._calls}", now)
         reply = Reply(model=request.model or "", now=now, wants_usage=request.stream_usage)
         if not request.stream:
-            body = _DIALECT.encode_response(response, reply)
-            return _Simulated(200, [body[: len(body) // 2], *([] if cut else [body[len(body) // 2 :]])], cut=cut)
+            return _whole(_DIALECT.encode_response(response, reply), cut=cut)
         encoder = _DIALECT.stream_encoder(reply)
         chunks = [chunk for event in _piecewise(response) if (chunk := encoder.encode(event))]
         chunks.append(encoder.end())
@@ -184,6 +194,21 @@ class _Simulated(Incoming):
     @override
     def close(self) -> None:
         pass
+
+
+def _whole(body: bytes, *, cut: bool) -> Incoming:
+    return _Simulated(200, [body[: len(body) // 2], *([] if cut else [body[len(body) // 2 :]])], cut=cut)
+
+
+def _embed(request: EmbeddingRequest, *, cut: bool) -> Incoming:
+    length = DIMENSIONS if request.dimensions is None else request.dimensions
+    if not 1 <= length <= MOST_DIMENSIONS or len(request.inputs) * length > MOST_NUMBERS:
+        message = f"the simulator makes vectors of 1 to {MOST_DIMENSIONS} numbers, {MOST_NUMBERS} numbers in all"
+        return _Simulated(400, [_DIALECT.encode_error(errors.InvalidRequestError(message), "").body])
+    vectors = tuple(unit_vector(one if isinstance(one, str) else str(one), length) for one in request.inputs)
+    usage = Usage(input_tokens=estimate_embedding_tokens(request))
+    response = EmbeddingResponse(vectors=vectors, model=request.model or "", usage=usage)
+    return _whole(_EMBEDDINGS.encode_response(response, request), cut=cut)
 
 
 def _respond(request: CompletionRequest, response_id: str, now: int) -> CompletionResponse:

@@ -10,7 +10,7 @@ from typing import Final
 from genai_spine.errors import InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
 
-__all__ = ["cost_comment", "error_headers", "id_headers", "new_request_id", "served_headers", "timeout_of"]
+__all__ = ["cost_comment", "error_headers", "id_headers", "new_id", "new_request_id", "served_headers", "timeout_of"]
 
 _MAX_ID: Final = 128
 
@@ -19,12 +19,17 @@ _PROCESS: Final = secrets.token_hex(8)
 _count: Final = itertools.count(1)
 
 
+def new_id() -> str:
+    """Return an id that no other request has, as this gateway makes them."""
+    return f"req_{_PROCESS}{next(_count):08x}"
+
+
 def new_request_id(headers: Mapping[str, str]) -> str:
     """Return the caller's own ``x-request-id`` if it is fit to be logged, else a new one."""
     given = headers.get("x-request-id", "")
     if given and len(given) <= _MAX_ID and given.isascii() and given.isprintable():
         return given
-    return f"req_{_PROCESS}{next(_count):08x}"
+    return new_id()
 
 
 def timeout_of(headers: Mapping[str, str]) -> float | None:

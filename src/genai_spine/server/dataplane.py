@@ -2,25 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
-from genai_spine.dialects.base import Dialect
+from genai_spine.dialects.base import Dialect, Envelope
+from genai_spine.dialects.embeddings import EmbeddingDoor
 from genai_spine.dialects.gemini.dialect import GeminiDoor
+from genai_spine.dialects.gemini.embeddings import BATCH, SINGLE, GeminiEmbeddings
 from genai_spine.dialects.ollama.dialect import Ollama, OllamaGenerate
+from genai_spine.dialects.ollama.embeddings import OllamaEmbeddings, OllamaOldEmbeddings
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_completions.dialect import OpenAICompletions
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import SpineError
 from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.embedding import EmbeddingQuestion
 from genai_spine.gateway.flow import Gateway
 from genai_spine.identity.api_keys import KeyRing, presented_key
 from genai_spine.server.answers import (
     cost_comment,
     error_headers,
     id_headers,
+    new_id,
     new_request_id,
     served_headers,
     timeout_of,
@@ -44,7 +50,7 @@ class HotRoute(NamedTuple):
         content_types: Those of bodies that it reads.
     """
 
-    door: Dialect
+    door: Dialect | EmbeddingDoor
     text: str
     content_types: tuple[str, ...] = JSON_TYPES
 
@@ -56,19 +62,25 @@ ROUTES: Final[Mapping[str, HotRoute]] = {
     "/v1/chat/completions": HotRoute(OpenAIChat(), "OpenAI Chat Completions"),
     "/v1/completions": HotRoute(OpenAICompletions(), "OpenAI Completions, the older form"),
     "/v1/responses": HotRoute(OpenAIResponses(), "OpenAI Responses"),
+    "/v1/embeddings": HotRoute(OpenAIEmbeddings(), "OpenAI Embeddings"),
     "/v1/messages": HotRoute(AnthropicMessages(), "Anthropic Messages"),
     "/api/chat": HotRoute(Ollama(), "Ollama chat", _LENIENT),
     "/api/generate": HotRoute(OllamaGenerate(), "Ollama generate", _LENIENT),
+    "/api/embed": HotRoute(OllamaEmbeddings(), "Ollama embed", _LENIENT),
+    "/api/embeddings": HotRoute(OllamaOldEmbeddings(), "Ollama embeddings, the older form", _LENIENT),
 }
 """The hot routes by path; all are POST."""
 
 GEMINI_ROUTES: Final[Mapping[str, str]] = {
     "generateContent": "Gemini generateContent",
     "streamGenerateContent": "Gemini streamGenerateContent; with alt=sse as an event stream, else as a JSON array",
+    SINGLE: "Gemini embedContent",
+    BATCH: "Gemini batchEmbedContents",
 }
 """The hot routes below a model's own path, by method: the official client uses either prefix."""
 
-_GEMINI_PREFIXES: Final = ("/v1beta/models/", "/v1/models/")
+_GEMINI_PREFIXES: Final = ("/v1beta/", "/v1/")
+_MODELS: Final = "models/"
 
 
 def route_for(path: str, query: bytes) -> HotRoute | None:
@@ -76,10 +88,14 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
     route = ROUTES.get(path)
     if route is not None or not path.startswith(_GEMINI_PREFIXES):
         return route
-    # A model's id may hold a colon; the method stands behind the last.
-    model, _, method = path.partition("/models/")[2].rpartition(":")
+    # A model's id may hold a colon; the method stands behind the last. A name with a slash, as of a tuned model, is by
+    # some clients taken for a whole resource and sent without `models/`.
+    resource, _, method = path.split("/", 2)[2].rpartition(":")
+    model = resource.removeprefix(_MODELS)
     if not model or method not in GEMINI_ROUTES:
         return None
+    if method in {SINGLE, BATCH}:
+        return HotRoute(GeminiEmbeddings(model=model, batch=method == BATCH), GEMINI_ROUTES[method])
     stream = method == "streamGenerateContent"
     door = GeminiDoor(model=model, stream=stream, sse=b"alt=sse" in query.split(b"&"))
     return HotRoute(door, GEMINI_ROUTES[method])
@@ -97,14 +113,23 @@ class DataPlane:
         """Serve one request that came in at ``route``."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         request_id = new_request_id(headers)
-        call = Call(request_id=request_id, door=route.door.name, started=self._gateway.clock.monotonic())
+        call = Call(
+            request_id=request_id,
+            answer_id=new_id() if "x-request-id" in headers else request_id,
+            door=route.door.name,
+            started=self._gateway.clock.monotonic(),
+        )
         try:
-            question = await self._admit(call, route, headers, scope["query_string"], receive)
+            envelope, body = await self._admit(call, route, headers, scope["query_string"], receive)
+            door = route.door
             async with WhileThere(receive):
-                if question.envelope.stream:
-                    await self._stream(call, question, send)
+                if isinstance(door, EmbeddingDoor):
+                    asked = EmbeddingQuestion(door, envelope, body)
+                    await self._answer(call, self._gateway.answer_embedding(call, asked), send)
+                elif envelope.stream:
+                    await self._stream(call, Question(door, envelope, body), send)
                 else:
-                    await self._answer(call, question, send)
+                    await self._answer(call, self._gateway.answer(call, Question(door, envelope, body)), send)
         except HungUp:
             return
         except SpineError as error:
@@ -116,7 +141,7 @@ class DataPlane:
 
     async def _admit(
         self, call: Call, route: HotRoute, headers: Mapping[str, str], query: bytes, receive: Receive
-    ) -> Question:
+    ) -> tuple[Envelope, bytes]:
         """Let a request in, and read it; one that is refused is recorded like any other."""
         try:
             call.principal = self._keys.admit(presented_key(headers, query.decode("latin-1")))
@@ -127,10 +152,10 @@ class DataPlane:
             self._gateway.refused(call, error)
             raise
         call.stream = envelope.stream
-        return Question(route.door, envelope, body)
+        return envelope, body
 
-    async def _answer(self, call: Call, question: Question, send: Send) -> None:
-        body = await self._gateway.answer(call, question)
+    async def _answer(self, call: Call, answer: Awaitable[bytes], send: Send) -> None:
+        body = await answer
         headers = [
             (b"content-type", b"application/json"),
             (b"content-length", str(len(body)).encode()),
@@ -161,7 +186,7 @@ class DataPlane:
         await send({"type": "http.response.body", "body": last})
 
 
-async def _send_error(send: Send, door: Dialect, error: SpineError, request_id: str) -> None:
+async def _send_error(send: Send, door: Dialect | EmbeddingDoor, error: SpineError, request_id: str) -> None:
     answer = door.encode_error(error, request_id)
     headers = [
         (b"content-type", b"application/json"),

@@ -8,6 +8,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from genai_spine.dialects.base import Dialect
+from genai_spine.dialects.embeddings import EmbeddingDoor
 from genai_spine.dialects.openai_errors import encode_error
 from genai_spine.errors import InvalidRequestError, NotFoundError, SpineError
 from genai_spine.gateway.context import CLIENT_GONE
@@ -20,7 +21,7 @@ from genai_spine.telemetry.logging import logger
 __all__ = ["install", "speak"]
 
 
-def speak(request: Request, dialect: Dialect) -> None:
+def speak(request: Request, dialect: Dialect | EmbeddingDoor) -> None:
     """Have the errors of ``request`` told in ``dialect``."""
     request.state.dialect = dialect
 
@@ -73,7 +74,7 @@ def _no_route(request: Request) -> NotFoundError:
 
 def _answer(request: Request, error: SpineError) -> Response:
     request_id = request_id_of(request)
-    dialect: Dialect | None = getattr(request.state, "dialect", None)
+    dialect: Dialect | EmbeddingDoor | None = getattr(request.state, "dialect", None)
     answer = dialect.encode_error(error, request_id) if dialect else encode_error(error, request_id)
     response = Response(answer.body, answer.status, media_type="application/json")
     response.headers["x-request-id"] = request_id

@@ -17,9 +17,18 @@ from genai_spine.identity.api_keys import KeyRing, presented_key
 from genai_spine.server.answers import new_request_id, timeout_of
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import WhileThere
-from genai_spine.types.principal import Principal
+from genai_spine.types.principal import ANYBODY, Principal
 
-__all__ = ["State", "describe_body", "read_model", "request_id_of", "require_key", "state_of", "while_there"]
+__all__ = [
+    "State",
+    "describe_body",
+    "principal_of",
+    "read_model",
+    "request_id_of",
+    "require_key",
+    "state_of",
+    "while_there",
+]
 
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
@@ -43,7 +52,7 @@ class State:
             request_id=request_id_of(request),
             door=door,
             started=self.spine.clock.monotonic(),
-            principal=getattr(request.state, "principal", Principal("")),
+            principal=principal_of(request),
             seconds=timeout_of(request.headers),
         )
 
@@ -60,6 +69,12 @@ def request_id_of(request: Request) -> str:
     found: str | None = getattr(request.state, "request_id", None)
     if found is None:
         found = request.state.request_id = new_request_id(request.headers)
+    return found
+
+
+def principal_of(request: Request) -> Principal:
+    """Return who sent a request that was let in."""
+    found: Principal = getattr(request.state, "principal", ANYBODY)
     return found
 
 

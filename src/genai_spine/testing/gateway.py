@@ -66,6 +66,7 @@ async def running_gateway(
     environ: Mapping[str, str],
     *,
     key: str = "gateway-test-key",
+    other_keys: Sequence[str] = (),
     clock: Clock | None = None,
     observers: Sequence[Observer] = (),
 ) -> AsyncIterator[RunningGateway]:
@@ -73,7 +74,7 @@ async def running_gateway(
     settings = Settings({"GENAI_PROBE_LOCAL": "false", **environ})
     recorder = Recorder()
     spine = Spine(settings, clock=clock, observers=[recorder, *observers])
-    app = create_app(spine, KeyRing([Secret(key)]))
+    app = create_app(spine, KeyRing([Secret(one) for one in (key, *other_keys)]))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5
     )

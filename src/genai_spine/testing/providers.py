@@ -14,15 +14,18 @@ import msgspec
 from genai_spine.errors import SpineError
 from genai_spine.providers.base import Provider
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.messages import Message, Text, ToolCall
 from genai_spine.types.stream import Collector, Event, Failed, Start
 from genai_spine.types.usage import Usage
 
 __all__ = [
     "HELLO",
+    "WORDS",
     "check_closing",
     "check_complete",
     "check_cost",
+    "check_embeddings",
     "check_health",
     "check_identity",
     "check_models",
@@ -32,6 +35,9 @@ __all__ = [
 
 HELLO: Final = CompletionRequest(messages=(Message(role="user", parts=(Text(text="Say hello."),)),), max_tokens=64)
 """What a provider is asked."""
+
+WORDS: Final = EmbeddingRequest(inputs=("Say hello.", "Say goodbye."), dimensions=3)
+"""What a provider is asked to make vectors of."""
 
 _NO_SUCH_MODEL: Final = "no-such-model-conformance"
 
@@ -129,6 +135,25 @@ async def check_complete(provider: Provider, request: CompletionRequest = HELLO)
     if response.usage is not None:
         assert response.input_tokens >= 0, "complete: negative input tokens"
         assert response.output_tokens > 0, "complete: an answer of no tokens"
+    return response
+
+
+async def check_embeddings(provider: Provider, request: EmbeddingRequest = WORDS) -> EmbeddingResponse:
+    """Each input has its vector, all of one length, and the answer names who made them. Returns it.
+
+    It is no part of ``check_provider``: not every provider has embeddings.
+    """
+    model = request.model or provider.default_model or None
+    response = await provider.embed(msgspec.structs.replace(request, model=model))
+    assert response.provider == provider.name, "embed: the answer must name the provider"
+    assert response.model, "embed: the answer must name the model"
+    assert len(response.vectors) == len(request.inputs), "embed: each input must have its vector"
+    lengths = {len(vector) for vector in response.vectors}
+    assert len(lengths) == 1, f"embed: vectors of unlike lengths: {sorted(lengths)}"
+    assert lengths != {0}, "embed: a vector without a number"
+    if request.dimensions is not None:
+        assert lengths == {request.dimensions}, f"embed: vectors must have {request.dimensions} numbers"
+    assert response.input_tokens >= 0, "embed: negative input tokens"
     return response
 
 

@@ -40,12 +40,17 @@ class Timeouts(Struct, frozen=True, kw_only=True):
 
 
 class Outgoing(Struct, frozen=True, kw_only=True):
-    """A request to send."""
+    """A request to send.
+
+    Attributes:
+        peer: The IP address to connect to, and no other; empty to have the URL's host looked up.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     body: bytes = b""
+    peer: str = ""
 
 
 class Incoming(ABC):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from typing import Final, NamedTuple, cast
+from typing import Final, NamedTuple, TypeAlias, cast
 from urllib.parse import urlsplit
 
 from typing_extensions import override
@@ -21,15 +21,30 @@ KEEP_ALIVE_SECONDS: Final = 55.0
 MOST_REMEMBERED: Final = 1000
 
 
+_Place: TypeAlias = tuple[bool, str, int, str]
+"""What connections may stand in for each other: secured or not, host, port, and the address that was demanded."""
+
+
 class _Address(NamedTuple):
-    """Where a URL leads: ``target`` is what the request line names, ``proxy`` who is asked for it."""
+    """Where a URL leads: ``target`` is what the request line names.
+
+    ``proxy`` is who brings us there: it forwards the request itself (``forwards``), or opens a tunnel. Where there is a
+    ``peer``, that address is connected to, and no other.
+    """
 
     secure: bool
     host: str
     port: int
+    peer: str
     authority: str
     target: str
     proxy: Proxy | None
+    forwards: bool
+
+    @property
+    def place(self) -> _Place:
+        """Among which connections to look for one."""
+        return self.secure, self.host, self.port, self.peer
 
 
 class HttpTransport(Transport):
@@ -41,16 +56,17 @@ class HttpTransport(Transport):
     def __init__(self) -> None:
         self._proxies = Proxies()
         self._addresses: dict[str, _Address] = {}
-        self._idle: dict[tuple[bool, str, int], list[Connection]] = {}
-        self._places: dict[Connection, tuple[bool, str, int]] = {}
+        self._idle: dict[_Place, list[Connection]] = {}
+        self._places: dict[Connection, _Place] = {}
         self._context: ssl.SSLContext | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     @override
     async def send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
-        address = self._address(outgoing.url)
+        # An address that a request brought along is not remembered: it may hold a secret, and hardly comes again.
+        address = self._find(outgoing.url, outgoing.peer) if outgoing.peer else self._address(outgoing.url)
         data = _request(outgoing, address)
-        connection = self._take((address.secure, address.host, address.port))
+        connection = self._take(address.place)
         if connection is not None:
             try:
                 return await self._exchange(connection, data, timeouts)
@@ -77,29 +93,33 @@ class HttpTransport(Transport):
     def _address(self, url: str) -> _Address:
         found = self._addresses.get(url)
         if found is None:
-            try:
-                parts = urlsplit(url)
-                port = parts.port or (443 if parts.scheme == "https" else 80)
-            except ValueError as error:
-                message = f"the provider's address {url!r} is no valid one"
-                raise ConnectionFailedError(message) from error
-            if parts.scheme not in {"http", "https"} or not parts.hostname:
-                message = f"the provider's address {url!r} is not an http(s) address"
-                raise ConnectionFailedError(message)
-            secure = parts.scheme == "https"
-            target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
-            proxy = self._proxies.find(parts.scheme, parts.hostname, port)
-            if proxy is not None and not secure:
-                target = f"http://{parts.netloc}{target}"
             if len(self._addresses) > MOST_REMEMBERED:
                 self._addresses.clear()
-            found = _Address(secure, parts.hostname, port, parts.netloc, target, proxy)
-            self._addresses[url] = found
+            found = self._addresses[url] = self._find(url)
         return found
+
+    def _find(self, url: str, peer: str = "") -> _Address:
+        try:
+            parts = urlsplit(url)
+            port = parts.port or (443 if parts.scheme == "https" else 80)
+        except ValueError as error:
+            message = f"the provider's address {url!r} is no valid one"
+            raise ConnectionFailedError(message) from error
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            message = f"the provider's address {url!r} is not an http(s) address"
+            raise ConnectionFailedError(message)
+        secure = parts.scheme == "https"
+        target = f"{parts.path or '/'}{f'?{parts.query}' if parts.query else ''}"
+        proxy = self._proxies.find(parts.scheme, parts.hostname, port)
+        # A proxy that forwards looks the host up itself: where one address alone will do, it must open a tunnel.
+        forwards = proxy is not None and not secure and not peer
+        if forwards:
+            target = f"http://{parts.netloc}{target}"
+        return _Address(secure, parts.hostname, port, peer, parts.netloc, target, proxy, forwards)
 
     # Connections.
 
-    def _take(self, place: tuple[bool, str, int]) -> Connection | None:
+    def _take(self, place: _Place) -> Connection | None:
         """An idle connection: the one used last, for it is the least likely to have been closed."""
         idle = self._idle.get(place)
         while idle:
@@ -111,7 +131,7 @@ class HttpTransport(Transport):
     async def _connect(self, address: _Address) -> Connection:
         loop = asyncio.get_running_loop()
         connection = Connection(loop, self._released, self._lost)
-        self._places[connection] = (address.secure, address.host, address.port)
+        self._places[connection] = address.place
         try:
             await self._open(loop, connection, address)
         except BaseException:  # a caller who leaves meanwhile is no reason to keep the place
@@ -121,19 +141,23 @@ class HttpTransport(Transport):
 
     async def _open(self, loop: asyncio.AbstractEventLoop, connection: Connection, address: _Address) -> None:
         context = self._secure() if address.secure else None
+        host = address.peer or address.host
         if address.proxy is None:
             await loop.create_connection(
                 lambda: connection,
-                address.host,
+                host,
                 address.port,
                 ssl=context,
                 server_hostname=address.host if context else None,
             )
-        elif context is None:
+        elif address.forwards:
             await loop.create_connection(lambda: connection, address.proxy.host, address.proxy.port)
         else:
-            through = await tunnel(loop, address.proxy, address.host, address.port)
+            through = await tunnel(loop, address.proxy, host, address.port)
             through.set_protocol(connection)
+            if context is None:
+                connection.connection_made(through)
+                return
             secured = await loop.start_tls(through, connection, context, server_hostname=address.host)
             connection.connection_made(cast("asyncio.Transport", secured))
 
@@ -185,7 +209,7 @@ def _request(outgoing: Outgoing, address: _Address) -> bytes:
         ProviderError: A header holds a line break or a character that HTTP does not know.
     """
     headers = dict(outgoing.headers)
-    if address.proxy is not None and not address.secure and address.proxy.authorization:
+    if address.proxy is not None and address.forwards and address.proxy.authorization:
         headers["Proxy-Authorization"] = address.proxy.authorization
     lines = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
     length = f"Content-Length: {len(outgoing.body)}\r\n" if outgoing.body or outgoing.method != "GET" else ""

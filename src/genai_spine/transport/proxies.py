@@ -76,7 +76,8 @@ async def tunnel(loop: asyncio.AbstractEventLoop, proxy: Proxy, host: str, port:
         OSError: The proxy cannot be reached.
     """
     transport, reply = await loop.create_connection(lambda: _TunnelReply(loop), proxy.host, proxy.port)
-    lines = [f"CONNECT {host}:{port} HTTP/1.1", f"Host: {host}:{port}"]
+    authority = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    lines = [f"CONNECT {authority} HTTP/1.1", f"Host: {authority}"]
     if proxy.authorization:
         lines.append(f"Proxy-Authorization: {proxy.authorization}")
     try:
@@ -88,6 +89,6 @@ async def tunnel(loop: asyncio.AbstractEventLoop, proxy: Proxy, host: str, port:
     if status != [b"200"]:
         transport.abort()
         told = status[0].decode("latin-1") if status else "no HTTP"
-        message = f"the proxy {proxy.host}:{proxy.port} refuses a tunnel to {host}:{port} ({told})"
+        message = f"the proxy {proxy.host}:{proxy.port} refuses a tunnel to {authority} ({told})"
         raise ConnectionFailedError(message)
     return transport

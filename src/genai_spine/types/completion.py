@@ -59,6 +59,15 @@ class Reasoning(Struct, frozen=True, kw_only=True):
     display: str | None = None
     extras: JsonObject = field(default_factory=dict)
 
+    @property
+    def asked_effort(self) -> str | None:
+        """The effort, in whichever words it was asked for: ``none`` for no thinking, None where nothing is said."""
+        if self.effort is not None:
+            return self.effort
+        if self.mode is None and self.budget_tokens is None:
+            return None
+        return "none" if self.mode == "disabled" or self.budget_tokens == 0 else "medium"
+
 
 class CompletionRequest(Struct, frozen=True, kw_only=True):
     """All that a caller may ask of a model, in no provider's words.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal
 
 from msgspec import Struct, field
@@ -38,11 +39,26 @@ class EmbeddingResponse(Struct, frozen=True, kw_only=True):
 
     Attributes:
         model: The model that made them, as the provider names it.
+        provider: The provider that served it.
+        cost_usd: What they cost; None until it has been priced.
+        price_known: Whether ``cost_usd`` is by the provider's price, not a stand-in's.
+        attempts: Calls made upstream.
+        warnings: What of the request could not be said to the provider and was left out.
         dialect: The dialect that ``extras`` belong to.
     """
 
     vectors: tuple[tuple[float, ...], ...]
     model: str = ""
+    provider: str = ""
     usage: Usage | None = None
+    cost_usd: Decimal | None = None
+    price_known: bool = False
+    attempts: int = 0
+    warnings: tuple[str, ...] = ()
     dialect: str | None = None
     extras: JsonObject = field(default_factory=dict)
+
+    @property
+    def input_tokens(self) -> int:
+        """Tokens read; 0 where nobody told."""
+        return self.usage.input_tokens if self.usage else 0

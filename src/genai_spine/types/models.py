@@ -22,6 +22,8 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
         thinks_by_default: It thinks unless told not to, so that its reasoning must be replayed with tool calls.
         thinks_always: It cannot be told not to.
         media_results: It takes pictures and documents in the results of tools, where its dialect leaves that open.
+        tools_while_thinking: The dialect in which alone it takes tools while it thinks, where its provider speaks more
+            than one.
     """
 
     sampling: bool = True
@@ -32,6 +34,11 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     thinks_by_default: bool = False
     thinks_always: bool = False
     media_results: bool = False
+    tools_while_thinking: str | None = None
+
+    def thinks(self, effort: str | None) -> bool:
+        """Return whether it thinks, told ``effort``; None tells it nothing."""
+        return self.thinks_by_default if effort is None else effort != "none"
 
 
 class Model(Struct, frozen=True, kw_only=True):

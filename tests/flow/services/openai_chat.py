@@ -165,6 +165,8 @@ def stream_failure(message: str) -> Scripted:
 
 OPENAI: Final = Provider(
     name="openai",
+    # The built-in provider speaks Responses too, where a caller does.
+    row="chat",
     model="gpt-4o-mini",
     answered=MODEL,
     path="/v1/chat/completions",

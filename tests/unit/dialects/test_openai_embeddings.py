@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import math
 import struct
 from typing import Literal
 
@@ -15,22 +16,16 @@ from hypothesis import strategies as st
 from openai._types import Omit
 
 from genai_spine.dialects.base import Quirks, Target
-from genai_spine.dialects.openai_embeddings import (
-    check_response,
-    decode_request,
-    decode_response,
-    encode_request,
-    encode_response,
-    read_envelope,
-    relay_request,
-)
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.errors import InvalidFieldError, InvalidRequestError, MalformedResponseError, RateLimitedError
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import Json
 from genai_spine.types.usage import Usage
 
-PLAIN = Quirks()
+WIRE = OpenAIEmbeddings()
 TARGET = Target(model="t", provider="acme")
+ASKED = EmbeddingRequest(inputs=("a",), model="m", dialect="openai_embeddings")
+PACKED = EmbeddingRequest(inputs=("a",), model="m", encoding_format="base64")
 
 
 def body_of(value: Json, **fields: Json) -> bytes:
@@ -64,7 +59,7 @@ def packed(*numbers: float) -> str:
 )
 def test_inputs(value: Json, inputs: tuple[str | tuple[int, ...], ...]) -> None:
     """A text, texts, token ids and lists of them are read, and the same once written and read again."""
-    request = decode_request(body_of(value, dimensions=3, encoding_format="base64", user="u", extra=1))
+    request = WIRE.decode_request(body_of(value, dimensions=3, encoding_format="base64", user="u", extra=1))
     assert (
         EmbeddingRequest(
             inputs=inputs,
@@ -77,8 +72,8 @@ def test_inputs(value: Json, inputs: tuple[str | tuple[int, ...], ...]) -> None:
         )
         == request
     )
-    assert request == decode_request(encode_request(request, Target(model="m")).body)
-    assert "m" == read_envelope(body_of(value), {}).model
+    assert request == WIRE.decode_request(WIRE.encode_request(request, Target(model="m")).body)
+    assert "m" == WIRE.read_envelope(body_of(value), {}).model
 
 
 @pytest.mark.parametrize(
@@ -99,23 +94,23 @@ def test_inputs(value: Json, inputs: tuple[str | tuple[int, ...], ...]) -> None:
 def test_requests_that_are_none(fields: dict[str, Json]) -> None:
     """A field of the wrong type is refused by name."""
     with pytest.raises(InvalidFieldError):
-        decode_request(json.dumps(fields).encode())
+        WIRE.decode_request(json.dumps(fields).encode())
 
 
 def test_envelopes_that_are_none() -> None:
     """What is no request is refused before it is decided who serves it."""
     for fields in ({}, {"input": ""}, {"input": 5}, {"input": "a", "encoding_format": "x"}):
         with pytest.raises(InvalidFieldError):
-            read_envelope(json.dumps(fields).encode(), {})
-    for read in (decode_request, lambda body: read_envelope(body, {})):
+            WIRE.read_envelope(json.dumps(fields).encode(), {})
+    for read in (WIRE.decode_request, lambda body: WIRE.read_envelope(body, {})):
         with pytest.raises(InvalidRequestError):
             read(b"{")
 
 
 def test_the_envelope() -> None:
     """The provider may be named in the body or in a header."""
-    assert "acme" == read_envelope(body_of("a", provider="acme"), {}).provider
-    assert "acme" == read_envelope(body_of("a"), {"x-spine-provider": "acme"}).provider
+    assert "acme" == WIRE.read_envelope(body_of("a", provider="acme"), {}).provider
+    assert "acme" == WIRE.read_envelope(body_of("a"), {"x-spine-provider": "acme"}).provider
 
 
 def test_requests_as_a_service_takes_them() -> None:
@@ -123,7 +118,9 @@ def test_requests_as_a_service_takes_them() -> None:
     quirks = Quirks(drop=("user",), rename={"dimensions": "output_dimension"})
     target = Target(model="t", provider="acme", quirks=quirks)
     body = body_of("a", dimensions=3, user="u", provider="acme", task_type="x", kept=1)
-    for out in (encode_request(decode_request(body), target), relay_request(read_envelope(body, {}), target)):
+    written = WIRE.encode_request(WIRE.decode_request(body), target)
+    relayed = WIRE.relay_request(WIRE.read_envelope(body, {}), target)
+    for out in (written, relayed):
         assert {"model": "t", "input": "a", "output_dimension": 3, "kept": 1} == json.loads(out.body)
         assert ("user: left out, acme does not know it",) == out.warnings
         assert "/embeddings" == out.path
@@ -131,7 +128,7 @@ def test_requests_as_a_service_takes_them() -> None:
 
 def test_extras_of_another_dialect() -> None:
     """They are left out, with a warning."""
-    out = encode_request(EmbeddingRequest(inputs=("a",), dialect="gemini", extras={"title": "x"}), TARGET)
+    out = WIRE.encode_request(EmbeddingRequest(inputs=("a",), dialect="gemini", extras={"title": "x"}), TARGET)
     assert {"model": "t", "input": "a"} == json.loads(out.body)
     assert ("title: left out, acme does not know it",) == out.warnings
 
@@ -142,44 +139,43 @@ def test_answers() -> None:
     body = json.dumps(
         {"data": rows, "model": "m", "usage": {"prompt_tokens": 3, "total_tokens": 3, "cost": 1}, "id": "e1"}
     ).encode()
-    answer = decode_response(body, PLAIN)
+    answer = WIRE.decode_response(body, {}, TARGET)
     usage = Usage(input_tokens=3, extras={"cost": 1})
     expected = EmbeddingResponse(
         vectors=((1.0, 0.25), (0.5, -2.0)), model="m", usage=usage, dialect="openai_embeddings", extras={"id": "e1"}
     )
     assert expected == answer
-    assert usage == check_response(body, PLAIN)
-    for form in ("float", "base64"):
-        wanted: Literal["float", "base64"] = "float" if form == "float" else "base64"
-        assert expected == decode_response(encode_response(answer, wanted), PLAIN)
+    assert usage == WIRE.check_response(body, TARGET)
+    for asked in (ASKED, PACKED):
+        assert expected == WIRE.decode_response(WIRE.encode_response(answer, asked), {}, TARGET)
 
 
 def test_answers_of_the_lax() -> None:
     """Without indexes the order is that of the rows; without usage there is none; one total will do."""
     body = b'{"data": [{"embedding": [1]}, {"embedding": [2]}]}'
-    assert ((1.0,), (2.0,)) == decode_response(body, PLAIN).vectors
-    assert check_response(body, PLAIN) is None
-    total = decode_response(answer_of([1], usage={"total_tokens": 4}), PLAIN)
+    assert ((1.0,), (2.0,)) == WIRE.decode_response(body, {}, TARGET).vectors
+    assert WIRE.check_response(body, TARGET) is None
+    total = WIRE.decode_response(answer_of([1], usage={"total_tokens": 4}), {}, TARGET)
     assert Usage(input_tokens=4) == total.usage
 
 
-@pytest.mark.parametrize("vector", ["***", "AAAA", "é", [1, "x"], [True], None, {"a": 1}])
+@pytest.mark.parametrize("vector", ["***", "AAAA", "", "é", packed(math.inf), [], [1, "x"], [True], None, {"a": 1}])
 def test_vectors_that_are_none(vector: Json) -> None:
     """What is neither numbers nor base64 of whole floats is malformed."""
     with pytest.raises(MalformedResponseError):
-        decode_response(answer_of(vector), PLAIN)
+        WIRE.decode_response(answer_of(vector), {}, TARGET)
 
 
 def test_answers_that_are_none() -> None:
     """An answer without vectors, or that tells a failure, is an error, read from the side too."""
     failed = b'{"error": {"code": "rate_limit_exceeded", "message": "slow"}}'
-    for read in (decode_response, check_response):
+    for read in (lambda body: WIRE.decode_response(body, {}, TARGET), lambda body: WIRE.check_response(body, TARGET)):
         with pytest.raises(MalformedResponseError):
-            read(b'{"data": []}', PLAIN)
+            read(b'{"data": []}')
         with pytest.raises(RateLimitedError):
-            read(failed, PLAIN)
+            read(failed)
     with pytest.raises(MalformedResponseError, match="32-bit"):
-        encode_response(EmbeddingResponse(vectors=((1e300,),)), "base64")
+        WIRE.encode_response(EmbeddingResponse(vectors=((1e300,),)), PACKED)
 
 
 def test_an_answer_from_elsewhere() -> None:
@@ -190,14 +186,14 @@ def test_an_answer_from_elsewhere() -> None:
         "data": [{"object": "embedding", "index": 0, "embedding": [1.0]}],
         "model": "m",
         "usage": {"prompt_tokens": 0, "total_tokens": 0},
-    } == json.loads(encode_response(answer, model="m"))
+    } == json.loads(WIRE.encode_response(answer, ASKED))
 
 
 @given(st.lists(st.floats(width=32, allow_nan=False, allow_infinity=False), min_size=1))
 def test_base64_loses_nothing(numbers: list[float]) -> None:
     """Numbers of 32 bits are the same once packed and unpacked."""
     answer = EmbeddingResponse(vectors=(tuple(numbers),))
-    assert answer.vectors == decode_response(encode_response(answer, "base64"), PLAIN).vectors
+    assert answer.vectors == WIRE.decode_response(WIRE.encode_response(answer, PACKED), {}, TARGET).vectors
 
 
 @pytest.mark.parametrize("form", ["float", None])
@@ -206,8 +202,8 @@ async def test_the_official_client(form: Literal["float"] | None) -> None:
     asked: list[EmbeddingRequest] = []
 
     def answer(request: httpx2.Request) -> httpx2.Response:
-        asked.append(decode_request(request.content))
-        body = encode_response(EmbeddingResponse(vectors=((0.5, 1.0),), model="m"), asked[-1].encoding_format)
+        asked.append(WIRE.decode_request(request.content))
+        body = WIRE.encode_response(EmbeddingResponse(vectors=((0.5, 1.0),), model="m"), asked[-1])
         return httpx2.Response(200, headers={"content-type": "application/json"}, content=body, request=request)
 
     http = httpx2.AsyncClient(transport=httpx2.MockTransport(answer))

@@ -10,6 +10,8 @@ import pytest
 from genai_spine import errors
 from genai_spine.gateway.attempt import Attempt, aclose, estimated
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.seals import Seals
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.messages import Message, Text
@@ -18,6 +20,11 @@ from genai_spine.types.usage import Usage
 from tests.providers import OwnProvider
 
 HI = CompletionRequest(messages=(Message(role="user", parts=(Text(text="Hi"),)),), model="mine-1")
+
+
+def attempt(clock: ManualClock) -> Attempt:
+    """What makes calls."""
+    return Attempt(clock, Seals(MemoryState(0, clock), {}))
 
 
 def call(clock: ManualClock, seconds: float | None = None) -> Call:
@@ -31,7 +38,7 @@ async def test_what_is_left_of_the_deadline(allowed: float | None, spent: float,
     clock, provider = ManualClock(), OwnProvider()
     begun = call(clock, allowed)
     clock.advance(spent)
-    await Attempt(clock).complete(begun, HI, provider)
+    await attempt(clock).complete(begun, HI, provider)
     assert left == provider.asked[0][1].seconds
     assert begun.attempts == 1
 
@@ -43,7 +50,7 @@ async def test_what_a_call_finds_out() -> None:
     noted = call(clock)
     clock.advance(2)
     for _ in range(2):
-        await Attempt(clock).complete(noted, HI, provider)
+        await attempt(clock).complete(noted, HI, provider)
     assert (usage, 2.0, ["noted"], 2) == (noted.usage, noted.first_token_at, noted.warnings, noted.attempts)
 
 
@@ -51,7 +58,7 @@ async def test_a_stream_that_nobody_counted() -> None:
     """Without usage from the provider, the words that passed are estimated at four characters a token."""
     clock = ManualClock()
     noted = call(clock)
-    async for _ in Attempt(clock).events(noted, HI, OwnProvider()):
+    async for _ in attempt(clock).events(noted, HI, OwnProvider()):
         pass
     assert noted.usage == Usage(output_tokens=4, estimated=True)
 
@@ -60,7 +67,7 @@ async def test_a_stream_that_is_left() -> None:
     """A reader who leaves closes the provider's stream, and what came until then is counted."""
     clock, provider = ManualClock(), OwnProvider(usage=Usage(output_tokens=99))
     noted = call(clock)
-    stream = Attempt(clock).events(noted, HI, provider)
+    stream = attempt(clock).events(noted, HI, provider)
     async with contextlib.aclosing(stream) as reading:
         async for event in reading:
             if isinstance(event, TextDelta):
@@ -73,7 +80,7 @@ async def test_a_stream_that_fails() -> None:
     """A failure told as the last event is raised, and the stream closed."""
     clock, provider = ManualClock(), OwnProvider()
     provider.broken = errors.StreamInterruptedError("cut")
-    stream = aiter(Attempt(clock).events(call(clock), HI, provider))
+    stream = aiter(attempt(clock).events(call(clock), HI, provider))
     told = [await anext(stream) for _ in range(3)]
     assert isinstance(told[0], Start)
     with pytest.raises(errors.StreamInterruptedError):

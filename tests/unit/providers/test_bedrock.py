@@ -339,7 +339,8 @@ async def test_models(region: str, place: str) -> None:
     assert f"{place}anthropic.claude-sonnet-4-5-20250929-v1:0" in ids
     assert "amazon.nova-lite-v1:0" in ids
     assert "global.anthropic.claude-sonnet-4-6-v1:0" in ids
-    assert not [model for model in ids if "regional" in model or "embed" in model]
+    assert "amazon.titan-embed-text-v2:0" in ids
+    assert not [model for model in ids if "regional" in model or "sonic" in model]
     assert all(map(provider.knows, ids))
 
 

@@ -320,19 +320,22 @@ def test_targets_are_remembered_within_bounds() -> None:
     """A thousand names that callers made up do not stay in memory for ever."""
     hosted = provider_from_row("openai", builtin_rows()["openai"], context())
     assert isinstance(hosted, Relays)
-    target = hosted.target("o3")
+    wire = hosted.wire(None, "o3", tools=False, effort=None)
+    target = hosted.target("o3", wire)
     assert ("o3", "openai", False) == (target.model, target.provider, target.facts.sampling)
-    assert hosted.target("o3") is target
+    assert hosted.target("o3", wire) is target
     for number in range(1001):
-        hosted.target(f"made-up-{number}")
-    assert hosted.target("o3") is not target
+        hosted.target(f"made-up-{number}", wire)
+    assert hosted.target("o3", wire) is not target
 
 
 async def test_headers_of_the_dialect_go_along(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
     """What the encoded request brings is sent beside the provider's own headers."""
     upstream.enqueue(json_reply(ANSWER))
     encoded = Encoded("/chat/completions", b"{}", {"X-Beta": "1"}, ())
-    incoming = await provider(upstream, transport).open(encoded, CallOptions(), stream=False)
+    openai = provider(upstream, transport)
+    wire = openai.wire("openai_chat", "gpt-4o", tools=False, effort=None)
+    incoming = await openai.open(wire, encoded, CallOptions(), stream=False)
     incoming.close()
     assert ("1", "Bearer sk-first") == (
         upstream.received[0].headers["x-beta"],

@@ -9,7 +9,7 @@ import pytest
 from genai_spine.assembly import DIALECTS
 from genai_spine.dialects.base import Quirks
 from genai_spine.errors import ConfigurationError
-from genai_spine.providers.builtin import providers
+from genai_spine.providers.builtin import provider_from_row, providers
 from genai_spine.providers.rows import Row, base_address, builtin_rows, row_from_file
 from genai_spine.settings import ProviderFile
 from genai_spine.transport.base import Timeouts
@@ -166,6 +166,20 @@ def test_a_builtin_row_changed_in_part() -> None:
         changed.quirks.reasoning_field,
     )
     assert groq == row_from_file("groq", ProviderFile(), groq)
+
+
+def test_further_dialects() -> None:
+    """The file may add a dialect, and change one's departures; another first dialect is another service with none."""
+    openai = ROWS["openai"]
+    added = row_from_file("openai", ProviderFile(also={"ollama": {"image_urls": False}}), openai)
+    assert {**openai.also, "ollama": Quirks(image_urls=False)} == added.also
+    assert not row_from_file("openai", ProviderFile(dialect="ollama"), openai).also
+    with pytest.raises(ConfigurationError, match=r"providers\.openai\.also: "):
+        row_from_file("openai", ProviderFile(also={"ollama": {"image_url": False}}), openai)
+    with pytest.raises(ConfigurationError, match=r"providers\.lab\.also: unknown dialect 'morse'"):
+        provider_from_row(
+            "lab", Row(dialect="openai_chat", url="https://x.example", also={"morse": Quirks()}), context()
+        )
 
 
 # Rows made into providers.

@@ -379,6 +379,44 @@ async def test_a_tunnel_for_https(monkeypatch: pytest.MonkeyPatch) -> None:
     assert b"Proxy-Authorization: Basic bWU6cHc=\r\n" in asked[0]
 
 
+async def test_one_address_and_no_other(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
+    """A request may demand the address to connect to: the host is not looked up, and yet hears its own name."""
+    port = upstream.url.rpartition(":")[2]
+    url = f"http://nowhere.invalid:{port}/x"
+    for _ in range(2):
+        upstream.enqueue(json_reply({}))
+        await read(await transport.send(Outgoing(method="GET", url=url, headers={}, peer="127.0.0.1"), PATIENT))
+    assert [f"nowhere.invalid:{port}"] * 2 == [received.headers["host"] for received in upstream.received]
+    assert 1 == upstream.open_connections
+    with pytest.raises(errors.ConnectionFailedError):
+        await transport.send(Outgoing(method="GET", url=url, headers={}, peer="127.0.0.2"), PATIENT)
+
+
+@pytest.mark.parametrize(("peer", "expected"), [("127.0.0.1", "127.0.0.1:80"), ("::1", "[::1]:80")])
+async def test_one_address_through_a_proxy(monkeypatch: pytest.MonkeyPatch, peer: str, expected: str) -> None:
+    """A proxy that forwards would look the host up itself: it is asked for a tunnel to that address instead."""
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 Yes\r\n\r\n")
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi")
+        await writer.drain()
+
+    monkeypatch.delenv("REQUEST_METHOD", raising=False)
+    async with serving(serve) as port:
+        monkeypatch.setenv("HTTP_PROXY", f"http://me:pw@127.0.0.1:{port}")
+        client = HttpTransport()
+        outgoing = Outgoing(method="GET", url="http://files.example/x", headers={}, peer=peer)
+        assert b"hi" == await read(await client.send(outgoing, PATIENT))
+        await client.close()
+    tunnel, request = asked
+    assert tunnel.startswith(f"CONNECT {expected} HTTP/1.1\r\n".encode())
+    assert request.startswith(b"GET /x HTTP/1.1\r\nHost: files.example\r\n")
+    assert b"Proxy-Authorization" not in request
+
+
 async def test_a_proxy_of_another_kind(monkeypatch: pytest.MonkeyPatch) -> None:
     """A SOCKS proxy is told as not supported, rather than passed by."""
     monkeypatch.setenv("HTTPS_PROXY", "socks5://127.0.0.1:1080")

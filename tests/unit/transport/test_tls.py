@@ -122,6 +122,21 @@ async def test_a_certificate_for_another_host(
         await asked(client, f"https://127.0.0.1:{port}/")
 
 
+async def test_one_address_and_no_other(
+    certificate: Path, client: HttpTransport, port: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the address is demanded, the certificate must still be the host's; hosts there share no connection."""
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+
+    async def ask(host: str) -> bytes:
+        outgoing = Outgoing(method="GET", url=f"https://{host}:{port}/a", headers={}, peer="127.0.0.1")
+        return await (await client.send(outgoing, PATIENT)).read(1000)
+
+    assert b"GET /a HTTP/1.1" == await ask("provider.example")
+    with pytest.raises(errors.ConnectionFailedError, match="certificate cannot be verified"):
+        await ask("another.example")
+
+
 async def test_through_a_tunnel(port: int, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The proxy hears the host's name alone; what is said to the host goes through it sealed; the tunnel is kept."""
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))

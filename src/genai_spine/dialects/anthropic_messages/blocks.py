@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Final
 
@@ -11,7 +9,8 @@ import msgspec
 
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import media_type_of
+from genai_spine.dialects.media import media_type_of, words_of
+from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
     Audio,
@@ -38,6 +37,7 @@ __all__ = [
     "merge",
     "plain",
     "seal",
+    "sealed",
     "take_cache",
     "text_block",
     "thinking_block",
@@ -216,11 +216,19 @@ def text_block(part: Text, *, own: bool) -> JsonObject:
 
 
 def thinking_block(part: Thinking, *, own: bool) -> JsonObject:
-    """Write reasoning; that of another dialect carries an empty signature, for none of theirs would be good here."""
+    """Write reasoning; that of another dialect has a tag or an empty signature: none of theirs would be good here."""
     if own and part.redacted is not None:
         return seal({"type": "redacted_thinking", "data": part.redacted}, None, part.extras, own=own)
-    signature = part.signature or "" if own else ""
+    signature = part.signature or "" if own or is_tag(part.signature) else ""
     return seal({"type": "thinking", "thinking": part.text, "signature": signature}, None, part.extras, own=own)
+
+
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return the block of sealed reasoning; also one without a word in it is to be handed back."""
+    part = parts[-1]
+    if isinstance(part, Thinking) and (part.redacted or part.signature):
+        return thinking_block(part, own=True)
+    return None
 
 
 def tool_use_block(call: ToolCall, call_id: str, *, own: bool) -> JsonObject:
@@ -287,10 +295,7 @@ class BlockWriter:
                 fault = self._losses.refuse("audio", "choose a provider that listens, or send a transcript")
                 raise fault
             case Opaque():
-                if part.dialect == NAME:
-                    return part.data
-                self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")
-                return None
+                return part.data
             case ToolCall():
                 return tool_use_block(part, part.id, own=self.own)
             case ToolResult():
@@ -328,7 +333,7 @@ class BlockWriter:
             if self.own and isinstance(told := part.extras.get("source"), dict) and told.get("type") == "content":
                 source = {}
         elif media.data is not None and not self.native:
-            source = self._file(media)
+            source = self._file(part, media)
         else:
             source = self._source(media, "application/pdf", "document")
         block: JsonObject = {"type": "document", "source": source}
@@ -338,17 +343,12 @@ class BlockWriter:
             block["context"] = part.context
         return seal(block, part.cache, part.extras, own=self.own)
 
-    def _file(self, media: Media) -> JsonObject:
+    def _file(self, part: Document, media: Media) -> JsonObject:
         """A file in bytes: a PDF, or plain words, which go in as such."""
         kind = media_type_of(media, "application/pdf")
         if kind == "application/pdf":
             return {"type": "base64", "media_type": kind, "data": media.data}
-        if kind.startswith("text/") or kind in {"application/json", "application/xml"}:
-            try:
-                words = base64.b64decode(media.data or "").decode()
-            except (binascii.Error, UnicodeDecodeError) as error:
-                fault = self._losses.refuse(f"document of type {kind}", "send its words in base64 of UTF-8")
-                raise fault from error
+        if (words := words_of(part, self._losses)) is not None:
             return {"type": "text", "media_type": "text/plain", "data": words}
         fault = self._losses.refuse(f"document of type {kind}", "send a PDF or plain text")
         raise fault

@@ -11,7 +11,7 @@ from typing import ClassVar, Final, Literal
 
 from typing_extensions import override
 
-from genai_spine.dialects.anthropic_messages.blocks import NAME
+from genai_spine.dialects.anthropic_messages.blocks import NAME, sealed
 from genai_spine.dialects.anthropic_messages.errors import decode_error, encode_error, encode_stream_error
 from genai_spine.dialects.anthropic_messages.relay import (
     FORWARDED,
@@ -50,9 +50,11 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.media import addresses_in
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
+from genai_spine.types.messages import Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -68,6 +70,7 @@ class AnthropicMessages(Dialect):
     """``POST /v1/messages``, and the count of tokens beside it."""
 
     name = NAME
+    carries_seals = True
     forwarded_headers = FORWARDED
     default_headers: ClassVar[Headers] = {"anthropic-version": VERSION}
     path = PATH
@@ -126,6 +129,10 @@ class AnthropicMessages(Dialect):
         return decode_response(body, quirks)
 
     @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return MessagesDecoder(quirks)
 
@@ -160,6 +167,10 @@ class AnthropicMessages(Dialect):
     def encode_token_count(self, count: int) -> bytes:
         """Write a count of tokens."""
         return encode_token_count(count)
+
+    @override
+    def must_translate(self, body: bytes, quirks: Quirks) -> bool:
+        return not quirks.image_urls and any(addresses_in(body))
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

@@ -15,6 +15,7 @@ from genai_spine.dialects.anthropic_messages.blocks import (
 from genai_spine.dialects.anthropic_messages.errors import error_of
 from genai_spine.dialects.base import Quirks, Reply
 from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.seals import is_tag
 from genai_spine.dialects.tool_ids import word_characters
 from genai_spine.errors import MalformedResponseError, ProviderFailedError
 from genai_spine.types.completion import Choice, CompletionResponse, FinishReason
@@ -197,7 +198,7 @@ def _encode_part(part: Part, *, own: bool) -> Json:
         case Refusal():
             return {"type": "text", "text": part.text} if part.text else None
         case Thinking():
-            return thinking_block(part, own=own) if own or part.text else None
+            return thinking_block(part, own=own) if own or part.text or is_tag(part.signature) else None
         case ToolCall():
             return tool_use_block(part, part.id if own else word_characters(part.id), own=own)
         case Opaque():

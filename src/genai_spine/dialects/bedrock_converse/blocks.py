@@ -202,6 +202,12 @@ def thinking_block(part: Thinking, *, own: bool) -> JsonObject:
     return merge({"reasoningContent": {"reasoningText": told}}, part.extras if own else {})
 
 
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return the block of sealed reasoning."""
+    part = parts[-1]
+    return thinking_block(part, own=True) if isinstance(part, Thinking) and (part.redacted or part.signature) else None
+
+
 def tool_use_block(call: ToolCall, call_id: str, *, own: bool) -> JsonObject:
     """Write a finished tool call."""
     told: JsonObject = {"toolUseId": call_id, "name": call.name, "input": call_input(call, own=own)}
@@ -281,10 +287,7 @@ class BlockWriter:
             case Audio():
                 return audio_block(part, self._losses, own=self.own, native=self.native)
             case Opaque():
-                if part.dialect == NAME:
-                    return part.data
-                self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")
-                return None
+                return part.data
             case ToolCall():
                 return tool_use_block(part, part.id, own=self.own)
             case ToolResult():

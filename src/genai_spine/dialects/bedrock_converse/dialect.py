@@ -23,8 +23,10 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
-from genai_spine.dialects.bedrock_converse.blocks import NAME
+from genai_spine.dialects.bedrock_converse.blocks import NAME, sealed
+from genai_spine.dialects.bedrock_converse.embeddings import BedrockEmbeddings
 from genai_spine.dialects.bedrock_converse.errors import decode_error, encode_error, encode_stream_error
+from genai_spine.dialects.bedrock_converse.media import S3
 from genai_spine.dialects.bedrock_converse.relay import ConverseWatch, check_response, read_envelope, relay_request
 from genai_spine.dialects.bedrock_converse.request import decode_request, encode_request
 from genai_spine.dialects.bedrock_converse.response import decode_response, encode_response
@@ -33,6 +35,7 @@ from genai_spine.dialects.fields import dump, response_object
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
+from genai_spine.types.messages import Audio, Document, Image, Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -50,6 +53,7 @@ class BedrockConverse(Dialect):
     """Where the paths begin; the rest of each is the model's."""
     models_path = "/foundation-models"
     """At the service's other address, that of its administration."""
+    embeddings = BedrockEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -84,8 +88,17 @@ class BedrockConverse(Dialect):
         return encode_request(request, target)
 
     @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        # What lies in S3 has an address of another kind.
+        return (part.media.url or "").startswith(S3) if part.media else False
+
+    @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
+
+    @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
 
     @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:

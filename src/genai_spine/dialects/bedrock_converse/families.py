@@ -11,7 +11,7 @@ from typing import Final
 
 from msgspec import Struct, field
 
-__all__ = ["Family", "family_of"]
+__all__ = ["Family", "family_of", "name_of"]
 
 
 class Family(Struct, frozen=True, kw_only=True):
@@ -45,8 +45,13 @@ _OTHERS: Final = Family()
 _PLACE: Final = re.compile(r"^(?:.*/)?(?:(?:us|us-gov|eu|apac|jp|au|ca|sa|in|global)\.)?")
 
 
+def name_of(model: str) -> str:
+    """Return a model's own name, in lower case, without the place where it is served from."""
+    return _PLACE.sub("", model.lower())
+
+
 @lru_cache(maxsize=1024)
 def family_of(model: str) -> Family:
     """Return the family of a model; of an id that tells none (a profile of one's own), what every model takes."""
-    name = _PLACE.sub("", model.lower())
+    name = name_of(model)
     return next((family for start, family in _FAMILIES.items() if name.startswith(start)), _OTHERS)

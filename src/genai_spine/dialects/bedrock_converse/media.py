@@ -13,13 +13,14 @@ from typing import Final
 from genai_spine.dialects.bedrock_converse.objects import keep, merge
 from genai_spine.dialects.fields import Fields
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import media_type_of
+from genai_spine.dialects.media import is_text, media_type_of
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Media
 
-__all__ = ["Documents", "audio_block", "image_block", "take_audio", "take_document", "take_image"]
+__all__ = ["S3", "Documents", "audio_block", "image_block", "take_audio", "take_document", "take_image"]
 
-_S3: Final = "s3://"
+S3: Final = "s3://"
+"""How an address begins that the service reads by itself."""
 _IMAGES: Final = {
     "image/png": "png",
     "image/jpeg": "jpeg",
@@ -51,8 +52,6 @@ _DOCUMENTS: Final = {
     "text/markdown": "md",
 }
 _DOCUMENT_TYPES: Final = {form: kind for kind, form in _DOCUMENTS.items()}
-# Plain words by another name.
-_WORDS: Final = frozenset({"application/json", "application/xml", "application/yaml"})
 
 MAX_NAME: Final = 200
 _UNNAMED: Final = "Document"
@@ -157,7 +156,7 @@ def _format(kind: str, known: Mapping[str, str], losses: Losses, what: str) -> s
 def _source(media: Media, losses: Losses, what: str) -> JsonObject:
     if media.data is not None:
         return {"bytes": media.data}
-    if media.url is not None and media.url.startswith(_S3):
+    if media.url is not None and media.url.startswith(S3):
         return {"s3Location": {"uri": media.url}}
     by = "address" if media.file_id is None else "file id"
     fault = losses.refuse(f"{what} {by}", f"send the {what}'s bytes in base64, or its place in S3 (s3://...)")
@@ -194,7 +193,7 @@ class Documents:
             return "txt", there
         kind = media.media_type if self._native and media.media_type else media_type_of(media, "application/pdf")
         kind = kind.partition(";")[0].strip()
-        if kind not in _DOCUMENTS and (kind.startswith("text/") or kind in _WORDS):
+        if kind not in _DOCUMENTS and is_text(kind):
             kind = "text/plain"
         form = _format(kind, _DOCUMENTS, self._losses, "document")
         return form, _source(media, self._losses, "document")

@@ -30,7 +30,10 @@ from genai_spine.dialects.gemini.catalogue import (
     encode_token_count,
     model_object,
 )
+from genai_spine.dialects.gemini.embeddings import GeminiEmbeddings
 from genai_spine.dialects.gemini.errors import decode_error, encode_error
+from genai_spine.dialects.gemini.media import is_held
+from genai_spine.dialects.gemini.parts import sealed
 from genai_spine.dialects.gemini.relay import (
     GeminiWatch,
     check_response,
@@ -43,8 +46,11 @@ from genai_spine.dialects.gemini.request import decode_request, encode_count_req
 from genai_spine.dialects.gemini.response import decode_response, encode_response
 from genai_spine.dialects.gemini.stream import GeminiDecoder, GeminiEncoder, encode_stream_error
 from genai_spine.dialects.gemini.wire import MODELS_PATH, NAME
+from genai_spine.dialects.media import addresses_in
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Audio, Document, Image, Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -58,11 +64,13 @@ class Gemini(Dialect):
     """
 
     name = NAME
+    carries_seals = True
     # Google's own client takes a comment for data.
     stream_comments = False
     path = "/v1beta/models/{model}:generateContent"
     models_path = MODELS_PATH
     address_suffixes = ("/v1beta/models", "/v1beta/openai", "/v1beta", "/v1")
+    embeddings = GeminiEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -105,8 +113,16 @@ class Gemini(Dialect):
         return encode_count_request(request, target)
 
     @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        return quirks.image_urls or (part.media is not None and is_held(part.media.url or ""))
+
+    @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
+
+    @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
 
     @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
@@ -135,6 +151,10 @@ class Gemini(Dialect):
     def encode_token_count(self, count: int) -> bytes:
         """Write a count of tokens."""
         return encode_token_count(count)
+
+    @override
+    def must_translate(self, body: bytes, quirks: Quirks) -> bool:
+        return not quirks.image_urls and not all(map(is_held, addresses_in(body)))
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:
@@ -176,7 +196,7 @@ class GeminiDoor(Gemini):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # Upstream the framing is always that of events.
-        return self._array
+        return self._array or super().must_translate(body, quirks)
 
     @override
     def stream_encoder(self, reply: Reply) -> StreamEncoder:

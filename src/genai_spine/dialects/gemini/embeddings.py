@@ -7,76 +7,219 @@ from __future__ import annotations
 
 from typing import Final
 
-from genai_spine.dialects.base import Encoded, Quirks, Target
-from genai_spine.dialects.envelope import without_own
-from genai_spine.dialects.fields import Fields, dump
+import msgspec
+from msgspec import UNSET, Raw, Struct, UnsetType
+from typing_extensions import override
+
+from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, Target
+from genai_spine.dialects.embeddings import (
+    EmbeddingDoor,
+    EmbeddingService,
+    changed,
+    none_embedded,
+    take_vector,
+    words_of,
+)
+from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
+from genai_spine.dialects.fields import Fields, dump, response_fault
+from genai_spine.dialects.gemini.errors import encode_error
 from genai_spine.dialects.gemini.parts import children
 from genai_spine.dialects.gemini.response import read_piece
-from genai_spine.dialects.gemini.wire import NAME, method_path, read_request
+from genai_spine.dialects.gemini.wire import method_path, read_request
 from genai_spine.dialects.losses import Losses
-from genai_spine.errors import MalformedResponseError
+from genai_spine.errors import InvalidFieldError, SpineError
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.usage import Usage
 
-__all__ = [
-    "BATCH",
-    "SINGLE",
-    "decode_embedding_request",
-    "decode_embedding_response",
-    "encode_embedding_request",
-    "encode_embedding_response",
-]
+__all__ = ["BATCH", "SINGLE", "GeminiEmbeddings"]
 
 SINGLE: Final = "embedContent"
 BATCH: Final = "batchEmbedContents"
+MOST_INPUTS: Final = 100
+"""What the service takes in one batch."""
+
+_NAME: Final = "gemini_embeddings"
 _EACH: Final = "requests"
-"""The extra that holds what the requests of a batch say beside the vocabulary, where they differ in it."""
+"""The field of a batch, and the extra that holds what its requests say beside the vocabulary, where they differ."""
 
 
-# Requests.
+class _One(Struct):
+    content: dict[str, Raw]
 
 
-def decode_embedding_request(body: bytes, model: str | None = None) -> EmbeddingRequest:
-    """Read a request to ``batchEmbedContents``, which holds ``requests``, or to ``embedContent``, which is one of them.
+class _Head(Struct):
+    """The fields of a request whose types are checked before anything is sent."""
+
+    content: dict[str, Raw] | None = None
+    requests: list[_One] | None = None
+    provider: str | dict[str, Raw] | None = None
+    model: str | None = None
+
+
+class _WatchedVector(Struct):
+    values: Raw
+
+
+class _Watched(Struct, rename="camel"):
+    """What is looked at of an answer that passes through; the numbers are not."""
+
+    embedding: _WatchedVector | None = None
+    embeddings: list[_WatchedVector] | None = None
+    usage_metadata: Raw | UnsetType = UNSET
+    error: Raw | UnsetType = UNSET
+
+
+_head: Final = msgspec.json.Decoder(_Head)
+_each: Final = msgspec.json.Decoder(list[dict[str, Raw]])
+_watched: Final = msgspec.json.Decoder(_Watched)
+
+
+class GeminiEmbeddings(EmbeddingDoor, EmbeddingService):
+    """``POST /v1beta/models/{model}:batchEmbedContents`` and, at a door, ``:embedContent`` with one of its requests.
 
     Args:
-        body: The request's.
-        model: The one that the path names.
-
-    Raises:
-        InvalidRequestError: It is not JSON.
-        InvalidFieldError: A field is of the wrong type, or the requests of a batch ask for vectors of unlike lengths.
+        model: The model that the path names; None leaves the choice to the gateway.
+        batch: The method is ``batchEmbedContents``.
     """
-    fields = read_request(body)
-    asked = children(fields, _EACH) if _EACH in fields else [fields]
-    inputs: list[str] = []
-    lengths: list[int | None] = []
-    extras: list[JsonObject] = []
-    for one in asked:
-        named = one.text("model")
-        model = model or (None if named is None else named.removeprefix("models/"))
-        inputs.append(_decode_content(one.need_child("content")))
-        lengths.append(one.integer("outputDimensionality"))
-        if one is not fields:
-            extras.append(one.told())
-    if not inputs:
-        message = "must hold at least one request"
-        fault = fields.wrong(_EACH, message)
-        raise fault
-    if len(set(lengths)) > 1:
-        message = "must all ask for the same outputDimensionality"
-        fault = fields.wrong(_EACH, message)
-        raise fault
-    kept = without_own(fields.told())
-    if any(one != extras[0] for one in extras):
-        kept[_EACH] = list[Json](extras)
-    elif extras:
-        kept |= extras[0]
-    return EmbeddingRequest(inputs=tuple(inputs), model=model, dimensions=lengths[0], dialect=NAME, extras=kept)
+
+    name = _NAME
+
+    def __init__(self, *, model: str | None = None, batch: bool = True) -> None:
+        self._model = model
+        self._batch = batch
+
+    @override
+    def most_inputs(self, target: Target) -> int:
+        return MOST_INPUTS
+
+    # Requests.
+
+    @override
+    def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
+        fields = read_fields(body)
+        head = read_typed(_head, body)
+        name, found = (_EACH, head.requests) if self._batch else ("content", head.content)
+        if not found:
+            message = f"{name}: is required and must not be empty"
+            raise InvalidFieldError(message, param=name)
+        return Envelope(
+            fields=fields,
+            model=self._model or head.model,
+            provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+        )
+
+    @override
+    def decode_request(self, body: bytes) -> EmbeddingRequest:
+        fields = read_request(body)
+        asked = children(fields, _EACH) if self._batch else [fields]
+        model = self._model
+        inputs: list[str] = []
+        lengths: list[int | None] = []
+        extras: list[JsonObject] = []
+        for one in asked:
+            named = one.text("model")
+            model = model or (None if named is None else named.removeprefix("models/"))
+            inputs.append(_take_words(one.need_child("content")))
+            lengths.append(one.integer("outputDimensionality"))
+            if self._batch:
+                extras.append(one.told())
+        if not inputs:
+            message = "must hold at least one request"
+            fault = fields.wrong(_EACH, message)
+            raise fault
+        if len(set(lengths)) > 1:
+            message = "must all ask for the same outputDimensionality"
+            fault = fields.wrong(_EACH, message)
+            raise fault
+        kept = without_own(fields.told())
+        if any(one != extras[0] for one in extras):
+            kept[_EACH] = list[Json](extras)
+        elif extras:
+            kept |= extras[0]
+        return EmbeddingRequest(inputs=tuple(inputs), model=model, dimensions=lengths[0], dialect=_NAME, extras=kept)
+
+    @override
+    def encode_request(self, request: EmbeddingRequest, target: Target) -> Encoded:
+        losses = Losses(target.provider)
+        extras = dict(losses.extras(request, _NAME))
+        each = extras.pop(_EACH, None)
+        if not isinstance(each, list) or len(each) != len(request.inputs):
+            if each is not None:
+                # They belong to another number of inputs.
+                losses.drop(_EACH)
+            each = [{}] * len(request.inputs)
+        asked: list[Json] = []
+        for words, more in zip(words_of(request, losses), each, strict=True):
+            written: JsonObject = {"model": _full_name(target.model), "content": {"parts": [{"text": words}]}}
+            if request.dimensions is not None:
+                written["outputDimensionality"] = request.dimensions
+            asked.append({**written, **extras, **(more if isinstance(more, dict) else {})})
+        return Encoded(method_path(target.model, BATCH), dump({_EACH: asked}), {}, losses.warnings)
+
+    @override
+    def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
+        losses = Losses(target.provider)
+        fields = changed(envelope, target, losses)
+        if not self._batch:
+            body = splice(fields, _full_name(target.model))
+            return Encoded(method_path(target.model, SINGLE), body, {}, losses.warnings)
+        # The service demands that each of them names the model of the path.
+        name = Raw(msgspec.json.encode(_full_name(target.model)))
+        asked = [{**one, "model": name} for one in _each.decode(fields[_EACH])]
+        body = splice({**fields, _EACH: Raw(msgspec.json.encode(asked))}, None)
+        return Encoded(method_path(target.model, BATCH), body, {}, losses.warnings)
+
+    # Answers.
+
+    @override
+    def decode_response(self, body: bytes, headers: Headers, target: Target) -> EmbeddingResponse:
+        fields = read_piece(body.strip(), target.quirks)
+        single = fields.child("embedding")
+        told = fields.children("embeddings") if single is None else [single]
+        vectors = tuple(take_vector(one, "values") for one in told)
+        if not vectors:
+            raise none_embedded()
+        usage = fields.child("usageMetadata")
+        return EmbeddingResponse(
+            vectors=vectors,
+            usage=None if usage is None else _decode_usage(usage),
+            dialect=_NAME,
+            extras=fields.told(),
+        )
+
+    @override
+    def check_response(self, body: bytes, target: Target) -> Usage | None:
+        try:
+            body.decode()
+            found = _watched.decode(body)
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            found = None
+        if found is None or found.error is not UNSET or not (found.embeddings if self._batch else found.embedding):
+            # Not what a good answer looks like: the full reader finds out what is wrong with it.
+            return self.decode_response(body, {}, target).usage
+        usage = None if found.usage_metadata is UNSET else msgspec.json.decode(found.usage_metadata)
+        return None if usage is None else _decode_usage(Fields(usage, "usageMetadata", fault=response_fault))
+
+    @override
+    def encode_response(self, response: EmbeddingResponse, request: EmbeddingRequest) -> bytes:
+        own = response.dialect == _NAME
+        embeddings: list[Json] = [{"values": list[Json](vector)} for vector in response.vectors]
+        body: JsonObject = {"embeddings": embeddings} if self._batch else {"embedding": embeddings[0]}
+        if (usage := response.usage) is not None:
+            body["usageMetadata"] = {"promptTokenCount": usage.input_tokens, **(usage.extras if own else {})}
+        return dump(body | response.extras if own else body)
+
+    @override
+    def encode_error(self, error: SpineError, request_id: str) -> ErrorAnswer:
+        return encode_error(error, request_id)
 
 
-def _decode_content(fields: Fields) -> str:
+def _full_name(model: str) -> str:
+    return model if "/" in model else f"models/{model}"
+
+
+def _take_words(fields: Fields) -> str:
     words: list[str] = []
     for part in children(fields, "parts"):
         if "text" not in part:
@@ -87,84 +230,7 @@ def _decode_content(fields: Fields) -> str:
     return "".join(words)
 
 
-def encode_embedding_request(request: EmbeddingRequest, target: Target, *, batch: bool = True) -> Encoded:
-    """Write a request to ``batchEmbedContents``; with ``batch=False`` to ``embedContent``, which takes one input.
-
-    Raises:
-        InvalidFieldError: An input is of token ids, or there are several where one can be asked for.
-    """
-    losses = Losses(target.provider)
-    own = request.dialect in {None, NAME}
-    extras = dict(request.extras) if own else {}
-    for name in () if own else request.extras:
-        losses.drop(name)
-    each = extras.pop(_EACH, None)
-    name = target.model if "/" in target.model else f"models/{target.model}"
-    asked: list[Json] = []
-    for number, one in enumerate(request.inputs):
-        if not isinstance(one, str):
-            fault = losses.refuse("input", "send the words instead of their token ids")
-            raise fault
-        written: JsonObject = {"model": name, "content": {"parts": [{"text": one}]}}
-        if request.dimensions is not None:
-            written["outputDimensionality"] = request.dimensions
-        more = each[number] if isinstance(each, list) and number < len(each) else None
-        asked.append({**written, **extras, **(more if isinstance(more, dict) else {})})
-    if batch:
-        return Encoded(method_path(target.model, BATCH), dump({_EACH: asked}), {}, losses.warnings)
-    if len(asked) != 1:
-        fault = losses.refuse("input", "send one text at a time")
-        raise fault
-    return Encoded(method_path(target.model, SINGLE), dump(asked[0]), {}, losses.warnings)
-
-
-# Answers.
-
-
-def decode_embedding_response(body: bytes) -> EmbeddingResponse:
-    """Read an answer of either kind.
-
-    Raises:
-        MalformedResponseError: It is not of the dialect.
-        ProviderError: It tells of a failure despite its status.
-    """
-    fields = read_piece(body.strip(), Quirks())
-    single = fields.child("embedding")
-    vectors = tuple(_decode_vector(one) for one in ([single] if single is not None else fields.children("embeddings")))
-    if not vectors:
-        message = "the provider's answer holds no embeddings"
-        raise MalformedResponseError(message)
-    usage = fields.child("usageMetadata")
-    return EmbeddingResponse(
-        vectors=vectors,
-        usage=None if usage is None else _decode_usage(usage),
-        dialect=NAME,
-        extras=fields.told(),
-    )
-
-
-def _decode_vector(fields: Fields) -> tuple[float, ...]:
-    values = fields.items("values") or []
-    found = tuple(value for value in values if isinstance(value, int | float) and not isinstance(value, bool))
-    if not found or len(found) != len(values):
-        message = "must be an array of numbers"
-        fault = fields.wrong("values", message)
-        raise fault
-    return found
-
-
 def _decode_usage(fields: Fields) -> Usage:
     count = fields.integer("promptTokenCount")
     total = fields.integer("totalTokenCount")
     return Usage(input_tokens=(total if count is None else count) or 0, extras=fields.told())
-
-
-def encode_embedding_response(response: EmbeddingResponse, *, batch: bool = True) -> bytes:
-    """Write an answer of ``batchEmbedContents``; with ``batch=False`` of ``embedContent``, which holds one vector."""
-    own = response.dialect == NAME
-    embeddings: list[Json] = [{"values": list[Json](vector)} for vector in response.vectors]
-    body: JsonObject = {"embeddings": embeddings} if batch else {"embedding": embeddings[0]}
-    if (usage := response.usage) is not None:
-        extras = usage.extras if own else {}
-        body["usageMetadata"] = {"promptTokenCount": usage.input_tokens, **extras}
-    return dump(body | response.extras if own else body)

@@ -10,7 +10,7 @@ from genai_spine.dialects.media import media_type_of
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Media
 
-__all__ = ["MediaWriter"]
+__all__ = ["MediaWriter", "is_held"]
 
 _HELD: Final = (
     "gs://",
@@ -20,7 +20,7 @@ _HELD: Final = (
     "https://m.youtube.com/watch",
     "https://youtu.be/",
 )
-"""Addresses that the service reads by itself: its own files, Google's storage and YouTube's videos."""
+# The service's own files, Google's storage and YouTube's videos.
 
 _FALLBACKS: Final = {Image: "image/jpeg", Audio: "audio/wav", Document: "application/pdf"}
 _NOUNS: Final = {Image: "image", Audio: "audio", Document: "document"}
@@ -32,6 +32,11 @@ _TYPES: Final = {"jpg": "image/jpeg", "jpeg": "image/jpeg", "png": "image/png", 
     "mp3": "audio/mp3",
     "txt": "text/plain",
 }
+
+
+def is_held(address: str) -> bool:
+    """Return whether the service reads an address by itself, though it fetches no others."""
+    return address.startswith(_HELD)
 
 
 class MediaWriter:
@@ -71,7 +76,7 @@ class MediaWriter:
     def _pointer(self, part: Image | Audio | Document, media: Media) -> JsonObject:
         noun = _NOUNS[type(part)]
         uri = media.file_id or media.url or ""
-        if not self._native and not uri.startswith(_HELD):
+        if not self._native and not is_held(uri):
             if media.file_id is not None:
                 fault = self._losses.refuse(f"{noun} file id", f"send the {noun}'s bytes")
                 raise fault

@@ -9,6 +9,8 @@ import msgspec
 from genai_spine.dialects.arguments import arguments_object
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.gemini.wire import NAME, merge, standard_base64
+from genai_spine.dialects.media import media_type_of
+from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
     Audio,
@@ -32,6 +34,7 @@ __all__ = [
     "decode_answer_part",
     "decode_part",
     "response_object_of",
+    "sealed",
     "thinking_part",
 ]
 
@@ -148,9 +151,10 @@ def _decode_media(fields: Fields) -> Part:
     else:
         return Opaque(dialect=NAME, data=fields.rest())
     extras = _both(fields, name, inner)
-    if (kind or "").startswith("image/"):
+    shown = media_type_of(media, "")
+    if shown.startswith("image/"):
         return Image(media=media, extras=extras)
-    if (kind or "").startswith("audio/") and media.data is not None:
+    if shown.startswith("audio/") and media.data is not None:
         return Audio(media=media, extras=extras)
     return Document(media=media, extras=extras)
 
@@ -165,11 +169,23 @@ def _both(fields: Fields, name: str, inner: Fields) -> JsonObject:
 
 
 def thinking_part(part: Thinking, *, own: bool) -> JsonObject:
-    """Write reasoning; only its own signature is good for a model."""
+    """Write reasoning; only its own signature is good for a model, a tag stands for another's."""
     written: JsonObject = {"text": part.text, "thought": True}
-    if own and part.signature is not None:
+    if part.signature is not None and (own or is_tag(part.signature)):
         written[SIGNATURE] = part.signature
     return written
+
+
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return signed reasoning; or the signature of words or of a call alone, which is to stand before them."""
+    match parts[-1]:
+        case Thinking(signature=str()) as part:
+            written = thinking_part(part, own=True)
+            merge(written, part.extras)
+            return written
+        case Text(extras=extras) | ToolCall(extras=extras) if SIGNATURE in extras:
+            return {SIGNATURE: extras[SIGNATURE]}
+    return None
 
 
 def call_part(call: ToolCall, extras: JsonObject) -> JsonObject:

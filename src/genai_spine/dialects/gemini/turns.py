@@ -23,7 +23,7 @@ from genai_spine.dialects.gemini.parts import (
     response_object_of,
     thinking_part,
 )
-from genai_spine.dialects.gemini.wire import NAME, merge
+from genai_spine.dialects.gemini.wire import merge
 from genai_spine.dialects.losses import Losses
 from genai_spine.errors import InvalidFieldError
 from genai_spine.types.completion import CompletionRequest
@@ -52,6 +52,7 @@ STAND_IN: Final = "c2tpcF90aG91Z2h0X3NpZ25hdHVyZV92YWxpZGF0b3I="
 Source: https://ai.google.dev/gemini-api/docs/thought-signatures
 """
 
+_POINTER: Final = "fileData"
 _ROLES: Final[dict[str, Role]] = {"user": "user", "model": "assistant", "function": "user"}
 _INSTRUCTING: Final = frozenset({"system", "developer"})
 
@@ -174,7 +175,7 @@ class Turns:
         """
         turns = [self._one(message) for message in self._told] if self._native else self._merged()
         contents: list[JsonObject] = [
-            {"role": turn.role, "parts": turn.results + turn.parts, **turn.extras} for turn in turns
+            {"role": turn.role, "parts": turn.results + _with_signatures(turn.parts), **turn.extras} for turn in turns
         ]
         if not contents:
             message = "messages: nothing is left to send; send at least one message with words"
@@ -236,11 +237,10 @@ class Turns:
                 return self._result(part)
             case Image() | Audio() | Document():
                 written = self._media.part(part)
-                merge(written, self._beside(part.extras))
+                beside = self._beside(part.extras)
+                # What the gateway has fetched is pointed to no more.
+                merge(written, {name: more for name, more in beside.items() if name != _POINTER or name in written})
             case Opaque():
-                if part.dialect != NAME:
-                    self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")
-                    return []
                 written = part.data
         return [written]
 
@@ -276,6 +276,24 @@ class Turns:
         written: JsonObject = {"functionResponse": inner}
         merge(written, extras)
         return [written, *beside]
+
+
+def _with_signatures(parts: list[Json]) -> list[Json]:
+    """Put each signature that stands alone onto the part behind it."""
+    if not any(_is_signature(part) for part in parts):
+        return parts
+    joined: list[Json] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, dict) and isinstance(last, dict) and _is_signature(last) and SIGNATURE not in part:
+            joined[-1] = {**part, **last}
+        else:
+            joined.append(part)
+    return [{"text": "", **part} if isinstance(part, dict) and _is_signature(part) else part for part in joined]
+
+
+def _is_signature(part: Json) -> bool:
+    return isinstance(part, dict) and part.keys() == {SIGNATURE}
 
 
 def _seal_current_turn(contents: list[JsonObject]) -> None:

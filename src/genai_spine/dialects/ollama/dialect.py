@@ -23,6 +23,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.ollama.catalogue import decode_models, encode_tags
+from genai_spine.dialects.ollama.embeddings import OllamaEmbeddings
 from genai_spine.dialects.ollama.errors import decode_error, encode_error, encode_stream_error
 from genai_spine.dialects.ollama.relay import (
     OllamaWatch,
@@ -43,6 +44,7 @@ from genai_spine.dialects.ollama.response import decode_response, encode_respons
 from genai_spine.dialects.ollama.stream import OllamaDecoder, OllamaEncoder
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.messages import Audio, Document, Image
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -53,11 +55,21 @@ class Ollama(Dialect):
     """``POST /api/chat``."""
 
     name = NAME
+    call_ids = False
     stream_comments = False
     stream_content_type = "application/x-ndjson"
     path = PATH
     models_path = "/api/tags"
-    address_suffixes = ("/api/chat", "/api/generate", "/api/tags", "/api", "/v1")
+    address_suffixes = (
+        "/api/chat",
+        "/api/generate",
+        "/api/embed",
+        "/api/embeddings",
+        "/api/tags",
+        "/api",
+        "/v1",
+    )
+    embeddings = OllamaEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -92,6 +104,10 @@ class Ollama(Dialect):
         return encode_request(request, target)
 
     @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        return False
+
+    @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
 
@@ -121,12 +137,17 @@ class Ollama(Dialect):
 
 
 class OllamaGenerate(Ollama):
-    """``POST /api/generate``: one prompt. A door only: towards a provider the same is said by ``/api/chat``.
+    """``POST /api/generate``: one prompt. A door only: an Ollama is asked there too, others by their own dialects.
 
-    Its requests are of the dialect ``ollama``, so that options go on to an Ollama as they came.
+    Its requests are of the dialect ``ollama``, so that options go on to an Ollama even where it has to be translated.
     """
 
     name = "ollama_generate"
+
+    @property
+    @override
+    def passes_to(self) -> str:
+        return NAME
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

@@ -23,15 +23,18 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.fields import dump, response_object
+from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.relay import ChatWatch, check_response, read_envelope, relay_request
 from genai_spine.dialects.openai_chat.request import PATH, decode_request, encode_request
 from genai_spine.dialects.openai_chat.response import decode_response, encode_response
 from genai_spine.dialects.openai_chat.stream import ChatDecoder, ChatEncoder, encode_stream_error
 from genai_spine.dialects.openai_chat.turns import NAME
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Audio, Document, Image, Part, Thinking
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -45,6 +48,7 @@ class OpenAIChat(Dialect):
     path = PATH
     models_path = "/models"
     address_suffixes = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")
+    embeddings = OpenAIEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -79,8 +83,24 @@ class OpenAIChat(Dialect):
         return encode_request(request, target)
 
     @override
+    def fetches(self, part: Image | Document | Audio, quirks: Quirks) -> bool:
+        # A file has no address here.
+        return isinstance(part, Image) and quirks.image_urls
+
+    @override
     def decode_response(self, body: bytes, quirks: Quirks) -> CompletionResponse:
         return decode_response(body, quirks)
+
+    @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        # Some services demand reasoning back though it bears no seal.
+        part = parts[-1]
+        return {"text": part.text} if isinstance(part, Thinking) and part.text else None
+
+    @override
+    def opened(self, data: JsonObject) -> Part:
+        text = data.get("text")
+        return Thinking(text=text if isinstance(text, str) else "")
 
     @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
@@ -110,8 +130,11 @@ class OpenAIChat(Dialect):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
-        return (not quirks.developer_role and b'"developer"' in body) or (
-            quirks.replay_reasoning and b'"tool_calls"' in body
+        return (
+            (not quirks.developer_role and b'"developer"' in body)
+            # Reasoning that the service demands back is seen, and kept for callers who do not hand it back.
+            or (quirks.replay_reasoning and (b'"tools"' in body or b'"tool_calls"' in body))
+            or (not quirks.image_urls and any(addresses_in(body)))
         )
 
     @override

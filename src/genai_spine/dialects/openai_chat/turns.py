@@ -6,7 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.base import Target
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import to_address
+from genai_spine.dialects.media import file_address, titled, to_address, words_of
 from genai_spine.dialects.tool_ids import nine_characters
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
@@ -156,7 +156,7 @@ class Turns:
         if not self._own and all(isinstance(part, Text) for part in parts):
             # Not every service takes lists of words, and one that came as a list elsewhere reads the same joined.
             return "\n\n".join(part.text for part in parts if isinstance(part, Text) and part.text)
-        written = [self._part(part) for part in parts if not (isinstance(part, Opaque) and part.dialect != NAME)]
+        written = [self._part(part) for part in parts]
         return [part for part in written if part is not None]
 
     def _part(self, part: Part) -> Json:
@@ -190,17 +190,18 @@ class Turns:
                 return None
 
     def _document(self, part: Document) -> Json:
-        if part.text is not None:
-            title = f"{part.title}\n\n" if part.title else ""
-            return {"type": "text", "text": f"{title}{part.text}"}
         media = part.media or Media()
+        # Files are for what is no text: few services read others than PDF.
+        words = part.text if self._came_so else words_of(part, self._losses)
+        if words is not None:
+            return {"type": "text", "text": titled(part, words)}
         file: JsonObject
         if media.file_id is not None:
             file = {"file_id": media.file_id}
-        elif media.data is not None and self._came_so and media.media_type is None:
-            file = {"file_data": media.data}
+        elif media.data is not None and self._came_so:
+            file = {"file_data": media.data if media.media_type is None else to_address(media, "")}
         elif media.data is not None:
-            file = {"file_data": to_address(media, "application/pdf")}
+            file = {"file_data": file_address(media, self._losses)}
         elif media.url is not None and self._came_so:
             file = {"file_data": media.url}
         else:

@@ -6,7 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.fields import Fields
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import from_address, media_type_of, to_address
+from genai_spine.dialects.media import file_address, from_address, media_type_of, titled, to_address, words_of
 from genai_spine.dialects.openai_responses.items import NAME
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Media, Opaque, Part, Refusal, Text
@@ -99,7 +99,7 @@ class ContentWriter:
                 return self._document(part)
             case Audio():
                 return self._audio(part)
-            case Opaque() if part.dialect == NAME:
+            case Opaque():
                 return part.data
             case _:
                 return None
@@ -118,19 +118,19 @@ class ContentWriter:
         return image | self._extras(part.extras)
 
     def _document(self, part: Document) -> Json:
-        if part.text is not None:
-            title = f"{part.title}\n\n" if part.title else ""
-            return {"type": "input_text", "text": f"{title}{part.text}"}
         media = part.media or Media()
+        words = part.text if self._origin == NAME else words_of(part, self._losses)
+        if words is not None:
+            return {"type": "input_text", "text": titled(part, words)}
         file: JsonObject = {"type": "input_file"}
         if media.file_id is not None:
             file["file_id"] = self._file_id(media.file_id, "document")
         elif media.url is not None:
             file["file_data" if media.url.startswith("data:") else "file_url"] = media.url
-        elif self._origin == NAME and media.media_type is None:
-            file["file_data"] = media.data
+        elif self._origin == NAME:
+            file["file_data"] = media.data if media.media_type is None else to_address(media, "")
         else:
-            file["file_data"] = to_address(media, "application/pdf")
+            file["file_data"] = file_address(media, self._losses)
         if (name := media.filename or part.title) is not None:
             file["filename"] = name
         elif self._origin != NAME and media.data is not None:

@@ -5,17 +5,19 @@ Source: https://platform.openai.com/docs/api-reference/responses
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from typing_extensions import override
 
 from genai_spine.dialects.base import (
+    Continues,
     Dialect,
     Encoded,
     Envelope,
     ErrorAnswer,
     Headers,
+    Kept,
     Quirks,
     Reply,
     StreamDecoder,
@@ -23,10 +25,13 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
+from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
-from genai_spine.dialects.openai_responses.items import NAME
+from genai_spine.dialects.openai_responses.items import MADE_UP, NAME, sealed
+from genai_spine.dialects.openai_responses.kept import earlier_answers, keep, resume
 from genai_spine.dialects.openai_responses.relay import (
     ResponsesWatch,
     check_response,
@@ -50,6 +55,8 @@ from genai_spine.dialects.openai_responses.response import (
 from genai_spine.dialects.openai_responses.stream import ResponsesDecoder
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
+from genai_spine.types.json import JsonObject
+from genai_spine.types.messages import Part
 from genai_spine.types.models import Model
 from genai_spine.types.usage import Usage
 
@@ -59,13 +66,15 @@ __all__ = ["COUNT_PATH", "OpenAIResponses"]
 _CHAT: Final = OpenAIChat()
 
 
-class OpenAIResponses(Dialect):
+class OpenAIResponses(Dialect, Continues):
     """``POST /responses``, and the count of tokens beside it."""
 
     name = NAME
+    carries_seals = True
     path = PATH
     models_path = "/models"
     address_suffixes = ("/responses", "/chat/completions", "/completions", "/embeddings", "/models")
+    embeddings = OpenAIEmbeddings()
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
@@ -78,6 +87,18 @@ class OpenAIResponses(Dialect):
     @override
     def decode_request(self, body: bytes) -> CompletionRequest:
         return decode_request(body)
+
+    @override
+    def earlier_answers(self, envelope: Envelope) -> Sequence[str]:
+        return earlier_answers(envelope)
+
+    @override
+    def resume(self, envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+        return resume(envelope, records)
+
+    @override
+    def keep(self, envelope: Envelope, told: bytes) -> Kept | None:
+        return keep(envelope, told)
 
     @override
     def encode_response(self, response: CompletionResponse, reply: Reply) -> bytes:
@@ -112,6 +133,10 @@ class OpenAIResponses(Dialect):
         return decode_response(body, quirks)
 
     @override
+    def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
+        return sealed(parts)
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return ResponsesDecoder(quirks)
 
@@ -142,7 +167,11 @@ class OpenAIResponses(Dialect):
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
         # As a JSON string of its own: inside a text its quotation marks would be escaped.
-        return not quirks.developer_role and b'"developer"' in body
+        return (
+            (not quirks.developer_role and b'"developer"' in body)
+            or MADE_UP.encode() in body
+            or (not quirks.image_urls and any(addresses_in(body)))
+        )
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

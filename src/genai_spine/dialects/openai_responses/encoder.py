@@ -16,6 +16,7 @@ from genai_spine.dialects.openai_responses.items import (
     NAME,
     SUMMARY,
     call_item,
+    is_closed,
     item_of,
     message_item,
     reasoning_item,
@@ -23,7 +24,9 @@ from genai_spine.dialects.openai_responses.items import (
     text_piece,
     without_item,
 )
+from genai_spine.dialects.openai_responses.namespaces import calls_of
 from genai_spine.dialects.openai_responses.response import CUT, Ids, encode_outcome, finished, whole_response
+from genai_spine.dialects.seals import is_tag
 from genai_spine.dialects.sse import frame
 from genai_spine.errors import SpineError
 from genai_spine.types.json import Json, JsonObject
@@ -83,6 +86,7 @@ class ResponsesEncoder(StreamEncoder):
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
+        self._calls = calls_of(reply.tools)
         self._ids = Ids(reply.request_id)
         self._sequence = -1
         self._head: JsonObject = {}
@@ -205,7 +209,7 @@ class ResponsesEncoder(StreamEncoder):
                 known = event.wire_field in {SUMMARY, CONTENT}
                 return before + (self._begin_segment(event) if known else b"")
             case "tool_call":
-                extras = event.extras if self._own else {}
+                extras = event.extras if self._own else self._calls.get(event.name, {})
                 item = call_item(event.id, event.name, "", custom=event.custom, extras=extras)
                 return before + self._begin_item(item) + self._begin_arguments(item)
             case "opaque":
@@ -313,15 +317,16 @@ class ResponsesEncoder(StreamEncoder):
         if event.choice or self._part is None:
             return b""
         out = b""
-        if event.text:
-            if self._piece is None:
-                if self._kind() != "reasoning":
-                    out += self._begin_item(reasoning_item(None))
+        told = event.signature or event.redacted
+        seal = told if self._own or is_tag(told) else None
+        if self._piece is None and (event.text or seal):
+            if self._item is None or self._kind() != "reasoning" or is_closed(self._item, own=self._own):
+                out += self._begin_item(reasoning_item(None))
+            if event.text:
                 out += self._begin_segment(self._part)
-            out += self._delta(event.text)
-        sealed = event.signature or event.redacted
-        if self._own and sealed is not None and self._item is not None:
-            self._item["encrypted_content"] = f"{self._item.get('encrypted_content') or ''}{sealed}"
+        out += self._delta(event.text)
+        if seal is not None and self._item is not None:
+            self._item["encrypted_content"] = f"{self._item.get('encrypted_content') or ''}{seal}"
         return out
 
     def _delta(self, text: str, more: JsonObject | None = None) -> bytes:

@@ -7,12 +7,14 @@ this dialect knows are kept whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import structs
 
-from genai_spine.dialects.fields import Fields, dump_text
+from genai_spine.dialects.fields import Fields, dump_text, text_in
+from genai_spine.dialects.openai_responses.namespaces import joint_name_of
+from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Opaque, Part, Refusal, Text, Thinking, ToolCall
 
@@ -20,16 +22,20 @@ __all__ = [
     "CALL_BODIES",
     "CONTENT",
     "ITEM",
+    "MADE_UP",
     "NAME",
     "SUMMARY",
     "ItemWriter",
     "call_item",
     "decode_item",
+    "is_closed",
+    "is_made_up",
     "item_fields",
     "item_of",
     "message_item",
     "reasoning_item",
     "says_something",
+    "sealed",
     "segment",
     "segment_of",
     "text_piece",
@@ -39,6 +45,8 @@ __all__ = [
 NAME: Final = "openai_responses"
 ITEM: Final = "item"
 """The extra that holds an item's own fields."""
+MADE_UP: Final = "_spine_"
+"""Stands in the ids of items that were made up here, which no service knows."""
 SUMMARY: Final = "summary"
 CONTENT: Final = "content"
 """The two places where an item of reasoning holds words, which are also the wire fields of its parts."""
@@ -87,7 +95,7 @@ def _is_plain(content: Json) -> bool:
     """Whether a message holds nothing but words, so that the vocabulary can say it."""
     if not isinstance(content, list):
         return True
-    return all(not isinstance(piece, dict) or piece.get("type") in _WORDS for piece in content)
+    return all(not isinstance(piece, dict) or text_in(piece, "type") in _WORDS for piece in content)
 
 
 def _message_parts(fields: Fields, *, apart: bool, keep_status: bool, logprobs: list[Json] | None) -> tuple[Part, ...]:
@@ -159,12 +167,10 @@ def _call(fields: Fields, kind: str, *, keep_status: bool) -> ToolCall:
         text = dump_text(value)
     else:
         text = fields.text(body) or ""
+    call_id = fields.need_text("id") if call_id is None else call_id
+    name, extras = joint_name_of(fields.need_text("name"), item_fields(fields, keep_status=keep_status))
     return ToolCall(
-        id=fields.need_text("id") if call_id is None else call_id,
-        name=fields.need_text("name"),
-        arguments=text if custom or text.strip() else "{}",
-        custom=custom,
-        extras=item_fields(fields, keep_status=keep_status),
+        id=call_id, name=name, arguments=text if custom or text.strip() else "{}", custom=custom, extras=extras
     )
 
 
@@ -180,6 +186,11 @@ def item_of(extras: JsonObject, *, own: bool) -> JsonObject | None:
 def without_item(extras: JsonObject, *, own: bool) -> JsonObject:
     """Return the extras that are a part's own."""
     return {name: value for name, value in extras.items() if name != ITEM} if own else {}
+
+
+def is_made_up(item: JsonObject | None) -> bool:
+    """Whether an item bears an id that was made up here."""
+    return item is not None and isinstance(told := item.get("id"), str) and MADE_UP in told
 
 
 def message_item(item: JsonObject | None) -> JsonObject:
@@ -214,14 +225,18 @@ class ItemWriter:
     Args:
         own: The parts' extras are this dialect's.
         call_id: Brings ids of tool calls into the form that the provider takes.
+        calls: What calls of some tools must say, by the tools' names, where their own extras do not.
     """
 
-    def __init__(self, *, own: bool, call_id: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, *, own: bool, call_id: Callable[[str], str] = str, calls: Mapping[str, JsonObject] | None = None
+    ) -> None:
         self.items: list[JsonObject] = []
         # Of which kind the last item is, if more may be added to it.
         self._open: str | None = None
         self._own = own
         self._call_id = call_id
+        self._calls = calls or {}
 
     def add(self, part: Part, logprobs: list[Json] | None = None) -> None:
         """Write one part; ``logprobs`` are of its words."""
@@ -233,7 +248,7 @@ class ItemWriter:
             case Thinking():
                 self._thinking(part)
             case ToolCall():
-                extras = part.extras if self._own else {}
+                extras = part.extras if self._own else self._calls.get(part.name, {})
                 call_id = self._call_id(part.id)
                 self._begin(call_item(call_id, part.name, part.arguments, custom=part.custom, extras=extras), None)
             case Opaque() if part.dialect == NAME:
@@ -263,18 +278,36 @@ class ItemWriter:
         return _list(self.items[-1], "content")
 
     def _thinking(self, part: Thinking) -> None:
-        if not (self._own or part.text):
+        told = part.signature or part.redacted
+        seal = told if self._own or is_tag(told) else None
+        if not (self._own or part.text or seal):
             return
         item = item_of(part.extras, own=self._own)
-        if item is not None or self._open != "reasoning":
+        if item is not None or self._open != "reasoning" or is_closed(self.items[-1], own=self._own):
             self._begin(reasoning_item(item), "reasoning")
         whole = self.items[-1]
         name = part.wire_field if self._own and part.wire_field in _SEGMENTS else None
         if name is not None or part.text:
             name = name or SUMMARY
             _list(whole, name).append(segment(name, part.text, without_item(part.extras, own=self._own)))
-        if self._own and (sealed := part.signature or part.redacted) is not None:
-            whole["encrypted_content"] = sealed
+        if seal is not None:
+            whole["encrypted_content"] = seal
+
+
+def is_closed(item: JsonObject, *, own: bool) -> bool:
+    """Whether the next reasoning is an item of its own: another dialect's each bears a seal of its own."""
+    return not own and "encrypted_content" in item
+
+
+def sealed(parts: tuple[Part, ...]) -> JsonObject | None:
+    """Return the item of sealed reasoning, which is to be handed back as it came."""
+    last = parts[-1]
+    if not isinstance(last, Thinking) or (last.signature or last.redacted) is None:
+        return None
+    writer = ItemWriter(own=True)
+    for part in parts:
+        writer.add(part)
+    return writer.items[-1]
 
 
 def _list(item: JsonObject, name: str) -> list[Json]:

@@ -8,7 +8,16 @@ from genai_spine.dialects.base import Quirks
 from genai_spine.dialects.fields import Fields
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_responses.content import ContentWriter, decode_content
-from genai_spine.dialects.openai_responses.items import ITEM, NAME, ItemWriter, decode_item
+from genai_spine.dialects.openai_responses.items import (
+    CONTENT,
+    ITEM,
+    NAME,
+    SUMMARY,
+    ItemWriter,
+    decode_item,
+    is_made_up,
+    item_of,
+)
 from genai_spine.dialects.tool_ids import word_characters
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
@@ -17,7 +26,6 @@ from genai_spine.types.messages import (
     Document,
     Image,
     Message,
-    Opaque,
     Part,
     Refusal,
     Role,
@@ -121,6 +129,8 @@ class Turns:
         self._came_so = request.dialect == NAME
         self._content = ContentWriter(request.dialect, losses)
         self._custom: set[str] = set()
+        # The reasoning under way is no service's own.
+        self._foreign = False
         self._items: list[Json] = []
 
     def write(self) -> list[Json]:
@@ -171,22 +181,27 @@ class Turns:
                 self._losses.drop("media in an assistant's message")
             elif self._says(part):
                 writer.add(part)
-        self._items += [_shortened(item) for item in writer.items]
+        self._items += [_shortened(_without_made_up(item)) for item in writer.items]
 
     def _says(self, part: Part) -> bool:
         """Whether a part of the assistant's is said: another provider's reasoning is not, nor are empty words."""
         match part:
             case Thinking():
-                return self._came_so or (self._own and ITEM in part.extras)
+                if ITEM in part.extras:
+                    self._foreign = is_made_up(item_of(part.extras, own=self._own))
+                told = ITEM in part.extras or part.wire_field in {SUMMARY, CONTENT}
+                return self._own and told and not self._foreign
             case Text():
                 return bool(part.text) or (self._own and bool(part.extras))
-            case Opaque():
-                return part.dialect == NAME
             case _:
                 return True
 
     def _call_id(self, call_id: str) -> str:
         return call_id if self._came_so or len(call_id) <= MAX_CALL_ID else word_characters(call_id)
+
+
+def _without_made_up(item: JsonObject) -> JsonObject:
+    return {name: value for name, value in item.items() if name != "id"} if is_made_up(item) else item
 
 
 def _shortened(item: JsonObject) -> Json:

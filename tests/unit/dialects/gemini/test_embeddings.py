@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import json
 
+import msgspec
 import pytest
 
 from genai_spine.dialects.base import Target
-from genai_spine.dialects.gemini.embeddings import (
-    decode_embedding_request,
-    decode_embedding_response,
-    encode_embedding_request,
-    encode_embedding_response,
+from genai_spine.dialects.gemini.embeddings import GeminiEmbeddings
+from genai_spine.errors import (
+    InvalidFieldError,
+    InvalidRequestError,
+    MalformedResponseError,
+    ModelNotFoundError,
+    RateLimitedError,
 )
-from genai_spine.errors import InvalidFieldError, InvalidRequestError, MalformedResponseError, ModelNotFoundError
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.models import Model
@@ -21,13 +23,17 @@ from genai_spine.types.usage import Usage
 from tests.conformance.recordings import exchanges, require
 from tests.unit.dialects.gemini.wire import GEMINI, TARGET, fields_of
 
+BATCH = GeminiEmbeddings()
+SINGLE = GeminiEmbeddings(model="gemini-y", batch=False)
+ASKED = EmbeddingRequest(inputs=("a",))
+
 
 def _one(text: str, **more: Json) -> JsonObject:
     return {"model": "models/gemini-x", "content": {"parts": [{"text": text}]}, **more}
 
 
-def _read(body: Json) -> EmbeddingRequest:
-    return decode_embedding_request(json.dumps(body).encode())
+def _read(body: JsonObject) -> EmbeddingRequest:
+    return (BATCH if "requests" in body else SINGLE).decode_request(json.dumps(body).encode())
 
 
 def test_a_batch() -> None:
@@ -36,11 +42,15 @@ def test_a_batch() -> None:
     read = _read(body)
     assert (
         EmbeddingRequest(
-            inputs=("a", "b"), model="gemini-x", dimensions=8, dialect="gemini", extras={"taskType": "CLUSTERING"}
+            inputs=("a", "b"),
+            model="gemini-x",
+            dimensions=8,
+            dialect="gemini_embeddings",
+            extras={"taskType": "CLUSTERING"},
         )
         == read
     )
-    written = encode_embedding_request(read, TARGET)
+    written = BATCH.encode_request(read, TARGET)
     assert ("/v1beta/models/gemini-x:batchEmbedContents", body) == (written.path, fields_of(written.body))
 
 
@@ -49,18 +59,21 @@ def test_requests_that_differ() -> None:
     body: JsonObject = {"requests": [_one("a", title="A"), _one("b")]}
     read = _read(body)
     assert {"requests": [{"title": "A"}, {}]} == read.extras
-    assert body == fields_of(encode_embedding_request(read, TARGET).body)
+    assert body == fields_of(BATCH.encode_request(read, TARGET).body)
 
 
 def test_one_content() -> None:
-    """T1: a request for one vector is one of a batch's, and may be written so or so."""
+    """A request for one vector is one of a batch's, and is written as one."""
     body = {"content": {"parts": [{"text": "a"}, {"text": "b"}]}, "output_dimensionality": 4, "task_type": "x"}
-    read = decode_embedding_request(json.dumps({**body, "odd": 1}).encode(), "gemini-y")
-    assert EmbeddingRequest(inputs=("ab",), model="gemini-y", dimensions=4, dialect="gemini", extras={"odd": 1}) == read
-    written = encode_embedding_request(read, Target(model="tunedModels/a"), batch=False)
-    assert "/v1beta/tunedModels/a:embedContent" == written.path
-    expected = {"model": "tunedModels/a", "content": {"parts": [{"text": "ab"}]}, "outputDimensionality": 4, "odd": 1}
-    assert expected == fields_of(written.body)
+    read = SINGLE.decode_request(json.dumps({**body, "odd": 1}).encode())
+    expected = EmbeddingRequest(
+        inputs=("ab",), model="gemini-y", dimensions=4, dialect="gemini_embeddings", extras={"odd": 1}
+    )
+    assert expected == read
+    written = BATCH.encode_request(read, Target(model="tunedModels/a"))
+    assert "/v1beta/tunedModels/a:batchEmbedContents" == written.path
+    one = {"model": "tunedModels/a", "content": {"parts": [{"text": "ab"}]}, "outputDimensionality": 4}
+    assert {"requests": [{**one, "odd": 1}]} == fields_of(written.body)
 
 
 @pytest.mark.parametrize(
@@ -73,7 +86,7 @@ def test_one_content() -> None:
         ({"content": {"parts": [{"text": 5}]}}, "content.parts[0].text"),
     ],
 )
-def test_bad_requests(body: Json, param: str) -> None:
+def test_bad_requests(body: JsonObject, param: str) -> None:
     """They are refused by the name of the field."""
     with pytest.raises(InvalidFieldError) as caught:
         _read(body)
@@ -83,20 +96,18 @@ def test_bad_requests(body: Json, param: str) -> None:
 def test_what_is_no_request() -> None:
     """Neither is a body that is not JSON."""
     with pytest.raises(InvalidRequestError):
-        decode_embedding_request(b"{")
+        BATCH.decode_request(b"{")
 
 
 def test_requests_from_elsewhere() -> None:
-    """Words go over; ids of tokens cannot; several cannot be asked for one; what others have is left out."""
-    request = EmbeddingRequest(inputs=("a", "b"), user="ann", dialect="openai", extras={"odd": 1})
-    written = encode_embedding_request(request, TARGET)
+    """Words go over; ids of tokens cannot; what others have is left out."""
+    request = EmbeddingRequest(inputs=("a", "b"), user="ann", dialect="openai_embeddings", extras={"odd": 1})
+    written = BATCH.encode_request(request, TARGET)
     assert {"requests": [_one("a"), _one("b")]} == fields_of(written.body)
     assert ("odd: left out, google does not know it",) == written.warnings
     with pytest.raises(InvalidFieldError) as caught:
-        encode_embedding_request(EmbeddingRequest(inputs=((1, 2),)), TARGET)
+        BATCH.encode_request(EmbeddingRequest(inputs=((1, 2),)), TARGET)
     assert "input" == caught.value.param
-    with pytest.raises(InvalidFieldError):
-        encode_embedding_request(request, TARGET, batch=False)
 
 
 def test_answers() -> None:
@@ -106,14 +117,16 @@ def test_answers() -> None:
         "usageMetadata": {"promptTokenCount": 3, "promptTokenDetails": []},
         "odd": 1,
     }
-    read = decode_embedding_response(json.dumps(body).encode())
+    read = BATCH.decode_response(json.dumps(body).encode(), {}, TARGET)
     assert [[0.5, 1], [0, -1.5]] == [list(vector) for vector in read.vectors]
     assert Usage(input_tokens=3, extras={"promptTokenDetails": []}) == read.usage
-    assert body == fields_of(encode_embedding_response(read))
-    single = decode_embedding_response(b'{"embedding": {"values": [1]}, "usageMetadata": {"totalTokenCount": 2}}')
-    assert EmbeddingResponse(vectors=((1,),), usage=Usage(input_tokens=2), dialect="gemini") == single
+    assert body == fields_of(BATCH.encode_response(read, ASKED))
+    body_of_one = b'{"embedding": {"values": [1]}, "usageMetadata": {"totalTokenCount": 2}}'
+    single = SINGLE.decode_response(body_of_one, {}, TARGET)
+    assert EmbeddingResponse(vectors=((1,),), usage=Usage(input_tokens=2), dialect="gemini_embeddings") == single
+    assert single.usage == SINGLE.check_response(body_of_one, TARGET)
     assert {"embedding": {"values": [1]}, "usageMetadata": {"promptTokenCount": 2}} == fields_of(
-        encode_embedding_response(single, batch=False)
+        SINGLE.encode_response(single, ASKED)
     )
 
 
@@ -123,12 +136,11 @@ def test_answers_from_elsewhere() -> None:
         vectors=((0.5,),),
         model="m",
         usage=Usage(input_tokens=1, extras={"odd": 1}),
-        dialect="openai",
+        dialect="openai_embeddings",
         extras={"odd": 1},
     )
     expected: JsonObject = {"embeddings": [{"values": [0.5]}], "usageMetadata": {"promptTokenCount": 1}}
-    assert expected == fields_of(encode_embedding_response(response))
-    assert {"embeddings": []} == fields_of(encode_embedding_response(EmbeddingResponse(vectors=())))
+    assert expected == fields_of(BATCH.encode_response(response, ASKED))
 
 
 @pytest.mark.parametrize(
@@ -136,21 +148,79 @@ def test_answers_from_elsewhere() -> None:
 )
 def test_what_is_no_answer(body: bytes) -> None:
     """An answer without numbers is none."""
-    with pytest.raises(MalformedResponseError):
-        decode_embedding_response(body)
+    for wire in (BATCH, SINGLE):
+        with pytest.raises(MalformedResponseError):
+            wire.decode_response(body, {}, TARGET)
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"{", b'{"embeddings": [{}]}', b'{"embeddings": []}', b'"\xff"'])
+def test_what_is_no_answer_from_the_side(body: bytes) -> None:
+    """What passes through is looked at, but for the numbers."""
+    for wire in (BATCH, SINGLE):
+        with pytest.raises(MalformedResponseError):
+            wire.check_response(body, TARGET)
+
+
+def test_a_failure_told_inside() -> None:
+    """It is raised, read whole or from the side."""
+    body = b'{"error": {"code": 429, "message": "slow down", "status": "RESOURCE_EXHAUSTED"}}'
+    with pytest.raises(RateLimitedError):
+        BATCH.decode_response(body, {}, TARGET)
+    with pytest.raises(RateLimitedError):
+        BATCH.check_response(body, TARGET)
+
+
+def test_passing_through() -> None:
+    """Each request of a batch names the model that serves it, and nothing else is changed; one alone is one body."""
+    body = {"requests": [_one("a", title="A"), {"content": {"parts": [{"text": "b"}]}}], "provider": "google"}
+    relayed = BATCH.relay_request(BATCH.read_envelope(json.dumps(body).encode(), {}), TARGET)
+    assert ("/v1beta/models/gemini-x:batchEmbedContents", {"requests": [_one("a", title="A"), _one("b")]}) == (
+        relayed.path,
+        fields_of(relayed.body),
+    )
+    envelope = SINGLE.read_envelope(json.dumps({"content": {"parts": [{"text": "b"}]}}).encode(), {})
+    assert "gemini-y" == envelope.model
+    relayed = SINGLE.relay_request(envelope, TARGET)
+    assert ("/v1beta/models/gemini-x:embedContent", _one("b")) == (relayed.path, fields_of(relayed.body))
+
+
+@pytest.mark.parametrize(
+    ("wire", "body"),
+    [
+        (BATCH, {}),
+        (BATCH, {"requests": []}),
+        (BATCH, {"requests": [{}]}),
+        (BATCH, {"requests": "a"}),
+        (SINGLE, {}),
+        (SINGLE, {"content": "a"}),
+    ],
+)
+def test_envelopes_that_are_none(wire: GeminiEmbeddings, body: JsonObject) -> None:
+    """What is no request is refused before it is decided who serves it."""
+    with pytest.raises(InvalidFieldError):
+        wire.read_envelope(json.dumps(body).encode(), {})
+
+
+def test_more_than_a_batch_holds() -> None:
+    """What the requests of a batch said each for itself does not stray to the texts of another."""
+    read = _read({"requests": [_one("a", title="A"), _one("b")]})
+    piece = BATCH.encode_request(msgspec.structs.replace(read, inputs=("b",)), TARGET)
+    assert {"requests": [_one("b")]} == fields_of(piece.body)
+    assert ("requests: left out, google does not know it",) == piece.warnings
 
 
 def test_recorded() -> None:
-    """Every recorded exchange is read, and written again with all that it holds."""
+    """T1: every recorded exchange is read, and written again with all that it holds."""
     require()
     for exchange in exchanges("*mbedContent*"):
-        read = decode_embedding_request(exchange.request)
-        batch = "batch" in exchange.uri
-        again = encode_embedding_request(read, Target(model=read.model or "m"), batch=batch)
-        assert read.inputs == decode_embedding_request(again.body).inputs
+        wire = GeminiEmbeddings(batch="batch" in exchange.uri)
+        read = wire.decode_request(exchange.request)
+        again = BATCH.decode_request(BATCH.encode_request(read, Target(model=read.model or "m")).body)
+        assert (read.inputs, read.dimensions, read.extras) == (again.inputs, again.dimensions, again.extras)
         if exchange.status < 400:
-            answer = decode_embedding_response(exchange.body)
-            assert answer == decode_embedding_response(encode_embedding_response(answer, batch=batch))
+            answer = wire.decode_response(exchange.body, {}, TARGET)
+            assert answer == wire.decode_response(wire.encode_response(answer, read), {}, TARGET)
+            assert answer.usage == wire.check_response(exchange.body, TARGET)
         else:
             assert isinstance(
                 GEMINI.decode_error(exchange.status, {}, exchange.body, TARGET.quirks), ModelNotFoundError

@@ -108,7 +108,14 @@ def test_the_whole_life_of_an_answer() -> None:
     ] == kinds(events_of(_ANSWER))
     last = told[-1]["response"]
     response = Response.model_validate(last, strict=True)
-    assert ["rs_r1_0", "msg_r1_1", "fc_r1_2", "fc_r1_3", "ctc_r1_4", "msg_r1_5"] == [i.id for i in response.output]
+    assert [
+        "rs_spine_r1_0",
+        "msg_spine_r1_1",
+        "fc_spine_r1_2",
+        "fc_spine_r1_3",
+        "ctc_spine_r1_4",
+        "msg_spine_r1_5",
+    ] == [i.id for i in response.output]
     ends = [event["item"] for event in told if event["type"] == "response.output_item.done"]
     assert isinstance(last, dict)
     assert last["output"] == ends
@@ -119,9 +126,9 @@ def test_events_name_their_place() -> None:
     """Every event of an item bears its id and index, every piece its place in it."""
     told = told_in(events_of(_ANSWER))
     refusal = next(event for event in told if event["type"] == "response.refusal.delta")
-    assert ("msg_r1_1", 1, 1) == (refusal["item_id"], refusal["output_index"], refusal["content_index"])
+    assert ("msg_spine_r1_1", 1, 1) == (refusal["item_id"], refusal["output_index"], refusal["content_index"])
     call = next(event for event in told if event["type"] == "response.function_call_arguments.done")
-    assert ("fc_r1_2", 2, '{"x":1}') == (call["item_id"], call["output_index"], call["arguments"])
+    assert ("fc_spine_r1_2", 2, '{"x":1}') == (call["item_id"], call["output_index"], call["arguments"])
 
 
 async def test_the_official_clients_stream() -> None:
@@ -207,12 +214,12 @@ def test_thinking_from_elsewhere() -> None:
     assert isinstance(response, dict)
     assert [
         {
-            "id": "rs_r1_0",
+            "id": "rs_spine_r1_0",
             "type": "reasoning",
             "summary": [{"type": "summary_text", "text": "a"}, {"type": "summary_text", "text": "b"}],
         },
         {
-            "id": "msg_r1_1",
+            "id": "msg_spine_r1_1",
             "type": "message",
             "role": "assistant",
             "content": [{"type": "output_text", "text": "Hi", "annotations": [], "logprobs": []}],
@@ -245,7 +252,7 @@ def test_our_own_parts_keep_all() -> None:
         PartEnd(index=3),
         PartStart(index=4, part="text", extras={"y": 1}),
         PartEnd(index=4),
-        PartStart(index=5, part="tool_call", id="a", name="f", extras={"namespace": "n"}),
+        PartStart(index=5, part="tool_call", id="a", name="n__f", extras={"namespace": "n", "name": "f"}),
         ToolArguments(index=5, text="{}"),
         PartEnd(index=5),
         PartStart(index=6, part="opaque", data=Opaque(dialect="openai_responses", data={"type": "x"})),

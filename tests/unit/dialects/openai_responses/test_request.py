@@ -10,7 +10,7 @@ from msgspec import structs
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import CountsTokens, Quirks, Target
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
-from genai_spine.errors import InvalidFieldError
+from genai_spine.errors import InvalidFieldError, RequestError
 from genai_spine.testing.dialects import check_envelope, check_relay, check_request
 from genai_spine.types.completion import CompletionRequest, OutputSchema, Reasoning
 from genai_spine.types.json import Json, JsonObject
@@ -213,7 +213,7 @@ def test_a_conversation_kept_elsewhere_needs_no_input() -> None:
         assert {name: "x"} == request.extras
         assert {"model": "m", name: "x"} == sent_fields(request)
         assert "m" == RESPONSES.read_envelope(body, {}).model
-        with pytest.raises(InvalidFieldError, match=name):
+        with pytest.raises(RequestError, match=name):
             OpenAIChat().encode_request(request, Target(model="m"))
     assert () == RESPONSES.decode_request(body_of(input="")).messages[0].parts
 
@@ -284,10 +284,11 @@ def test_26_media_from_elsewhere() -> None:
     ] == items[3]["content"]
     assert [{"type": "input_audio", "input_audio": {"data": "x", "format": "mp3"}}] == items[4]["content"]
     assert [{"type": "input_file", "file_url": "https://a", "filename": "t"}] == items[5]["content"]
-    assert [{"type": "input_text", "text": "x"}] == items[6]["content"]
+    assert "x" == items[6]["content"]
     assert "Error: x" == items[7]["output"]
     assert {"type": "message", "role": "user", "content": "lost"} == items[8]
-    assert ("name: left out, acme does not know it",) == out.warnings
+    lost = ("content of type unknown", "name")
+    assert tuple(f"{name}: left out, acme does not know it" for name in lost) == out.warnings
 
 
 def test_file_ids_belong_to_their_service() -> None:
@@ -359,7 +360,8 @@ def test_the_assistant_from_elsewhere() -> None:
     assert ["function_call_output", "custom_tool_call_output"] == [item["type"] for item in items[3:5]]
     assert "system" == items[5]["role"]
     assert "developer" == sent_items(request, Quirks(developer_role=True))[5]["role"]  # type: ignore[call-overload,index]  # an object
-    assert ("media in an assistant's message: left out, acme does not know it",) == out.warnings
+    lost = ("content of type unknown", "media in an assistant's message")
+    assert tuple(f"{name}: left out, acme does not know it" for name in lost) == out.warnings
 
 
 def test_tools() -> None:

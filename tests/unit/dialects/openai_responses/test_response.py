@@ -101,7 +101,7 @@ def test_everything_that_an_answer_holds() -> None:
         Text(text="", extras={"item": {"id": "msg_2"}}),
         Refusal(text="No."),
         Text(text="", extras={"item": {"id": "msg_3"}}),
-        ToolCall(id="a", name="f", extras={"id": "fc_a", "namespace": "n"}),
+        ToolCall(id="a", name="n__f", extras={"id": "fc_a", "namespace": "n", "name": "f"}),
         ToolCall(id="b", name="f"),
         ToolCall(id="c", name="sh", arguments="", custom=True, extras={"id": "ctc_1"}),
     ) == choice.parts
@@ -228,7 +228,9 @@ def test_an_answer_from_elsewhere() -> None:
     told = written(answer)
     response = Response.model_validate(told, strict=True)
     assert ("resp_r1", "m", 9, "completed") == (response.id, response.model, response.created_at, response.status)
-    assert ["rs_r1_0", "msg_r1_1", "fc_r1_2", "msg_r1_3"] == [item.id for item in response.output]
+    assert ["rs_spine_r1_0", "msg_spine_r1_1", "fc_spine_r1_2", "msg_spine_r1_3"] == [
+        item.id for item in response.output
+    ]
     assert "abd" == response.output_text
     assert '"no"' not in json.dumps(told)
     assert "theirs" not in json.dumps(told)

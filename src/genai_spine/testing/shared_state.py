@@ -1,0 +1,39 @@
+"""What every place that keeps state between requests must do: a member is checked by calling these."""
+
+from __future__ import annotations
+
+from genai_spine.shared_state.base import SharedState
+from genai_spine.testing.clock import ManualClock
+
+__all__ = ["check_bytes_by_key", "check_time_to_live"]
+
+
+async def check_bytes_by_key(state: SharedState) -> None:
+    """What is put is got, exactly, until it is put anew or deleted; other keys do not notice."""
+    value = bytes(range(256))
+    assert await state.get("a") is None
+    await state.put("a", value, 60)
+    await state.put("b", b"", 60)
+    assert value == await state.get("a")
+    assert await state.get("b") == b""
+    await state.put("a", b"new", 60)
+    assert await state.get("a") == b"new"
+    assert await state.delete("a")
+    assert await state.get("a") is None
+    assert not await state.delete("a")
+    assert await state.get("b") == b""
+
+
+async def check_time_to_live(state: SharedState, clock: ManualClock) -> None:
+    """What is put is there for its time and no longer; to put it anew begins its time anew."""
+    await state.put("short", b"1", 10)
+    await state.put("long", b"2", 100)
+    clock.advance(9.5)
+    assert await state.get("short") == b"1"
+    await state.put("short", b"3", 10)
+    clock.advance(9.5)
+    assert await state.get("short") == b"3"
+    clock.advance(0.5)
+    assert await state.get("short") is None
+    assert not await state.delete("short")
+    assert await state.get("long") == b"2"
