@@ -8,7 +8,8 @@ from typing import Any
 
 from genai_spine.testing.upstream import Received, Scripted, json_reply, sse_reply
 from genai_spine.types.json import Json, JsonObject
-from tests.flow.answers import Call, Said, pieces
+from tests.flow.answers import Call, Said
+from tests.flow.said import pieces
 from tests.flow.wire import Result, Seen, ToolSpec, Turn
 
 __all__ = ["read", "stream", "whole"]

@@ -12,7 +12,8 @@ from typing import Any, Final
 
 from genai_spine.testing.upstream import Received, Scripted, json_reply, sse_reply
 from genai_spine.types.json import Json, JsonObject
-from tests.flow.answers import PROVIDERS, SIGNATURE, Call, Said
+from tests.flow.answers import PROVIDERS, Call, Said
+from tests.flow.services.anthropic_messages import SIGNATURE
 
 __all__ = ["MODELS", "STAND_IN", "StrictServices", "environ", "sealed_by"]
 

@@ -13,7 +13,7 @@ from tests.flow.clients import CLIENTS
 def test_every_feature_has_a_test() -> None:
     """Each feature stands over a test, but for one that is possible nowhere; and no test is of an unknown one."""
     folder = Path(__file__).parent
-    text = "".join((folder / name).read_text() for name in ("test_sdk_matrix.py", "test_sdk_errors.py"))
+    text = "".join((folder / f"test_sdk_{name}.py").read_text() for name in ("matrix", "answers", "errors"))
     assert set(FEATURES) == set(re.findall(r'^@cells\("(\w+)"\)$', text, re.MULTILINE))
 
 

@@ -85,7 +85,7 @@ async def test_ollama_streams_where_nothing_is_said(caller: Caller) -> None:
     assert True is json.loads(answer.body.splitlines()[-1])["done"]
 
 
-@pytest.mark.parametrize("provider", list(PROVIDERS))
+@pytest.mark.parametrize("provider", list(COSTS))
 async def test_the_framing_towards_openai(caller: Caller, provider: str) -> None:
     """Every event is one ``data:`` line and an empty one; ``[DONE]`` and the cost are the last two."""
     more = {"stream_options": {"include_usage": True}}
@@ -102,7 +102,7 @@ async def test_the_framing_towards_openai(caller: Caller, provider: str) -> None
     assert "Hello world" == "".join(word or "" for word in words)
 
 
-@pytest.mark.parametrize("provider", list(PROVIDERS))
+@pytest.mark.parametrize("provider", list(COSTS))
 async def test_the_framing_towards_anthropic(caller: Caller, provider: str) -> None:
     """Every event bears its name on a line of its own; blocks open and close in order; the cost is a comment."""
     said = Said(text="Hello world", calls=(Call("call_1", "look", {"at": 1}),), finish="tool_calls")
@@ -123,7 +123,7 @@ async def test_the_framing_towards_anthropic(caller: Caller, provider: str) -> N
     assert ("tool_use", 8) == (stop["delta"]["stop_reason"], stop["usage"]["output_tokens"])
 
 
-@pytest.mark.parametrize("provider", list(PROVIDERS))
+@pytest.mark.parametrize("provider", list(COSTS))
 async def test_the_framing_towards_ollama(caller: Caller, provider: str) -> None:
     """Each line is an object; only the last is done, and bears the counters."""
     answer = await caller.ask("ollama", provider, PROVIDERS[provider].stream(HELLO), stream=True)
@@ -137,7 +137,7 @@ async def test_the_framing_towards_ollama(caller: Caller, provider: str) -> None
 # Headers.
 
 
-@pytest.mark.parametrize("provider", list(PROVIDERS))
+@pytest.mark.parametrize("provider", list(COSTS))
 @pytest.mark.parametrize("door", list(DOORS))
 async def test_headers_tell_who_served(caller: Caller, door: str, provider: str) -> None:
     """Each answer tells its request's id, the provider, the model, the attempts and the cost."""
@@ -239,7 +239,7 @@ async def test_unknown_fields_pass_to_their_own_dialect(caller: Caller, name: st
 
 
 @pytest.mark.parametrize(
-    ("door", "provider"), [(door, provider) for door in DOORS for provider in PROVIDERS if door != provider]
+    ("door", "provider"), [(door, provider) for door in DOORS for provider in COSTS if door != provider]
 )
 async def test_unknown_fields_are_dropped_towards_another(caller: Caller, door: str, provider: str) -> None:
     """To another dialect it does not go, and the answer's headers say so; a stream's too."""
@@ -255,7 +255,7 @@ async def test_the_gateway_s_fields_never_go_on(caller: Caller) -> None:
     """None of the extension fields reaches a provider, of whatever dialect."""
     own = {"provider_hint": "cheapest", "task_type": "simple"}
     for door in DOORS:
-        for provider in PROVIDERS:
+        for provider in COSTS:
             await caller.ask(door, provider, PROVIDERS[provider].whole(HELLO), **own)
             assert set() == set(own) & set(caller.upstream.received[-1].json())
 

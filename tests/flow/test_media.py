@@ -19,7 +19,7 @@ from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from tests.conformance.services import SERVICES
 from tests.conftest import Gateways
-from tests.flow.wiring import PNG, PNG_TEXT
+from tests.flow.scenes import PNG, PNG_TEXT
 
 PDF: Final = b"%PDF-1.7\n1 0 obj\n%\xe2\xe3\xcf\xd3\nendobj\n"
 PDF_TEXT: Final = base64.b64encode(PDF).decode()

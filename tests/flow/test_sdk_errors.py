@@ -7,78 +7,97 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import Final, TypeAlias
 
 import anthropic
 import ollama
 import openai
 import pytest
+from google.genai import errors as genai_errors
 from msgspec.structs import replace
 
 from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream
 from tests.conftest import Gateways
-from tests.flow.answers import PROVIDERS, RECORDED, Call, Said, recorded
+from tests.flow.answers import PROVIDERS, RECORDED, Call, Provider, Said, recorded
 from tests.flow.cells import cells
 from tests.flow.clients import Ask, Client, connect
-from tests.flow.wiring import CAPITAL
+from tests.flow.published import faults_of
+from tests.flow.scenes import CAPITAL
+from tests.flow.wiring import RAISED, environ_of, status_of
 
 Connect: TypeAlias = Callable[[str, RunningGateway], Client]
 
 MANY: Final = 12
 """More answers than a gateway that tries again will fetch."""
 
-RAISED: Final = (openai.APIError, anthropic.APIError, ollama.ResponseError)
-
+OPENAI: Final[dict[str, tuple[int, type[Exception]]]] = {
+    "bad_request": (400, openai.BadRequestError),
+    "not_found": (404, openai.NotFoundError),
+    "key": (502, openai.InternalServerError),
+    "limit": (429, openai.RateLimitError),
+    "failure": (502, openai.InternalServerError),
+    "overload": (503, openai.InternalServerError),
+    "gateway_key": (401, openai.AuthenticationError),
+}
 OUTCOMES: Final[dict[str, dict[str, tuple[int, type[Exception]]]]] = {
-    "bad_request": {
-        "openai": (400, openai.BadRequestError),
-        "anthropic": (400, anthropic.BadRequestError),
-        "ollama": (400, ollama.ResponseError),
+    "openai": OPENAI,
+    "responses": OPENAI,
+    "completions": OPENAI,
+    "anthropic": {
+        "bad_request": (400, anthropic.BadRequestError),
+        "not_found": (404, anthropic.NotFoundError),
+        "key": (500, anthropic.InternalServerError),
+        "limit": (429, anthropic.RateLimitError),
+        "failure": (500, anthropic.InternalServerError),
+        "overload": (529, anthropic.OverloadedError),
+        "gateway_key": (401, anthropic.AuthenticationError),
     },
-    "not_found": {
-        "openai": (404, openai.NotFoundError),
-        "anthropic": (404, anthropic.NotFoundError),
-        "ollama": (404, ollama.ResponseError),
+    "gemini": {
+        "bad_request": (400, genai_errors.ClientError),
+        "not_found": (404, genai_errors.ClientError),
+        "key": (502, genai_errors.ServerError),
+        "limit": (429, genai_errors.ClientError),
+        "failure": (502, genai_errors.ServerError),
+        "overload": (503, genai_errors.ServerError),
+        "gateway_key": (401, genai_errors.ClientError),
     },
-    "key": {
-        "openai": (502, openai.InternalServerError),
-        "anthropic": (500, anthropic.InternalServerError),
-        "ollama": (502, ollama.ResponseError),
-    },
-    "limit": {
-        "openai": (429, openai.RateLimitError),
-        "anthropic": (429, anthropic.RateLimitError),
-        "ollama": (429, ollama.ResponseError),
-    },
-    "failure": {
-        "openai": (502, openai.InternalServerError),
-        "anthropic": (500, anthropic.InternalServerError),
-        "ollama": (502, ollama.ResponseError),
-    },
-    "overload": {
-        "openai": (503, openai.InternalServerError),
-        "anthropic": (529, anthropic.OverloadedError),
-        "ollama": (503, ollama.ResponseError),
+    "ollama": {
+        "bad_request": (400, ollama.ResponseError),
+        "not_found": (404, ollama.ResponseError),
+        "key": (502, ollama.ResponseError),
+        "limit": (429, ollama.ResponseError),
+        "failure": (502, ollama.ResponseError),
+        "overload": (503, ollama.ResponseError),
+        "gateway_key": (401, ollama.ResponseError),
     },
 }
 """What each package raises for what goes wrong, and the status that it tells."""
 
 STATUSES: Final = {"bad_request": 400, "not_found": 404, "key": 401, "limit": 429, "failure": 500}
-OVERLOADED: Final = {"openai": 503, "anthropic": 529, "ollama": 503}
 
 
 @pytest.fixture
 async def connected() -> AsyncIterator[Connect]:
-    """Makes clients, and closes them."""
+    """Makes clients, and closes them; all that they were answered is of the published form."""
+    made: list[Client] = []
     async with AsyncExitStack() as stack:
 
         def make(name: str, gateway: RunningGateway) -> Client:
             client = connect(name, gateway.url, gateway.key)
             stack.push_async_callback(client.aclose)
+            made.append(client)
             return client
 
         yield make
+    assert [] == [fault for client in made for heard in client.heard for fault in faults_of(heard)]
+
+
+@pytest.fixture
+async def gateway(upstream: ScriptedUpstream, gateways: Gateways, tmp_path: Path) -> RunningGateway:
+    """A gateway of the test's own, before the upstream."""
+    return await gateways.start(**environ_of(upstream, tmp_path))
 
 
 async def raised(asking: Awaitable[object]) -> Exception:
@@ -92,22 +111,21 @@ async def raised(asking: Awaitable[object]) -> Exception:
 
 def check(client: str, what: str, error: Exception) -> None:
     """It is the package's own class for it, with the status of the client's dialect."""
-    status, kind = OUTCOMES[what][client]
-    assert (status, kind) == (getattr(error, "status_code", None), type(error))
+    assert OUTCOMES[client][what] == (status_of(error), type(error))
 
 
 @cells("error")
 async def test_requests_that_the_provider_refuses(
-    upstream: ScriptedUpstream, gateways: Gateways, connected: Connect, client_name: str, provider_name: str
+    upstream: ScriptedUpstream, gateway: RunningGateway, connected: Connect, client_name: str, provider_name: str
 ) -> None:
     """A request that is wrong is told as such, with the provider's words; and it is sent once."""
     provider = PROVIDERS[provider_name]
-    client = connected(client_name, await gateways.before(upstream))
+    client = connected(client_name, gateway)
     words = "messages[0].role does not support this" if provider.name == "ollama" else "does not support"
     bad = provider.failure(400, words)
     if (provider.name, "error") in RECORDED:
         bad, _ = recorded(provider, "error")
-    model = f"{provider.name}/{provider.model}"
+    model = f"{provider.asked_as}/{provider.model}"
     for ask in (client.complete, client.stream):
         upstream.enqueue(bad)
         error = await raised(ask(model, Ask()))
@@ -124,7 +142,7 @@ async def test_requests_that_the_provider_refuses(
 @cells("error")
 async def test_failures_of_the_provider(
     upstream: ScriptedUpstream,
-    gateways: Gateways,
+    gateway: RunningGateway,
     connected: Connect,
     client_name: str,
     provider_name: str,
@@ -132,16 +150,17 @@ async def test_failures_of_the_provider(
 ) -> None:
     """The package raises its own class for each; a wait that the provider asked for is told, a secret is not."""
     provider = PROVIDERS[provider_name]
-    client = connected(client_name, await gateways.before(upstream))
-    status = STATUSES.get(what) or OVERLOADED[provider.name]
+    client = connected(client_name, gateway)
+    status = STATUSES.get(what) or (529 if provider.name == "anthropic" else 503)
     upstream.enqueue(*[provider.failure(status, "Incorrect key: sk-upstream-openai-0001") for _ in range(MANY)])
-    error = await raised(client.complete(f"{provider.name}/{provider.model}", Ask()))
+    error = await raised(client.complete(f"{provider.asked_as}/{provider.model}", Ask()))
     check(client_name, what, error)
     assert "sk-upstream" not in str(error)
     if isinstance(error, openai.APIStatusError | anthropic.APIStatusError):
-        assert provider.name == error.response.headers["x-spine-provider"]
+        assert provider.asked_as == error.response.headers["x-spine-provider"]
         assert error.request_id == error.response.headers["x-request-id"]
-        wait = "7" if what == "limit" else None
+        # Bedrock tells nobody how long to wait.
+        wait = "7" if what == "limit" and provider.name != "bedrock" else None
         assert wait == error.response.headers.get("retry-after")
         # The gateway has made its own attempts.
         assert ("true" if wait else "false") == error.response.headers["x-should-retry"]
@@ -149,14 +168,13 @@ async def test_failures_of_the_provider(
 
 @cells("error_in_stream")
 async def test_a_failure_told_in_the_stream(
-    upstream: ScriptedUpstream, gateways: Gateways, connected: Connect, client_name: str, provider_name: str
+    upstream: ScriptedUpstream, gateway: RunningGateway, connected: Connect, client_name: str, provider_name: str
 ) -> None:
     """A failure after the first words is raised by the package, and recorded as one, with what had come by then."""
     provider = PROVIDERS[provider_name]
-    gateway = await gateways.before(upstream)
     upstream.enqueue(provider.stream_failure("the engine caught fire"))
     client = connected(client_name, gateway)
-    error = await raised(client.stream(f"{provider.name}/{provider.model}", Ask()))
+    error = await raised(client.stream(f"{provider.asked_as}/{provider.model}", Ask()))
     assert "the engine caught fire" in str(error)
     await gateway.recorder.until(1)
     (record,) = gateway.recorder.records
@@ -170,50 +188,47 @@ def cut(whole: Scripted, left: int) -> Scripted:
     return replace(whole, chunks=whole.chunks[:-left])
 
 
-@pytest.mark.parametrize("calls", [False, True], ids=["words", "calls"])
-@cells("cut_stream")
-async def test_a_stream_cut_short(
-    upstream: ScriptedUpstream,
-    gateways: Gateways,
-    connected: Connect,
-    client_name: str,
-    provider_name: str,
-    *,
-    calls: bool,
-) -> None:
-    """A stream without its end mark is an error to the package's user, whether the connection broke off or ended."""
-    provider = PROVIDERS[provider_name]
-    gateway = await gateways.before(upstream)
-    client = connected(client_name, gateway)
-    said = Said(text="One two three")
-    ask = Ask()
-    if calls:
-        said = Said(calls=(Call("call_1", "get_capital", {"country": "France"}),), finish="tool_calls")
-        ask = Ask(tools=(CAPITAL,))
+async def _cut_short(upstream: ScriptedUpstream, client: Client, provider: Provider, said: Said, ask: Ask) -> None:
     whole = provider.stream(said)
     for broken in (cut(whole, 1), cut(whole, 2), replace(cut(whole, 1), cut=True)):
-        if len(broken.chunks) == 0:
-            continue  # Ollama's whole call in one line: nothing came, so that another attempt would be made
+        assert broken.chunks
         upstream.enqueue(broken)
-        await raised(client.stream(f"{provider.name}/{provider.model}", ask))
-    await gateway.recorder.until(2)
+        await raised(client.stream(f"{provider.asked_as}/{provider.model}", ask))
+
+
+@cells("cut_stream")
+async def test_a_stream_cut_short(
+    upstream: ScriptedUpstream, gateway: RunningGateway, connected: Connect, client_name: str, provider_name: str
+) -> None:
+    """A stream without its end mark is an error to the package's user, whether the connection broke off or ended."""
+    said = Said(text="One two three four")
+    await _cut_short(upstream, connected(client_name, gateway), PROVIDERS[provider_name], said, Ask())
+    await gateway.recorder.until(3)
+    assert {"interrupted"} == {record.outcome for record in gateway.recorder.records}
+    assert all(record.output_tokens > 0 for record in gateway.recorder.records), "what was delivered is never free"
+
+
+@cells("cut_call")
+async def test_a_call_cut_short(
+    upstream: ScriptedUpstream, gateway: RunningGateway, connected: Connect, client_name: str, provider_name: str
+) -> None:
+    """Nobody is told to act on half a call: its stream without an end mark is an error too."""
+    call = Call("call_1", "get_capital", {"country": "France"})
+    said = Said(text="Let me look.", calls=(call,), finish="tool_calls")
+    client = connected(client_name, gateway)
+    await _cut_short(upstream, client, PROVIDERS[provider_name], said, Ask(tools=(CAPITAL,)))
+    await gateway.recorder.until(3)
     assert {"interrupted"} == {record.outcome for record in gateway.recorder.records}
 
 
 @cells("error")
 async def test_the_gateway_refuses_a_key(
-    upstream: ScriptedUpstream, gateways: Gateways, connected: Connect, client_name: str, provider_name: str
+    upstream: ScriptedUpstream, gateway: RunningGateway, connected: Connect, client_name: str, provider_name: str
 ) -> None:
     """A wrong key of the gateway's is the package's authentication error, and nothing is sent."""
     provider = PROVIDERS[provider_name]
-    gateway = await gateways.before(upstream)
     client = connected(client_name, replace(gateway, key="no-such-key"))
-    error = await raised(client.complete(f"{provider.name}/{provider.model}", Ask()))
-    kinds = {
-        "openai": openai.AuthenticationError,
-        "anthropic": anthropic.AuthenticationError,
-        "ollama": ollama.ResponseError,
-    }
-    assert (401, kinds[client_name]) == (getattr(error, "status_code", None), type(error))
+    error = await raised(client.complete(f"{provider.asked_as}/{provider.model}", Ask()))
+    check(client_name, "gateway_key", error)
     assert "no-such-key" not in str(error)
     assert [] == upstream.received

@@ -1,93 +1,47 @@
-"""T2 with the official packages: any client dialect to any provider dialect, feature by feature.
+"""T2 with the official packages: any client dialect to any provider dialect; words, tools, images and documents.
 
 Each test looks at both ends: what the provider was asked, read by the rules of its own dialect, and what the client's
-package handed to its user. The gateway is one for all tests of the file, so each leaves it as it found it; failures,
-which it may remember, are tested in ``test_sdk_errors.py`` on gateways of their own.
+package handed to its user. The gateway is one for all tests of a file, so each leaves it as it found it; failures,
+which it may remember, are tested in ``test_sdk_errors.py`` on gateways of their own. Further features stand in
+``test_sdk_answers.py``, what is not possible in ``test_sdk_gaps.py``.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import AsyncExitStack
-from typing import Any, Final
+import base64
 
-import anthropic
-import ollama
-import openai
 import pytest
-import pytest_asyncio
 from msgspec.structs import replace
-from pydantic import BaseModel, ConfigDict
 
-from genai_spine.testing.gateway import running_gateway
-from genai_spine.testing.upstream import Scripted, ScriptedUpstream
-from genai_spine.types.json import JsonObject
-from tests.flow.answers import PROVIDERS, Call, Provider, Said
-from tests.flow.cells import cells, impossible, not_possible
-from tests.flow.clients import CLIENTS, Ask, Round, connect
-from tests.flow.wire import Seen, Turn
-from tests.flow.wiring import (
+from genai_spine.testing.upstream import Scripted
+from tests.flow.answers import PROVIDERS, Call, Said
+from tests.flow.cells import cells
+from tests.flow.clients import Ask, Round
+from tests.flow.scenes import (
     ADDRESS,
     CAPITAL,
     COUNTRY,
+    GUIDE,
+    ONE_CALL,
+    PDF,
     PNG,
     PNG_TEXT,
     STRICT,
-    Wired,
-    answer,
-    ask_stream,
-    ask_whole,
-    asked_for,
-    check_ids,
-    got,
-    history,
-    told_of,
+    TWO_CALLS,
+    calls_of,
 )
+from tests.flow.wire import Seen, Turn
+from tests.flow.wiring import Wired, answer, ask_stream, ask_whole, asked_for, check_ids, got, history, told_of
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-class City(BaseModel):
-    """What a structured answer must be."""
-
-    model_config = ConfigDict(extra="allow")
-
-    city: str
-    country: str
-
-
-@pytest_asyncio.fixture(scope="module", loop_scope="module")
-async def _wired() -> AsyncIterator[Wired]:
-    async with AsyncExitStack() as stack:
-        upstream = await stack.enter_async_context(ScriptedUpstream())
-        gateway = await stack.enter_async_context(
-            running_gateway(
-                {
-                    "OPENAI_API_KEY": "sk-upstream-openai-0001",
-                    "OPENAI_API_URL": f"{upstream.url}/v1",
-                    "ANTHROPIC_API_KEY": "sk-ant-upstream-0002",
-                    "ANTHROPIC_API_URL": upstream.url,
-                    "OLLAMA_API_URL": upstream.url,
-                    "GENAI_FETCH_HOSTS": "127.0.0.1",
-                }
-            )
-        )
-        clients = {name: connect(name, gateway.url, gateway.key) for name in CLIENTS}
-        for client in clients.values():
-            stack.push_async_callback(client.aclose)
-        yield Wired(upstream, gateway, clients)
-
-
-@pytest.fixture
-def wired(_wired: Wired) -> Wired:
-    """The gateway, with nothing left over from another test."""
-    _wired.upstream.received.clear()
-    _wired.upstream._queue.clear()  # what a test that failed did not fetch
-    _wired.gateway.recorder.records.clear()
-    return _wired
-
-
 # Words.
+
+
+def instructed(client: str) -> Ask:
+    """A question with instructions, but for the one dialect that has none."""
+    return Ask(system="" if client == "completions" else "Answer in one sentence.")
 
 
 @cells("text")
@@ -95,17 +49,17 @@ async def test_complete(wired: Wired, client_name: str, provider_name: str) -> N
     """Instructions and a question arrive; the answer, why it ended and what it took come back."""
     provider = PROVIDERS[provider_name]
     reply, said = answer(provider, "text", Said(text="The capital of France is Paris."))
-    ask = Ask(system="Answer in one sentence.")
+    ask = instructed(client_name)
     told = await ask_whole(wired, client_name, provider, ask, reply)
     assert asked_for(provider, ask) == wired.asked(provider)
     assert told_of(client_name, said, provider) == got(told)
     await wired.gateway.recorder.until(1)
     record = wired.gateway.recorder.records[0]
     assert record.request_id == wired.clients[client_name].seen["x-request-id"]
-    if client_name != "ollama":
+    if client_name not in {"gemini", "ollama"}:
         # The packages' own documented way to learn the id.
         assert record.request_id == told.raw._request_id
-    assert (provider.name, provider.model, "success") == (record.provider, record.model, record.outcome)
+    assert (provider.asked_as, provider.model, "success") == (record.provider, record.model, record.outcome)
     assert (said.input_tokens, said.output_tokens) == (record.input_tokens, record.output_tokens)
 
 
@@ -114,7 +68,7 @@ async def test_stream(wired: Wired, client_name: str, provider_name: str) -> Non
     """A stream arrives piece by piece, and is the whole answer with its end and usage."""
     provider = PROVIDERS[provider_name]
     reply, said = answer(provider, "stream", Said(text="The capital of France is Paris."), stream=True)
-    ask = Ask(system="Answer in one sentence.")
+    ask = instructed(client_name)
     told = await ask_stream(wired, client_name, provider, ask, reply)
     assert asked_for(provider, ask, stream=True) == wired.asked(provider)
     assert told_of(client_name, said, provider) == got(told)
@@ -122,23 +76,6 @@ async def test_stream(wired: Wired, client_name: str, provider_name: str) -> Non
 
 
 # Tools.
-
-ONE_CALL: Final = Said(calls=(Call("call_scripted_1", "get_user_country", {}),), finish="tool_calls")
-TWO_CALLS: Final = Said(
-    text="Let me look.",
-    calls=(
-        Call("call_scripted_1", "get_capital", {"country": "France"}),
-        Call("call_scripted_2", "get_capital", {"country": "Peru"}),
-    ),
-    finish="tool_calls",
-)
-
-
-def calls_of(provider: Provider) -> Said:
-    """Two calls at once; Ollama's older versions give them no ids."""
-    if provider.name != "ollama":
-        return TWO_CALLS
-    return replace(TWO_CALLS, calls=tuple(replace(call, id="") for call in TWO_CALLS.calls))
 
 
 @cells("tools")
@@ -236,8 +173,8 @@ async def test_one_tool_must_be_called(wired: Wired, client_name: str, provider_
 async def test_no_tool_may_be_called(wired: Wired, client_name: str, provider_name: str) -> None:
     """That no tool may be called is said, or else none is offered."""
     seen = await _choose(wired, client_name, provider_name, "none")
-    offered = () if provider_name == "ollama" else (CAPITAL, COUNTRY)
-    assert (offered, None if provider_name == "ollama" else "none") == (seen.tools, seen.choice)
+    wordless = provider_name in {"bedrock", "ollama"}
+    assert (() if wordless else (CAPITAL, COUNTRY), None if wordless else "none") == (seen.tools, seen.choice)
 
 
 @cells("one_call")
@@ -268,7 +205,7 @@ async def test_a_tool_that_failed(wired: Wired, client_name: str, provider_name:
     await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Paris.")))
     first, second = wired.asked(provider).turns[-1].results
     assert ("Paris", False) == (first.text, first.failed)
-    if provider_name == "anthropic":
+    if provider_name in {"anthropic", "google", "bedrock"}:
         assert ("no such country", True) == (second.text, second.failed)
     else:
         assert "Error: no such country" == second.text
@@ -293,13 +230,36 @@ async def test_image(wired: Wired, client_name: str, provider_name: str) -> None
 async def test_image_by_address(wired: Wired, client_name: str, provider_name: str) -> None:
     """An image's address goes on to a provider that fetches it itself; another is sent what lies there."""
     provider = PROVIDERS[provider_name]
-    fetched = provider_name == "ollama"  # which fetches nothing
+    fetched = provider_name in {"google", "bedrock", "ollama"}  # which fetch nothing
     ask = Ask(prompt="What is this?", image=f"{wired.upstream.url}/potato" if fetched else ADDRESS)
     if fetched:
         wired.upstream.enqueue(Scripted(chunks=(PNG,)))
     await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="A potato.")))
     turn = Turn(role="user", text=ask.prompt, images=(PNG_TEXT if fetched else ADDRESS,))
     assert asked_for(provider, ask, turns=(turn,)) == wired.asked(provider)
+
+
+@cells("document")
+async def test_document(wired: Wired, client_name: str, provider_name: str) -> None:
+    """The bytes of a document arrive beside the question."""
+    provider = PROVIDERS[provider_name]
+    ask = Ask(prompt="What does it say?", document=PDF)
+    told = await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Nothing.")))
+    turn = Turn(role="user", text=ask.prompt, documents=(base64.b64encode(PDF).decode(),))
+    assert asked_for(provider, ask, turns=(turn,)) == wired.asked(provider)
+    assert "Nothing." == told.text
+
+
+@cells("text_document")
+async def test_document_of_words(wired: Wired, client_name: str, provider_name: str) -> None:
+    """A document that is words arrives as one, or else among the user's words."""
+    provider = PROVIDERS[provider_name]
+    ask = Ask(prompt="What does it say?", document=GUIDE)
+    await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Paris.")))
+    (turn,) = wired.asked(provider).turns
+    assert "user" == turn.role
+    assert ask.prompt in turn.text
+    assert GUIDE in "".join((*turn.documents, turn.text))
 
 
 @cells("image_in_result")
@@ -315,285 +275,7 @@ async def test_image_in_a_tool_result(wired: Wired, client_name: str, provider_n
     assert 1 == len(results)
     assert ["Paris", "a picture of Lima"] == [result.text for result in results[0].results]
     assert (PNG_TEXT,) == tuple(image for turn in seen.turns for image in turn.images)
-    if provider_name == "anthropic" or (client_name, provider_name) == ("ollama", "ollama"):
+    if provider_name not in {"openai", "ollama"} or (client_name, provider_name) == ("ollama", "ollama"):
         assert (PNG_TEXT,) == results[0].images
     else:
         assert ("user", (PNG_TEXT,)) == (seen.turns[-1].role, seen.turns[-1].images)
-
-
-# Structured output.
-
-
-def _open(schema: JsonObject | None) -> JsonObject:
-    """What a schema says, without what the packages and providers add to it in words or to close it."""
-    assert schema is not None
-    properties = schema["properties"]
-    assert isinstance(properties, dict)
-    kinds: JsonObject = {name: value["type"] for name, value in properties.items() if isinstance(value, dict)}
-    return {"type": schema["type"], "required": schema["required"], "properties": kinds}
-
-
-CITY: Final[JsonObject] = {
-    "type": "object",
-    "required": ["city", "country"],
-    "properties": {"city": "string", "country": "string"},
-}
-
-
-@cells("schema")
-async def test_structured_output(wired: Wired, client_name: str, provider_name: str) -> None:
-    """The schema reaches the provider in its own form; the package parses what comes back."""
-    provider = PROVIDERS[provider_name]
-    reply, said = answer(provider, "schema", Said(text='{"city": "Lima", "country": "Peru"}'))
-    ask = Ask(prompt="Name a city.", shape=City)
-    told = await ask_whole(wired, client_name, provider, ask, reply)
-    seen = wired.asked(provider)
-    assert CITY == _open(seen.schema)
-    assert asked_for(provider, ask) == replace(seen, schema=None)
-    assert told_of(client_name, said, provider) == got(told)
-    assert City.model_validate_json(said.text) == told.parsed
-
-
-@cells("schema_stream")
-async def test_structured_output_in_a_stream(wired: Wired, client_name: str, provider_name: str) -> None:
-    """Structured output may be streamed, and is parsed in the end."""
-    provider = PROVIDERS[provider_name]
-    said = Said(text='{"city": "Mexico City", "country": "Mexico"}')
-    told = await ask_stream(wired, client_name, provider, Ask(shape=City), provider.stream(said))
-    seen = wired.asked(provider)
-    assert (CITY, True) == (_open(seen.schema), seen.stream)
-    assert City(city="Mexico City", country="Mexico") == told.parsed
-
-
-@cells("json_mode")
-async def test_any_json_object(wired: Wired, client_name: str, provider_name: str) -> None:
-    """Any JSON object is asked for by the provider's mode; where it has none, in the instructions."""
-    provider = PROVIDERS[provider_name]
-    said = Said(text='{"city": "Lima"}')
-    more: dict[str, Any] = (
-        {"format": "json"} if client_name == "ollama" else {"response_format": {"type": "json_object"}}
-    )
-    ask = Ask(system="Be brief.", more=more)
-    told = await ask_whole(wired, client_name, provider, ask, provider.whole(said))
-    seen = wired.asked(provider)
-    assert told_of(client_name, said, provider) == got(told)
-    if provider_name == "anthropic":
-        assert seen.schema is None
-        assert seen.system.startswith("Be brief.")
-        assert "JSON object" in seen.system
-    else:
-        assert ({}, "Be brief.") == (seen.schema, seen.system)
-
-
-# How it ends, and what it took.
-
-
-@cells("length")
-async def test_cut_at_the_limit(wired: Wired, client_name: str, provider_name: str) -> None:
-    """An answer cut at its limit says so, whole and streamed."""
-    provider = PROVIDERS[provider_name]
-    said = Said(text="The capital of", finish="length")
-    ask = Ask(max_tokens=4)
-    told = await ask_whole(wired, client_name, provider, ask, provider.whole(said))
-    assert 4 == wired.asked(provider).max_tokens
-    assert told_of(client_name, said, provider) == got(told)
-    told = await ask_stream(wired, client_name, provider, ask, provider.stream(said))
-    assert told_of(client_name, said, provider) == got(told)
-
-
-@cells("refusal")
-async def test_refused_by_the_model(wired: Wired, client_name: str, provider_name: str) -> None:
-    """An answer that a filter ended says so, whole and streamed."""
-    provider = PROVIDERS[provider_name]
-    said = Said(text="I cannot help", finish="content_filter")
-    told = await ask_whole(wired, client_name, provider, Ask(), provider.whole(said))
-    assert told_of(client_name, said, provider) == got(told)
-    told = await ask_stream(wired, client_name, provider, Ask(), provider.stream(said))
-    assert told_of(client_name, said, provider) == got(told)
-
-
-@cells("stop_sequence")
-async def test_stop_sequence(wired: Wired, client_name: str, provider_name: str) -> None:
-    """Stop sequences reach the provider; which of them it was only Anthropic tells, and only to its own."""
-    provider = PROVIDERS[provider_name]
-    stopped_by = "END" if provider_name == "anthropic" else None
-    said = Said(text="One, two,", stopped_by=stopped_by)
-    ask = Ask(stop=("END", "STOP"))
-    told = await ask_whole(wired, client_name, provider, ask, provider.whole(said))
-    assert asked_for(provider, ask) == wired.asked(provider)
-    if (client_name, provider_name) == ("anthropic", "anthropic"):
-        assert ("stop_sequence", "END") == (told.finish, told.raw.stop_sequence)
-    else:
-        assert told_of(client_name, said, provider) == got(told)
-
-
-@cells("cached_usage")
-async def test_cached_input(wired: Wired, client_name: str, provider_name: str) -> None:
-    """Tokens from a cache are counted once: among the input towards OpenAI's clients, apart towards Anthropic's."""
-    provider = PROVIDERS[provider_name]
-    written = 40 if provider_name == "anthropic" else None
-    reply, said = answer(provider, "cached_usage", Said(text="Yes.", input_tokens=1500, cached=1024, written=written))
-    told = await ask_whole(wired, client_name, provider, Ask(), reply)
-    assert told_of(client_name, said, provider) == got(told)
-    assert said.cached
-    assert said.cached == told.cached
-    if client_name == "openai":
-        assert said.input_tokens + said.output_tokens == told.raw.usage.total_tokens
-    else:
-        assert said.input_tokens - said.cached - (said.written or 0) == told.raw.usage.input_tokens
-
-
-@cells("cached_usage_stream")
-async def test_cached_input_of_a_stream(wired: Wired, client_name: str, provider_name: str) -> None:
-    """A stream counts the same way."""
-    provider = PROVIDERS[provider_name]
-    written = 40 if provider_name == "anthropic" else None
-    said = Said(text="Yes.", input_tokens=1500, cached=1024, written=written)
-    told = await ask_stream(wired, client_name, provider, Ask(), provider.stream(said))
-    assert told_of(client_name, said, provider) == got(told)
-    assert 1024 == told.cached
-
-
-# Sampling and thinking.
-
-
-def _options(client: str, **values: object) -> dict[str, Any]:
-    """Arguments of the package; Ollama's stand in its options."""
-    return {"options": values} if client == "ollama" else values
-
-
-@cells("sampling")
-async def test_sampling(wired: Wired, client_name: str, provider_name: str) -> None:
-    """A temperature of 0 is a value, and reaches the provider."""
-    provider = PROVIDERS[provider_name]
-    ask = Ask(more=_options(client_name, temperature=0))
-    await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Paris.")))
-    assert asked_for(provider, ask, temperature=0) == wired.asked(provider)
-
-
-@cells("seed")
-async def test_seed(wired: Wired, client_name: str, provider_name: str) -> None:
-    """A seed reaches the provider."""
-    provider = PROVIDERS[provider_name]
-    ask = Ask(more=_options(client_name, seed=7))
-    await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Paris.")))
-    assert asked_for(provider, ask, seed=7) == wired.asked(provider)
-
-
-@cells("n")
-async def test_several_answers(wired: Wired, client_name: str, provider_name: str) -> None:
-    """Several answers to one request come back, in their order."""
-    provider = PROVIDERS[provider_name]
-    said = Said(text="Paris.", others=("It is Paris.",))
-    told = await ask_whole(wired, client_name, provider, Ask(more={"n": 2}), provider.whole(said))
-    assert 2 == wired.asked(provider).n
-    assert ["Paris.", "It is Paris."] == [choice.message.content for choice in told.raw.choices]
-    assert [0, 1] == [choice.index for choice in told.raw.choices]
-
-
-LIKELY: Final = Said(text="Paris is", logprobs=(("Paris", -0.125), (" is", -1.5)))
-
-
-@cells("logprobs")
-async def test_logprobs(wired: Wired, client_name: str, provider_name: str) -> None:
-    """Each token's probability is told where it is asked for."""
-    provider = PROVIDERS[provider_name]
-    told = await ask_whole(wired, client_name, provider, Ask(more={"logprobs": True}), provider.whole(LIKELY))
-    assert wired.asked(provider).logprobs is True
-    assert LIKELY.logprobs == told.logprobs
-
-
-@cells("logprobs_stream")
-async def test_logprobs_of_a_stream(wired: Wired, client_name: str, provider_name: str) -> None:
-    """A stream tells them with its words."""
-    provider = PROVIDERS[provider_name]
-    told = await ask_stream(wired, client_name, provider, Ask(more={"logprobs": True}), provider.stream(LIKELY))
-    assert wired.asked(provider).logprobs is True
-    assert LIKELY.logprobs == told.logprobs
-    assert "Paris is" == told.text
-
-
-@cells("effort")
-async def test_effort(wired: Wired, client_name: str, provider_name: str) -> None:
-    """How hard to think is said as the provider takes it; a model that is told a budget gets one below its limit."""
-    provider = PROVIDERS[provider_name]
-    ask = Ask(max_tokens=20_000, effort="high")
-    await ask_whole(wired, client_name, provider, ask, provider.whole(Said(text="Paris.")))
-    passed = (client_name, provider_name) == ("anthropic", "anthropic")
-    expected = 16_384 if provider_name == "anthropic" and not passed else "high"
-    assert asked_for(provider, ask, effort=expected) == wired.asked(provider)
-
-
-THOUGHT: Final = Said(text="It is Paris.", thinking="The user asks for a capital.")
-
-
-@cells("thinking")
-async def test_thinking(wired: Wired, client_name: str, provider_name: str) -> None:
-    """What a model thought is told apart from what it said."""
-    provider = PROVIDERS[provider_name]
-    told = await ask_whole(wired, client_name, provider, Ask(), provider.whole(THOUGHT))
-    assert told_of(client_name, THOUGHT, provider) == got(told)
-    assert THOUGHT.thinking == told.thinking
-
-
-@cells("thinking_stream")
-async def test_thinking_in_a_stream(wired: Wired, client_name: str, provider_name: str) -> None:
-    """A stream keeps thoughts and words apart too."""
-    provider = PROVIDERS[provider_name]
-    told = await ask_stream(wired, client_name, provider, Ask(), provider.stream(THOUGHT))
-    assert told_of(client_name, THOUGHT, provider) == got(told)
-    assert THOUGHT.thinking == told.thinking
-
-
-# What is not possible.
-
-
-def _impossible_ask(client: str, feature: str) -> Ask:
-    asks: dict[str, Ask] = {
-        "tool_choice_required": Ask(tools=(CAPITAL, COUNTRY), choice="required"),
-        "tool_choice_named": Ask(tools=(CAPITAL, COUNTRY), choice="get_capital"),
-        "one_call": Ask(tools=(CAPITAL,), one_call=True),
-        "strict_tools": Ask(tools=(STRICT,)),
-        "seed": Ask(more=_options(client, seed=7)),
-        "n": Ask(more={"n": 2}),
-        "logprobs": Ask(more={"logprobs": True}),
-        "logprobs_stream": Ask(more={"logprobs": True}),
-    }
-    return asks[feature]
-
-
-@not_possible("refused")
-async def test_refused(wired: Wired, client_name: str, provider_name: str, feature: str) -> None:
-    """What would change the answer's meaning is refused before anything is sent, by the name of the field."""
-    provider = PROVIDERS[provider_name]
-    client = wired.clients[client_name]
-    asking = client.stream if feature.endswith("_stream") else client.complete
-    with pytest.raises((openai.APIStatusError, anthropic.APIStatusError, ollama.ResponseError)) as caught:
-        await asking(f"{provider.name}/{provider.model}", _impossible_ask(client_name, feature))
-    # Neither Anthropic's nor Ollama's own statuses know a 422.
-    expected = 422 if client_name == "openai" else 400
-    assert expected == getattr(caught.value, "status_code", None)
-    field = impossible(client_name, provider_name, feature).field
-    assert f"{field}: {provider_name} cannot do this" in str(caught.value)
-    assert [] == wired.upstream.received
-
-
-@not_possible("warned")
-async def test_warned(wired: Wired, client_name: str, provider_name: str, feature: str) -> None:
-    """What can be left out, or said another way, is; the answer's headers say so."""
-    provider = PROVIDERS[provider_name]
-    ask = _impossible_ask(client_name, feature)
-    said = replace(ONE_CALL, calls=TWO_CALLS.calls[:1]) if ask.tools else Said(text="Paris.")
-    told = await ask_whole(wired, client_name, provider, ask, provider.whole(said))
-    assert told_of(client_name, said, provider) == got(told)
-    warnings = wired.clients[client_name].seen["x-spine-warnings"]
-    assert f"{impossible(client_name, provider_name, feature).field}: " in warnings
-    seen = wired.asked(provider)
-    assert (None, False, None) == (seen.choice, seen.one_call, seen.seed)
-    assert not any(tool.strict for tool in seen.tools)
-    if feature == "tool_choice_named":
-        assert (CAPITAL,) == seen.tools
-        assert "get_capital" in seen.system
-    elif feature == "tool_choice_required":
-        assert (CAPITAL, COUNTRY) == seen.tools
-        assert "at least one" in seen.system

@@ -37,6 +37,8 @@ from genai_spine.settings import (
     _timeout_variables,
     _url_variables,
 )
+from tests.flow.cells import FEATURES, NOT_POSSIBLE, Impossible
+from tests.flow.clients import CLIENTS
 from tests.house.snippets import pages
 
 # Private names are read here on purpose: the pages must tell what the code does, not what another list says of it.
@@ -188,6 +190,55 @@ def _told(door: Dialect, kind: type[errors.SpineError]) -> str:
     return f"{answer.status} `{inner['type']}`" if isinstance(inner, dict) else str(answer.status)
 
 
+# Who reaches whom with what.
+
+_CLIENTS: Final = {
+    "openai": "OpenAI Chat Completions",
+    "responses": "OpenAI Responses",
+    "completions": "OpenAI Completions, the older form",
+    "anthropic": "Anthropic Messages",
+    "gemini": "Gemini",
+    "ollama": "Ollama",
+}
+_SPOKEN_TO: Final = {
+    "openai": "Chat Completions",
+    "responses": "Responses",
+    "anthropic": "Messages",
+    "google": "Gemini",
+    "bedrock": "Converse",
+    "ollama": "Ollama",
+}
+_ENDS: Final = {
+    "unsaid": "*Cannot be said.*",
+    "untold": "*Is not told.*",
+    "refused": "*Refused*, naming `{}`.",
+    "warned": "*Done without*, with a warning that names `{}`.",
+}
+
+
+def _compatibility() -> str:
+    return "\n".join(f"## {_CLIENTS[client]}\n\n{_reached_by(client)}" for client in CLIENTS)
+
+
+def _reached_by(client: str) -> str:
+    """One client dialect's table, and the notes below it."""
+    notes: dict[str, int] = {}
+    rows = []
+    for feature, what in FEATURES.items():
+        row = [what]
+        for provider in _SPOKEN_TO:
+            gap = NOT_POSSIBLE.get((client, provider, feature))
+            row.append("tested" if gap is None else f"no ({notes.setdefault(_note(gap), len(notes) + 1)})")
+        rows.append(row)
+    told = "".join(f"{number}. {note}\n" for note, number in notes.items())
+    return f"{_table(('what', *_SPOKEN_TO.values()), rows)}\nNot possible, and why:\n\n{told}"
+
+
+def _note(gap: Impossible) -> str:
+    why = gap.why[0].upper() + gap.why[1:]
+    return f"{why}. {_ENDS[gap.end].format(gap.field)}"
+
+
 # The command line.
 
 
@@ -226,6 +277,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "quirks": lambda: _documented(Quirks),
     "routes": _routes,
     "errors": _errors,
+    "compatibility": _compatibility,
     "help": _help,
 }
 """The parts by name; each returns its text."""

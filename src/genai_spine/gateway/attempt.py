@@ -23,7 +23,7 @@ from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.embedding import EmbeddingResponse
-from genai_spine.types.stream import Event, Failed, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
+from genai_spine.types.stream import Event, Failed, Finish, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
 __all__ = ["Attempt", "Question", "passing_wire"]
@@ -143,8 +143,7 @@ class Attempt:
                 raise
         finally:
             incoming.close()
-            # What was passed on and never counted is estimated, so that a stream cut short is not free.
-            call.usage = watch.usage or (estimated(watch.characters) if watch.characters else None)
+            call.usage = settled(watch.usage, watch.characters, whole=watch.finish_reason is not None)
 
     async def _translate_stream(
         self, call: Call, question: Question, provider: Provider
@@ -215,6 +214,7 @@ class Attempt:
     ) -> AsyncGenerator[Event, None]:
         stream = provider.stream_complete(request, options)
         characters = kept = 0
+        whole = False
         try:
             async for event in stream:
                 # Whoever tells the answer whole at its end must keep all of it.
@@ -227,14 +227,15 @@ class Attempt:
                         call.first_token_at = self._clock.monotonic()
                 elif isinstance(event, UsageTold):
                     call.usage = event.usage
+                elif isinstance(event, Finish):
+                    whole = True
                 elif isinstance(event, Start):
                     call.warn(event.warnings)
                 elif isinstance(event, Failed):
                     raise event.error
                 yield event
         finally:
-            if call.usage is None and characters:
-                call.usage = estimated(characters)
+            call.usage = settled(call.usage, characters, whole=whole)
             # The provider's generator holds the connection: it must end now, not when it is collected.
             await aclose(stream)
 
@@ -295,6 +296,24 @@ def _goes_on(watch: Watch) -> bool:
     Before a model has written anything a failure is the whole answer, with a status of its own.
     """
     return watch.failure is None or watch.content
+
+
+def settled(told: Usage | None, characters: int, *, whole: bool) -> Usage | None:
+    """Return what an answer used; an answer cut short is never free.
+
+    Args:
+        told: What the provider has counted; of an answer that is not whole it may be what was known at its beginning.
+        characters: How much of it was passed on.
+        whole: The answer came to its end.
+    """
+    if not characters or (whole and told is not None):
+        return told
+    guess = estimated(characters)
+    if told is None:
+        return guess
+    if told.output_tokens >= guess.output_tokens:
+        return told
+    return msgspec.structs.replace(told, output_tokens=guess.output_tokens, estimated=True)
 
 
 def estimated(characters: int) -> Usage:

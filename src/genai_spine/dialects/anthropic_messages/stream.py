@@ -50,6 +50,8 @@ __all__ = ["MessagesDecoder", "MessagesEncoder", "UsageMerger", "delta_data", "i
 
 _DELTA_HEAD: Final = b"event: content_block_delta\ndata: "
 
+# What of usage is told at the beginning, and has no place at the end.
+_USAGE_BEGUN: Final = frozenset({"cache_creation", "inference_geo", "service_tier", "speed"})
 # Fields that stand beside the delta of the last but one event; all others stand within it.
 _BESIDE: Final = frozenset({"context_management"})
 
@@ -340,6 +342,7 @@ class MessagesEncoder(StreamEncoder):
         # The start waits for the usage that may come right after it.
         self._head: Start | None = Start()
         self._usage: Usage | None = None
+        self._usage_begun: JsonObject = {}
         self._finish: Finish | None = None
         self._extras: JsonObject = {}
         # The part that is open; its block opens with its first words, unless it is this dialect's own.
@@ -390,9 +393,14 @@ class MessagesEncoder(StreamEncoder):
             delta.update(finish.extras)
             for name, value in self._extras.items():
                 (beside if name in _BESIDE else delta)[name] = value
-        usage = encode_usage(self._usage, own=self._own)
+        begun = self._begin()
+        usage = {
+            name: value
+            for name, value in encode_usage(self._usage, own=self._own).items()
+            if name not in _USAGE_BEGUN or self._usage_begun.get(name) != value
+        }
         return (
-            self._begin()
+            begun
             + self._part_end()
             + _event("message_delta", {"delta": delta, "usage": usage, **beside})
             + _event("message_stop", {})
@@ -402,6 +410,7 @@ class MessagesEncoder(StreamEncoder):
         head, self._head = self._head, None
         if head is None:
             return b""
+        self._usage_begun = encode_usage(self._usage, own=self._own)
         message: JsonObject = {
             "id": message_id(head.id, self._reply.request_id, own=self._own),
             "type": "message",
@@ -410,7 +419,7 @@ class MessagesEncoder(StreamEncoder):
             "content": [],
             "stop_reason": None,
             "stop_sequence": None,
-            "usage": encode_usage(self._usage, own=self._own),
+            "usage": self._usage_begun,
         }
         return _event("message_start", {"message": message | head.extras if self._own else message})
 

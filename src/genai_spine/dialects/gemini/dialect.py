@@ -45,6 +45,7 @@ from genai_spine.dialects.gemini.relay import (
 )
 from genai_spine.dialects.gemini.request import decode_request, encode_count_request, encode_request
 from genai_spine.dialects.gemini.response import decode_response, encode_response
+from genai_spine.dialects.gemini.signatures import holds_unsigned_call
 from genai_spine.dialects.gemini.stream import GeminiDecoder, GeminiEncoder, encode_stream_error
 from genai_spine.dialects.gemini.wire import MODELS_PATH, NAME
 from genai_spine.dialects.media import addresses_in
@@ -159,7 +160,9 @@ class Gemini(Dialect, Embeds):
 
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
-        return not quirks.image_urls and not all(map(is_held, addresses_in(body)))
+        # Calls that came of another model have no signature, which only a look inside can mend.
+        unread = not quirks.image_urls and not all(map(is_held, addresses_in(body)))
+        return unread or holds_unsigned_call(body)
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

@@ -73,8 +73,24 @@ def _decode_content(fields: Fields, links: _Links) -> Message:
         message = f"must be user or model; got {told!r} (instructions go into systemInstruction)"
         fault = fields.wrong("role", message)
         raise fault
-    parts = tuple(decode_part(part) for part in children(fields, "parts"))
-    return Message(role=role, parts=links.link(parts), extras=fields.told())
+    parts = [decode_part(part) for part in children(fields, "parts")]
+    told_parts = tuple(parts if role == "user" else _joined(parts))
+    return Message(role=role, parts=links.link(told_parts), extras=fields.told())
+
+
+def _joined(parts: list[Part]) -> list[Part]:
+    """Put together the words of a model's turn: clients send it back in the pieces that its stream had.
+
+    Words with anything beside them, such as a signature, stay as they are.
+    """
+    joined: list[Part] = []
+    for part in parts:
+        last = joined[-1] if joined else None
+        if isinstance(part, Text) and isinstance(last, Text) and not (part.extras or last.extras):
+            joined[-1] = Text(text=last.text + part.text)
+        else:
+            joined.append(part)
+    return joined
 
 
 class _Links:

@@ -6,6 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.base import Quirks, Reply
 from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.logprobs import openai_logprobs
 from genai_spine.dialects.openai_chat.request import assistant_parts
 from genai_spine.dialects.openai_chat.turns import IN_CONTENT, NAME, REASONING_FIELDS, combined, tool_call_object
 from genai_spine.dialects.openai_errors import told_inside
@@ -17,8 +18,11 @@ from genai_spine.types.usage import Usage
 
 __all__ = [
     "decode_finish_reason",
+    "decode_logprobs",
     "decode_response",
     "decode_usage",
+    "encode_finish_reason",
+    "encode_logprobs",
     "encode_response",
     "encode_usage",
     "reasoning_field",
@@ -231,10 +235,15 @@ def _encode_choice(index: int, choice: Choice, *, own: bool) -> JsonObject:
     return {
         "index": index,
         "message": combined(message, inner),
-        "logprobs": None if choice.logprobs is None else {"content": choice.logprobs, "refusal": None},
+        "logprobs": None if choice.logprobs is None else encode_logprobs(choice.logprobs, own=own),
         "finish_reason": encode_finish_reason(choice.finish_reason),
         **outer,
     }
+
+
+def encode_logprobs(records: list[Json], *, own: bool) -> JsonObject:
+    """Write how probable the tokens were."""
+    return {"content": records if own else openai_logprobs(records), "refusal": None}
 
 
 def reasoning_field(told: str | None) -> str:

@@ -17,6 +17,7 @@ from genai_spine.dialects.openai_chat.response import (
     decode_logprobs,
     decode_usage,
     encode_finish_reason,
+    encode_logprobs,
     encode_usage,
     reasoning_field,
     split_choice_extras,
@@ -331,7 +332,7 @@ class ChatEncoder(StreamEncoder):
         return self._chunk([])
 
     def _text(self, event: TextDelta) -> bytes:
-        logprobs: Json = None if not event.logprobs else {"content": event.logprobs, "refusal": None}
+        logprobs: Json = encode_logprobs(event.logprobs, own=self._own) if event.logprobs else None
         if not event.text and logprobs is None:
             return b""
         field = self._fields.get((event.choice, event.index), "content")

@@ -8,6 +8,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Reply, StreamEncoder
 from genai_spine.dialects.fields import dump
+from genai_spine.dialects.logprobs import openai_logprobs
 from genai_spine.dialects.openai_errors import error_object
 from genai_spine.dialects.openai_responses.items import (
     CALL_BODIES,
@@ -263,8 +264,6 @@ class ResponsesEncoder(StreamEncoder):
         body: JsonObject = {**piece.where, piece.field: text}
         if piece.value is None:
             self._item[piece.field] = text
-            if self._item["type"] == "function_call":
-                body["name"] = self._item["name"]
             return self._event(f"{piece.event}.done", body)
         if piece.event == "response.output_text":
             body["logprobs"] = piece.logprobs
@@ -298,8 +297,10 @@ class ResponsesEncoder(StreamEncoder):
         if piece.field != "text":
             return out + self._delta(event.text)
         if event.text or event.logprobs:
-            piece.logprobs += event.logprobs or []
-            out += self._delta(event.text, {"logprobs": list[Json](event.logprobs or [])})
+            told = event.logprobs or []
+            logprobs = told if self._own else openai_logprobs(told)
+            piece.logprobs += logprobs
+            out += self._delta(event.text, {"logprobs": list[Json](logprobs)})
         for citation in citations or ():
             out += self._annotation(piece, citation)
         return out

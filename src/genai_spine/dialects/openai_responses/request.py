@@ -169,7 +169,7 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         "parallel_tool_calls": request.parallel_tool_calls if request.tools or came_so else None,
         "reasoning": _encode_reasoning(request),
         "user": request.user if request.dialect == NAME else short_user(request.user),
-        "text": _encode_format(request.output_schema),
+        "text": _encode_format(request.output_schema, own=request.dialect in {None, NAME}),
         "tool_choice": encode_tool_choice(request),
         "tools": encode_tools(request) or None,
         "include": [_LOGPROBS] if request.logprobs else None,
@@ -267,7 +267,7 @@ def _effort(wanted: Reasoning) -> str | None:
     return None
 
 
-def _encode_format(wanted: OutputSchema | None) -> JsonObject | None:
+def _encode_format(wanted: OutputSchema | None, *, own: bool) -> JsonObject | None:
     if wanted is None:
         return None
     if wanted.schema is None:
@@ -277,4 +277,4 @@ def _encode_format(wanted: OutputSchema | None) -> JsonObject | None:
         form["description"] = wanted.description
     if wanted.strict is not None:
         form["strict"] = wanted.strict
-    return {"format": form | wanted.extras}
+    return {"format": form | wanted.extras if own else form}

@@ -9,6 +9,7 @@ from typing import Final
 
 from genai_spine.dialects.base import Quirks, Reply
 from genai_spine.dialects.fields import Fields, dump, response_object, text_in
+from genai_spine.dialects.logprobs import openai_logprobs
 from genai_spine.dialects.openai_errors import told_inside
 from genai_spine.dialects.openai_responses.items import CALL_BODIES, MADE_UP, NAME, ItemWriter, decode_item
 from genai_spine.dialects.openai_responses.namespaces import calls_of
@@ -202,7 +203,7 @@ def encode_response(response: CompletionResponse, reply: Reply) -> bytes:
     ids = Ids(reply.request_id)
     choice = response.choices[0] if response.choices else Choice(finish_reason="error")
     writer = ItemWriter(own=own, calls=calls_of(reply.tools))
-    logprobs = choice.logprobs
+    logprobs = choice.logprobs if own else openai_logprobs(choice.logprobs or [])
     for part in choice.parts:
         if isinstance(part, Text):
             writer.add(part, logprobs or [])

@@ -128,12 +128,7 @@ def test_events_name_their_place() -> None:
     refusal = next(event for event in told if event["type"] == "response.refusal.delta")
     assert ("msg_spine_r1_1", 1, 1) == (refusal["item_id"], refusal["output_index"], refusal["content_index"])
     call = next(event for event in told if event["type"] == "response.function_call_arguments.done")
-    assert ("fc_spine_r1_2", 2, '{"x":1}', "f") == (
-        call["item_id"],
-        call["output_index"],
-        call["arguments"],
-        call["name"],
-    )
+    assert ("fc_spine_r1_2", 2, '{"x":1}') == (call["item_id"], call["output_index"], call["arguments"])
 
 
 async def test_the_official_clients_stream() -> None:

@@ -1,0 +1,40 @@
+"""What the tests of the matrix share: one gateway before one service for all tests of a file."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+import pytest_asyncio
+
+from genai_spine.testing.gateway import running_gateway
+from genai_spine.testing.upstream import ScriptedUpstream
+from tests.flow.clients import CLIENTS, connect
+from tests.flow.published import faults_of
+from tests.flow.wiring import Wired, environ_of
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def _wired(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wired]:
+    async with AsyncExitStack() as stack:
+        upstream = await stack.enter_async_context(ScriptedUpstream())
+        gateway = await stack.enter_async_context(
+            running_gateway(environ_of(upstream, tmp_path_factory.mktemp("matrix")))
+        )
+        clients = {name: connect(name, gateway.url, gateway.key) for name in CLIENTS}
+        for client in clients.values():
+            stack.push_async_callback(client.aclose)
+        yield Wired(upstream, gateway, clients)
+
+
+@pytest.fixture
+def wired(_wired: Wired) -> Iterator[Wired]:
+    """The gateway, with nothing left over from another test; all that its doors answer is of the published form."""
+    _wired.upstream.received.clear()
+    _wired.upstream._queue.clear()  # what a test that failed did not fetch
+    _wired.gateway.recorder.records.clear()
+    yield _wired
+    for client in _wired.clients.values():
+        heard, client.heard[:] = client.heard[:], []
+        assert [] == [fault for one in heard for fault in faults_of(one)]
