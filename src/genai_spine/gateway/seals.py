@@ -223,7 +223,9 @@ class Sealing:
             self._begun(event.dialect)
         if not self._foreign or not isinstance(event, _PIECES):
             return [event]
-        choice = self._choices.setdefault(event.choice, _Choice())
+        choice = self._choices.get(event.choice)
+        if choice is None:
+            choice = self._choices[event.choice] = _Choice()
         match event:
             case TextDelta():
                 pass
