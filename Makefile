@@ -4,9 +4,11 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
   $$python -c 'import sys' 2>/dev/null && echo $$python && break; done)
 VENV := .venv
 BIN := $(VENV)/bin
+CLIENTS := tests/clients
+PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format lock bench clean
+.PHONY: help serve test test-fast test-clients lint format lock bench clean
 
 help: ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -23,6 +25,9 @@ test: $(VENV)/.dev ## Lint, type-check and run every test that needs no browser.
 test-fast: $(VENV)/.dev ## Run the tests alone, without coverage.
 	@$(BIN)/pytest -n auto -q $(ARGS)
 
+test-clients: $(VENV)/.dev $(VENV)-clients/.installed $(CLIENTS)/node_modules/.installed ## Run agents and frameworks through the gateway; needs Node 20 or newer.
+	@$(BIN)/pytest -n auto $(CLIENTS) $(ARGS)
+
 lint: $(VENV)/.dev ## Lint, check the floors and the types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy
 
@@ -37,9 +42,12 @@ lock: ## Resolve the requirements anew into the two lock files.
 	  $(BIN)/python -m uv pip compile pyproject.toml --group build $${group:+--group $$group} --universal \
 	    --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --quiet \
 	    --output-file requirements$${group:+-$$group}.lock || exit 1; done
+	@$(BIN)/python -m uv pip compile $(CLIENTS)/requirements.in --universal --python-version 3.11 --generate-hashes \
+	  --no-emit-index-url --no-header --quiet --output-file $(CLIENTS)/requirements.lock
+	@npm install --prefix $(CLIENTS) --package-lock-only --no-audit --no-fund --loglevel=error
 
 clean: ## Remove the environment and everything that can be made again.
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
+	@rm -rf $(VENV) $(VENV)-clients $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments: made once, and again when a lock or the project's metadata changes.
@@ -53,12 +61,28 @@ $(BIN)/python:
 
 $(VENV)/.serve: $(BIN)/python requirements.lock pyproject.toml
 	@if [ ! -e $(VENV)/.dev ]; then echo "==> installing the locked requirements (once, about a minute)" && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock && \
-	  $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . ; fi
+	  $(BIN)/python $(PIP) --require-hashes -r requirements.lock && \
+	  $(BIN)/python $(PIP) --no-deps --no-build-isolation -e . ; fi
 	@touch $@
 
 $(VENV)/.dev: $(BIN)/python requirements-dev.lock pyproject.toml
 	@echo "==> installing the locked requirements for development (once, a minute or two)"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python $(PIP) --require-hashes -r requirements-dev.lock
+	@$(BIN)/python $(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# The clients: the frameworks of Python apart from ours, whose packages they would bind; scripts of Node's packages are not run.
+
+$(VENV)-clients/.installed: $(CLIENTS)/requirements.lock | $(BIN)/python
+	@echo "==> installing the clients of Python (once, about half a minute)"
+	@$(BIN)/python -m venv $(VENV)-clients
+	@$(VENV)-clients/bin/python $(PIP) --require-hashes -r $<
+	@touch $@
+
+$(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
+	@node -e 'process.exit(Number(parseInt(process.versions.node) < 20))' 2>/dev/null && npm --version >/dev/null 2>&1 || \
+	  { echo "The clients need Node 20 or newer, and npm; found: node $$(node --version 2>/dev/null || echo none)." \
+	    "On Debian or Ubuntu: apt-get install nodejs npm"; exit 1; }
+	@echo "==> installing the clients of Node (once, half a minute, 0.8 GB)"
+	@npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
 	@touch $@

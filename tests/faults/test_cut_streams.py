@@ -152,6 +152,18 @@ async def test_an_error_told_in_band_is_an_error(door: Door, bench: Bench) -> No
 
 
 @AT_EACH_DOOR
+async def test_what_came_before_an_error_is_told(door: Door, bench: Bench) -> None:
+    """An error that arrives in one read with words takes none of them away: first the words, then the error."""
+    for provider in PROVIDERS:
+        *events, _ = provider.events
+        for error in (provider.error_event("the machine caught fire"), b"data: {\n\n", b"{\n"):
+            script = streamed(provider, b"".join([*events, error]))
+            answer = await bench.fails(door, provider, script, error)
+            assert 200 == answer.status, (provider.name, error)
+            assert "Hello, wörld." == door.read_stream(answer.body).text, (provider.name, error)
+
+
+@AT_EACH_DOOR
 async def test_what_is_no_stream_is_an_error(door: Door, bench: Bench) -> None:
     """Nothing at all, a page of HTML or an empty object with status 200 is a failure with a status, not empty words."""
     page = b"<html><body>502 Bad Gateway</body></html>"

@@ -232,9 +232,9 @@ async def test_tokens_are_counted_through_the_package(caller: Caller) -> None:
 # Ollama's other door.
 
 
-@pytest.mark.parametrize("name", list(PROVIDERS))
+@pytest.mark.parametrize("name", [name for name in PROVIDERS if name != "ollama"])
 async def test_generate_through_the_package(caller: Caller, name: str) -> None:
-    """``/api/generate`` reaches every provider, Ollama too, as one turn of a conversation, whole and streamed."""
+    """``/api/generate`` reaches every provider as one turn of a conversation, whole and streamed."""
     provider = PROVIDERS[name]
     said = Said(text="Hello world")
     client = ollama.AsyncClient(host=caller.gateway.url, headers=caller.gateway.headers)

@@ -143,6 +143,21 @@ async def test_an_array_for_whom_asks_for_no_events(gateway: RunningGateway, ups
     assert "Hello." == "".join(texts)
 
 
+async def test_a_model_taken_for_a_whole_resource(gateway: RunningGateway, upstream: ScriptedUpstream) -> None:
+    """Clients that take a name with a slash for a whole resource leave out ``models/``; they are served too."""
+    upstream.enqueue(json_reply(_said({"content": "Hello."})), json_reply({"data": []}))
+    body = {"contents": [{"role": "user", "parts": [{"text": "Hi"}]}]}
+    url = f"{gateway.url}/v1beta/{MODEL}"
+    async with aiohttp.ClientSession(headers=gateway.headers) as session:
+        async with session.post(f"{url}:generateContent", json=body) as answer:
+            told = await answer.json()
+        async with session.post(f"{url}:countTokens", json=body) as answer:
+            counted = await answer.json()
+    assert "Hello." == told["candidates"][0]["content"]["parts"][0]["text"]
+    assert "gpt-4o-mini" == upstream.received[0].json()["model"]
+    assert 0 < counted["totalTokens"]
+
+
 async def test_models(client: genai.client.AsyncClient, upstream: ScriptedUpstream) -> None:
     """Models are listed and shown in Gemini's form, and tokens counted, if only by guess."""
     upstream.enqueue(*(json_reply({"data": [{"id": "gpt-4o-mini"}], "models": [{"name": "llama"}]}) for _ in range(4)))

@@ -137,6 +137,27 @@ async def test_a_conversation_may_branch(client: openai.AsyncOpenAI, upstream: S
         assert ["user: Rome?", "assistant: It is warm.", "user: And Oslo?"] == told
 
 
+async def test_items_told_by_their_ids(client: openai.AsyncOpenAI, upstream: ScriptedUpstream) -> None:
+    """An item of a kept answer is put in the place of its id; one that is not kept is refused, and nothing is asked."""
+    upstream.enqueue(reply("anthropic", WARM), reply("anthropic", WARM), reply("ollama", WARM))
+    first = await client.responses.create(model=MODELS["anthropic"], input="Rome?")
+    turns: list[Any] = [
+        {"role": "user", "content": "Rome?"},
+        {"type": "item_reference", "id": first.output[0].id},
+        {"role": "user", "content": "And Oslo?"},
+    ]
+    second = await client.responses.create(model=MODELS["anthropic"], input=turns)
+    expected = ["user: Rome?", "assistant: It is warm.", "user: And Oslo?"]
+    assert expected == _conversation("anthropic", upstream.received[1].json())
+    await client.responses.create(model=MODELS["ollama"], input=turns, previous_response_id=second.id)
+    assert [*expected, "assistant: It is warm.", *expected] == _conversation("ollama", upstream.received[2].json())
+
+    await client.responses.delete(first.id)
+    with pytest.raises(openai.UnprocessableEntityError, match="item_reference"):
+        await client.responses.create(model=MODELS["anthropic"], input=turns)
+    assert 3 == len(upstream.received)
+
+
 async def _refused(client: openai.AsyncOpenAI, answer_id: str) -> None:
     with pytest.raises(openai.BadRequestError) as caught:
         await client.responses.create(model=MODELS["anthropic"], input="Hi", previous_response_id=answer_id)

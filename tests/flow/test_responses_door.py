@@ -7,7 +7,13 @@ from typing import Final
 
 import openai
 import pytest
-from openai.types.responses import FunctionToolParam, ResponseFunctionToolCall, ResponseInputParam
+from openai.types.responses import (
+    FunctionToolParam,
+    NamespaceToolParam,
+    ResponseFunctionToolCall,
+    ResponseInputParam,
+    WebSearchToolParam,
+)
 
 from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import ScriptedUpstream, json_reply, sse_reply
@@ -157,3 +163,50 @@ async def test_completions(model: str, client: openai.AsyncOpenAI, upstream: Scr
     assert answer.usage is not None
     assert 13 == answer.usage.total_tokens
     assert b"Say hello." in upstream.received[0].body
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_tools_in_a_namespace(model: str, client: openai.AsyncOpenAI, upstream: ScriptedUpstream) -> None:
+    """Providers that know no namespaces are offered one name of both; a call comes back as its tool was offered."""
+    call: JsonObject = {"id": "call_1", "type": "function"}
+    called = (
+        _chat({"tool_calls": [{**call, "function": {"name": "geo__weather", "arguments": "{}"}}]}, "tool_calls")
+        if model.startswith("groq")
+        else _message([{"type": "tool_use", "id": "call_1", "name": "geo__weather", "input": {}}], "tool_use")
+    )
+    upstream.enqueue(json_reply(called), json_reply(_words(model)))
+    space = NamespaceToolParam(
+        type="namespace",
+        name="geo",
+        description="The world.",
+        tools=[{"type": "function", "name": "weather", "parameters": WEATHER["parameters"], "strict": False}],
+    )
+    first = await client.responses.create(model=model, input="Rome?", tools=[space])
+    (item,) = first.output
+    assert isinstance(item, ResponseFunctionToolCall)
+    assert ("weather", "geo") == (item.name, item.namespace)
+    turns: ResponseInputParam = [
+        {"role": "user", "content": "Rome?"},
+        {"type": "function_call", "call_id": "call_1", "name": "weather", "namespace": "geo", "arguments": "{}"},
+        {"type": "function_call_output", "call_id": "call_1", "output": "fine"},
+    ]
+    await client.responses.create(model=model, input=turns, tools=[space])
+    offered, replayed = (str(received.json()) for received in upstream.received)
+    assert "'geo__weather'" in offered
+    assert "namespace" not in offered
+    assert 2 == replayed.count("'geo__weather'"), "once offered, once called"
+
+
+@pytest.mark.parametrize("model", MODELS)
+async def test_a_search_of_the_providers_own(
+    model: str, client: openai.AsyncOpenAI, upstream: ScriptedUpstream
+) -> None:
+    """Among the caller's tools it is left out with a warning where the provider has none; alone it is refused."""
+    upstream.enqueue(json_reply(_words(model)))
+    search: WebSearchToolParam = {"type": "web_search"}
+    raw = await client.responses.with_raw_response.create(model=model, input="Rome?", tools=[WEATHER, search])
+    assert "tools (web_search): left out" in raw.headers["x-spine-warnings"]
+    assert "Hello." == raw.parse().output_text
+    assert b"web_search" not in upstream.received[0].body
+    with pytest.raises(openai.UnprocessableEntityError, match="web_search"):
+        await client.responses.create(model=model, input="Rome?", tools=[search])

@@ -142,7 +142,7 @@ def shown_in_guide(name: str) -> str:
 async def test_a_row_and_a_line_give_a_provider_the_whole_suite(tmp_path: Path) -> None:
     """With the guide's row and line put into a copy of the project, the new provider takes the suite, and passes."""
     for folder in ("src", "tests"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__"))
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=shutil.ignore_patterns("__pycache__", "node_modules"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     rows = tmp_path / "src" / "genai_spine" / "providers" / "builtin.toml"
     rows.write_text(rows.read_text(encoding="utf-8") + "\n" + shown_in_guide("builtin.toml"), encoding="utf-8")

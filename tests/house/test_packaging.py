@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -38,19 +39,35 @@ def test_few_requirements() -> None:
     assert [] == [requirement for requirement in wanted if "<" in requirement or "==" in requirement]
 
 
-@pytest.mark.parametrize("lock", LOCKS)
-def test_the_lock_holds_everything(lock: str) -> None:
-    """Each requirement and the build backend are pinned, exactly and with hashes, and no address is in it."""
+def check_pins(lock: str) -> None:
+    """All that a lock holds is pinned, exactly and with hashes, and no address is in it."""
     text = (ROOT / lock).read_text(encoding="utf-8")
     assert "://" not in text
     assert "--index" not in text
+    pins = re.findall(r"^[A-Za-z0-9][^\n]*\\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.MULTILINE)
+    assert len(locked(lock)) == len(pins)
+    assert all("==" in pin.splitlines()[0] for pin in pins)
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_the_lock_holds_everything(lock: str) -> None:
+    """Each requirement and the build backend are pinned, exactly and with hashes, and no address is in it."""
+    check_pins(lock)
     wanted = [*PROJECT["project"]["dependencies"], *PROJECT["dependency-groups"]["build"]]
     if "dev" in lock:
         wanted += PROJECT["dependency-groups"]["dev"]
     assert {name_of(requirement) for requirement in wanted} <= locked(lock)
-    pins = re.findall(r"^[A-Za-z0-9][^\n]*\\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", text, re.MULTILINE)
-    assert len(locked(lock)) == len(pins)
-    assert all("==" in pin.splitlines()[0] for pin in pins)
+
+
+def test_the_locks_of_the_clients() -> None:
+    """The clients run through the gateway are pinned exactly and with hashes, and no address to fetch them is told."""
+    check_pins("tests/clients/requirements.lock")
+    folder = ROOT / "tests" / "clients"
+    wanted = json.loads((folder / "package.json").read_text(encoding="utf-8"))["dependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    packages = json.loads((folder / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    assert wanted == packages.pop("")["dependencies"]
+    assert all("integrity" in package and "resolved" not in package for package in packages.values())
 
 
 def test_every_import_is_required() -> None:

@@ -10,7 +10,9 @@ from typing import Final
 
 ROOT: Final = Path(__file__).parents[2]
 FOLDERS: Final = ("src", "tests", "bench", "tools", "examples")
-FILES: Final = sorted(path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py"))
+FILES: Final = sorted(
+    path for folder in FOLDERS for path in (ROOT / folder).rglob("*.py") if "node_modules" not in path.parts
+)
 SOURCES: Final = [path for path in FILES if path.is_relative_to(ROOT / "src")]
 TESTS: Final = [path for path in FILES if path.name.startswith("test_")]
 TREES: Final = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}

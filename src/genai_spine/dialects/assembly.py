@@ -7,8 +7,10 @@ meanwhile waits, so that no fragment is ever lost or put in the wrong place.
 
 from __future__ import annotations
 
-import msgspec
+from collections import deque
 
+from genai_spine.dialects.limits import Held
+from genai_spine.dialects.whole_json import WholeJson
 from genai_spine.errors import MalformedResponseError
 from genai_spine.types.json import Json
 from genai_spine.types.messages import Part
@@ -29,7 +31,7 @@ __all__ = ["PartAssembler"]
 class _Call:
     """A tool call: what has come of it, and whether it has been opened."""
 
-    __slots__ = ("_looked_at", "custom", "extras", "id", "index", "name", "sent", "waiting")
+    __slots__ = ("arguments", "custom", "extras", "id", "index", "name", "waiting")
 
     def __init__(self, call_id: str, name: str, *, custom: bool, extras: dict[str, Json]) -> None:
         self.id = call_id
@@ -37,21 +39,12 @@ class _Call:
         self.custom = custom
         self.extras = extras
         self.index = -1
-        self.sent: list[str] = []
+        self.arguments = WholeJson()
         self.waiting: list[str] = []
-        self._looked_at = 0
 
     def is_whole(self) -> bool:
         """Whether nothing more can come: its arguments are complete JSON."""
-        if self.custom or len(self.sent) == self._looked_at:
-            # Nothing since the last look, at which it was not.
-            return False
-        try:
-            msgspec.json.decode("".join(self.sent), type=msgspec.Raw)
-        except (msgspec.DecodeError, RecursionError):
-            self._looked_at = len(self.sent)
-            return False
-        return True
+        return not self.custom and self.arguments.is_whole()
 
 
 class PartAssembler:
@@ -66,7 +59,9 @@ class PartAssembler:
         self._calls: list[_Call] = []
         # What came for other parts while a call was open, in order.
         self._later: list[tuple[PartKind, str, str | None, list[Json] | None]] = []
-        self._waiting_calls: list[_Call] = []
+        self._waiting_calls: deque[_Call] = deque()
+        # How much has had to wait so far.
+        self._held = Held()
 
     @property
     def has_calls(self) -> bool:
@@ -90,13 +85,17 @@ class PartAssembler:
         events: list[Event] = []
         if self._call is not None:
             if not self._call.is_whole():
-                self._later.append((kind, text, wire_field, logprobs))
+                self._wait(kind, text, wire_field, logprobs)
                 return events
             events += self._advance()
             if self._call is not None:
-                self._later.append((kind, text, wire_field, logprobs))
+                self._wait(kind, text, wire_field, logprobs)
                 return events
         return events + self._words(kind, text, wire_field, logprobs)
+
+    def _wait(self, kind: PartKind, text: str, wire_field: str | None, logprobs: list[Json] | None) -> None:
+        self._held.add(text, logprobs)
+        self._later.append((kind, text, wire_field, logprobs))
 
     def _words(self, kind: PartKind, text: str, wire_field: str | None, logprobs: list[Json] | None) -> list[Event]:
         events: list[Event] = []
@@ -127,6 +126,7 @@ class PartAssembler:
         number = len(self._calls) - 1
         if self._call is None:
             return number, self._begin(call)
+        self._held.add(call_id, name)
         self._waiting_calls.append(call)
         return number, self._advance() if self._call.is_whole() else []
 
@@ -143,9 +143,10 @@ class PartAssembler:
                     return []
                 message = f"the provider went on with the arguments of the tool call {call.name} after their end"
                 raise MalformedResponseError(message)
+            self._held.add(text)
             call.waiting.append(text)
             return self._advance() if self._call is None or self._call.is_whole() else []
-        call.sent.append(text)
+        call.arguments.add(text)
         return [ToolArguments(index=call.index, text=text, choice=self._choice)]
 
     def finish(self) -> list[Event]:
@@ -159,7 +160,7 @@ class PartAssembler:
         """Close the open call, then open the next that waits, or let go of the words that waited."""
         events = self._close()
         if self._waiting_calls:
-            return events + self._begin(self._waiting_calls.pop(0))
+            return events + self._begin(self._waiting_calls.popleft())
         later, self._later = self._later, []
         for kind, text, wire_field, logprobs in later:
             events += self._words(kind, text, wire_field, logprobs)
@@ -172,7 +173,7 @@ class PartAssembler:
         self._call = call
         events.append(start)
         for text in call.waiting:
-            call.sent.append(text)
+            call.arguments.add(text)
             events.append(ToolArguments(index=call.index, text=text, choice=self._choice))
         call.waiting = []
         return events
@@ -198,7 +199,12 @@ class PartAssembler:
         index, call = self._open, self._call
         self._open = self._kind = self._call = None
         end = PartEnd(index=index, choice=self._choice)
-        if call is not None and not call.sent and not call.custom:
+        if call is None:
+            return [end]
+        said = bool(call.arguments)
+        # The call is remembered, so that a piece that comes late is known; what was said is not.
+        call.arguments = WholeJson()
+        if not said and not call.custom:
             # Whoever reads the arguments may rely on their being JSON.
             return [ToolArguments(index=index, text="{}", choice=self._choice), end]
         return [end]

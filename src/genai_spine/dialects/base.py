@@ -13,12 +13,13 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_c
 
 from msgspec import Raw, Struct, field
 
-from genai_spine.errors import SpineError
+from genai_spine.errors import MalformedResponseError, SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
-from genai_spine.types.stream import Event
+from genai_spine.types.stream import Event, Failed
+from genai_spine.types.tools import ToolOffer
 from genai_spine.types.usage import Usage
 
 __all__ = [
@@ -132,12 +133,14 @@ class Reply(Struct, frozen=True, kw_only=True):
         request_id: The gateway's own id of the request, which no other has.
         now: Seconds since the Unix epoch.
         wants_usage: The caller wants usage told in a stream.
+        tools: Those that were offered.
     """
 
     model: str = ""
     request_id: str = ""
     now: int = 0
     wants_usage: bool = True
+    tools: tuple[ToolOffer, ...] = ()
 
 
 class Kept(NamedTuple):
@@ -163,13 +166,38 @@ class StreamDecoder(ABC):
 
     over: bool = False
 
-    @abstractmethod
     def feed(self, data: bytes) -> list[Event]:
         """Return the events that ``data``, cut anywhere, completes; ``Failed`` is always the last."""
+        events: list[Event] = []
+        if not self.over:
+            try:
+                self._read(data, events)
+            except (SpineError, RecursionError) as error:
+                self._fail(error, events)
+        return events
 
-    @abstractmethod
     def close(self) -> list[Event]:
         """The upstream has closed the stream: return the last events, ``Failed`` if its end mark never came."""
+        events: list[Event] = []
+        if not self.over:
+            try:
+                self._end(events)
+            except (SpineError, RecursionError) as error:
+                self._fail(error, events)
+            self.over = True
+        return events
+
+    def _fail(self, error: SpineError | RecursionError, events: list[Event]) -> None:
+        self.over = True
+        events.append(Failed(error=error if isinstance(error, SpineError) else _too_deep()))
+
+    @abstractmethod
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        """Add the events that ``data`` completes; raises what the stream fails with."""
+
+    @abstractmethod
+    def _end(self, events: list[Event]) -> None:
+        """Nothing more comes, and no end mark has come: add the last events, or raise why there is no whole answer."""
 
 
 class StreamEncoder(ABC):
@@ -184,6 +212,10 @@ class StreamEncoder(ABC):
         """Return the last bytes of a stream that did not fail."""
 
 
+def _too_deep() -> SpineError:
+    return MalformedResponseError("the provider's stream is nested too deeply")
+
+
 class Watch(ABC):
     """Reads a stream that passes through, and lets on only whole frames.
 
@@ -193,6 +225,8 @@ class Watch(ABC):
         characters: Length of the words passed on so far, for the day the stream is cut.
         content: Something that a model wrote has come.
         over: The dialect's end mark has come; nothing that follows counts.
+        failure: What the upstream told of, or why what it sent is no answer. What came before it has been let on;
+            nothing follows.
     """
 
     def __init__(self) -> None:
@@ -201,22 +235,35 @@ class Watch(ABC):
         self.characters = 0
         self.content = False
         self.over = False
+        self.failure: SpineError | None = None
 
-    @abstractmethod
     def feed(self, data: bytes) -> bytes:
-        """Return what of ``data`` and of what was held back may go to the caller now.
+        """Return what of ``data`` and of what was held back may go to the caller now, up to a failure."""
+        out: list[bytes] = []
+        if not self.over and self.failure is None:
+            try:
+                self._read(data, out)
+            except (SpineError, RecursionError) as error:
+                self.failure = error if isinstance(error, SpineError) else _too_deep()
+        return b"".join(out)
 
-        Raises:
-            SpineError: The upstream told of a failure, or sent what is not its dialect. Nothing follows.
-        """
+    def close(self) -> bytes:
+        """The upstream has closed the stream: return the last bytes; if its end mark never came, that is a failure."""
+        out: list[bytes] = []
+        if not self.over and self.failure is None:
+            try:
+                self._end(out)
+            except (SpineError, RecursionError) as error:
+                self.failure = error if isinstance(error, SpineError) else _too_deep()
+        return b"".join(out)
 
     @abstractmethod
-    def close(self) -> bytes:
-        """The upstream has closed the stream: return the last bytes for the caller.
+    def _read(self, data: bytes, out: list[bytes]) -> None:
+        """Add what may go to the caller of ``data`` and of what was held back; raises what the stream fails with."""
 
-        Raises:
-            StreamInterruptedError: The dialect's end mark never came.
-        """
+    @abstractmethod
+    def _end(self, out: list[bytes]) -> None:
+        """Nothing more comes, and no end mark has come: add the last bytes, or raise why there is no whole answer."""
 
 
 class Dialect(ABC):
@@ -241,6 +288,11 @@ class Dialect(ABC):
     """Of the list of models, below a provider's address."""
     address_suffixes: ClassVar[tuple[str, ...]] = ()
     """Paths that users add to a provider's address and that are cut back."""
+
+    @property
+    def passes_to(self) -> str:
+        """The dialect of providers who take its bodies as they come: itself, or the one that it is a door of."""
+        return self.name
 
     # At the door.
 
@@ -357,12 +409,12 @@ class Continues(ABC):
     """
 
     @abstractmethod
-    def earlier_answer(self, envelope: Envelope) -> str | None:
-        """Return the id of the answer that a request goes on from, if it names one."""
+    def earlier_answers(self, envelope: Envelope) -> Sequence[str]:
+        """Return the ids of the answers of which a request says less than must be known: it goes on from one, say."""
 
     @abstractmethod
-    def resume(self, envelope: Envelope, record: bytes) -> Envelope:
-        """Put an earlier conversation before the request's own."""
+    def resume(self, envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+        """Put into a request what it says less of, from what is kept of answers by their ids."""
 
     @abstractmethod
     def keep(self, envelope: Envelope, told: bytes) -> Kept | None:

@@ -19,10 +19,14 @@ __all__ = [
     "request_object",
     "response_fault",
     "response_object",
+    "text_in",
 ]
 
 Fault: TypeAlias = Callable[[str, str], SpineError]
 """Makes the error to raise from a message and the path of the field at fault."""
+
+Body: TypeAlias = bytes | msgspec.Raw
+"""JSON that has not been looked into."""
 
 _NAMES: Final = {str: "a string", bool: "true or false", int: "an integer", float: "a number", list: "an array"}
 
@@ -48,6 +52,12 @@ def dump_text(value: Json) -> str:
     return dump(value).decode()
 
 
+def text_in(value: Json, name: str) -> str:
+    """Return the text in a field of an object; empty where there is no object, or no text in it."""
+    found = value.get(name) if isinstance(value, dict) else None
+    return found if isinstance(found, str) else ""
+
+
 def request_fault(message: str, path: str) -> SpineError:
     """The fault of a caller's field."""
     return InvalidFieldError(f"{path}: {message}" if path else message, param=path or None)
@@ -58,33 +68,33 @@ def response_fault(message: str, path: str) -> SpineError:
     return MalformedResponseError(f"the provider's answer is malformed: {path}: {message}")
 
 
-def _read_object(body: bytes, fault: Fault, broken: Callable[[str], SpineError]) -> Fields:
+def _read_object(body: Body, fault: Fault, broken: Callable[[str], SpineError], path: str) -> Fields:
     try:
         value: Json = load(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise broken(str(error)) from error
-    return Fields(value, fault=fault)
+    return Fields(value, path, fault=fault)
 
 
-def request_object(body: bytes) -> Fields:
-    """Read a caller's body.
+def request_object(body: Body, path: str = "") -> Fields:
+    """Read a caller's body, or an object in it that has not been looked into yet and stands at ``path``.
 
     Raises:
         InvalidRequestError: It is not JSON, or nested too deeply.
         InvalidFieldError: It is JSON, but no object.
     """
-    return _read_object(body, request_fault, lambda why: InvalidRequestError(f"the body is not valid JSON: {why}"))
+    what = "the body is not valid JSON"
+    return _read_object(body, request_fault, lambda why: InvalidRequestError(f"{what}: {why}"), path)
 
 
-def response_object(body: bytes) -> Fields:
-    """Read an upstream's body.
+def response_object(body: Body, path: str = "") -> Fields:
+    """Read an upstream's body, or an object in it that has not been looked into yet and stands at ``path``.
 
     Raises:
         MalformedResponseError: It is not a JSON object.
     """
-    return _read_object(
-        body, response_fault, lambda why: MalformedResponseError(f"the provider's answer is not valid JSON: {why}")
-    )
+    what = "the provider's answer is not valid JSON"
+    return _read_object(body, response_fault, lambda why: MalformedResponseError(f"{what}: {why}"), path)
 
 
 class Fields:

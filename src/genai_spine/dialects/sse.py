@@ -24,13 +24,14 @@ class Frame(NamedTuple):
 
 
 class Frames:
-    """Cuts bytes, however they arrive, into whole frames."""
+    """Cuts bytes, however they arrive, into whole frames. Each byte is looked at once, however small the pieces."""
 
-    __slots__ = ("_pieces", "_size")
+    __slots__ = ("_held", "_skip")
 
     def __init__(self) -> None:
-        self._pieces: list[bytes] = []
-        self._size = 0
+        self._held = bytearray()
+        # What came last ended in \r, which has ended a line: a \n right behind it belongs to it.
+        self._skip = False
 
     def feed(self, data: bytes) -> list[bytes]:
         """Return the frames that ``data`` completes, without their blank line.
@@ -38,42 +39,37 @@ class Frames:
         Raises:
             MalformedResponseError: A frame grows past all reason.
         """
-        if not self._pieces and data.endswith(b"\n\n") and b"\r" not in data:
+        if self._skip or b"\r" in data:
+            data = self._plain(data)
+        if not self._held and data.endswith(b"\n\n") and not data.endswith(b"\n\n\n"):
             # How it nearly always comes: whole frames, and nothing held back.
             return data[:-2].split(b"\n\n")
-        if self._goes_on(data):
-            # Joined only once a line ends: a long frame in small pieces would else be copied with each.
-            self._keep(data)
-            return []
-        if self._pieces:
-            data = b"".join([*self._pieces, data])
-        if b"\r" in data:
-            # A lone \r at the end may be half of \r\n: it waits for the next byte.
-            held = b"\r" if data.endswith(b"\r") else b""
-            data = data[: len(data) - len(held)].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+        # A blank line can begin with the last byte that is held, not before it.
+        start = max(0, len(self._held) - 1)
+        self._held += data
+        if self._held.find(b"\n\n", start) < 0:
+            frames = []
         else:
-            held = b""
-        frames = data.split(b"\n\n")
-        self._pieces, self._size = [], 0
-        self._keep(frames.pop() + held)
+            frames = bytes(self._held).split(b"\n\n")
+            self._held = bytearray(frames.pop())
+        if len(self._held) > MAX_FRAME_BYTES:
+            message = f"the provider sent a stream frame of more than {MAX_FRAME_BYTES} bytes"
+            raise MalformedResponseError(message)
         return frames
 
     @property
     def tail(self) -> bytes:
         """What has come of a frame that is not complete yet."""
-        return b"".join(self._pieces)
+        return bytes(self._held)
 
-    def _goes_on(self, data: bytes) -> bool:
-        """Whether ``data`` is in the midst of a line, so that it cannot complete a frame."""
-        return b"\n" not in data and b"\r" not in data and not (self._pieces and self._pieces[-1].endswith(b"\r"))
-
-    def _keep(self, data: bytes) -> None:
+    def _plain(self, data: bytes) -> bytes:
+        r"""Return ``data`` with all its lines ended by \n."""
+        if self._skip and data:
+            data = data.removeprefix(b"\n")
+            self._skip = False
         if data:
-            self._pieces.append(data)
-            self._size += len(data)
-        if self._size > MAX_FRAME_BYTES:
-            message = f"the provider sent a stream frame of more than {MAX_FRAME_BYTES} bytes"
-            raise MalformedResponseError(message)
+            self._skip = data.endswith(b"\r")
+        return data.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
 
 
 def parse_frame(raw: bytes) -> Frame | None:

@@ -25,17 +25,18 @@ class KeptAnswers:
         self._state = state
 
     async def resume(self, principal: Principal, question: Question) -> Question:
-        """Return the question with the conversation that it goes on from put before it.
+        """Return the question with the conversation that it goes on from, and the items that it refers to, put into it.
 
-        One whose earlier answer is not kept here goes on as it came: the provider may know it.
+        What of it is not kept here goes on as it came: the provider may know it.
         """
         door = question.door
-        if not isinstance(door, Continues) or (earlier := door.earlier_answer(question.envelope)) is None:
+        if not isinstance(door, Continues) or not (earlier := door.earlier_answers(question.envelope)):
             return question
-        record = await self.find(principal, earlier)
-        if record is None:
+        found = {answer: await self.find(principal, answer) for answer in earlier}
+        records = {answer: record for answer, record in found.items() if record is not None}
+        if not records:
             return question
-        envelope = door.resume(question.envelope, record)
+        envelope = door.resume(question.envelope, records)
         return Question(door, envelope, msgspec.json.encode(envelope.fields))
 
     async def keep(self, call: Call, question: Question, told: bytes) -> None:

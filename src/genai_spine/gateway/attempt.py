@@ -13,9 +13,9 @@ from typing import Final
 import msgspec
 
 from genai_spine.clock import Clock
-from genai_spine.dialects.base import Dialect, Encoded, Envelope, Reply
+from genai_spine.dialects.base import Dialect, Encoded, Envelope, Reply, Watch
 from genai_spine.dialects.seals import holds_tags
-from genai_spine.errors import DialectNotSpokenError, SpineError
+from genai_spine.errors import DialectNotSpokenError, MalformedResponseError, SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.seals import Sealing, Seals, origin_of
@@ -30,6 +30,9 @@ __all__ = ["Attempt", "Question", "passing_wire"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 _CONTENT: Final = (TextDelta, ThinkingDelta, ToolArguments)
+_TOO_LONG: Final = f"the provider's stream holds an answer of more than {MAX_ANSWER_BYTES} bytes"
+# What any event costs whoever keeps it.
+_EVENT: Final = 16
 
 
 class Question(msgspec.Struct, frozen=True):
@@ -59,19 +62,20 @@ class Attempt:
         """
         if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
             try:
-                encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+                dialect = _spoken(question, wire)
+                encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
                 body = await self.relay(call, encoded, provider, wire)
             except DialectNotSpokenError:
                 pass  # the provider speaks another, into which the request is translated
             else:
-                call.usage, _ = wire.dialect.check_response(body, wire.quirks)
+                call.usage, _ = dialect.check_response(body, wire.quirks)
                 return body
         request, sealing, options = await self._translated(call, question, provider)
         response = await provider.complete(request, options)
         self.note(call, response)
         response = sealing.response(response)
         await self._seals.keep(call.principal, sealing)
-        return question.door.encode_response(response, self._reply(call, question))
+        return question.door.encode_response(response, self._reply(call, question, request))
 
     def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect, as it comes.
@@ -107,26 +111,32 @@ class Attempt:
     async def _relay_stream(
         self, call: Call, question: Question, provider: Relays, wire: Wire
     ) -> AsyncGenerator[bytes, None]:
+        dialect = _spoken(question, wire)
         try:
-            encoded = wire.dialect.relay_request(question.envelope, provider.target(_model(call), wire))
+            encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
             incoming = await self._open(call, encoded, provider, wire, stream=True)
         except DialectNotSpokenError:
             async with aclosing(self._translate_stream(call, question, provider)) as translated:
                 async for data in translated:
                     yield data
             return
-        watch = wire.dialect.watch(question.envelope, wire.quirks)
+        watch = dialect.watch(question.envelope, wire.quirks)
         try:
             async for data in incoming.chunks():
                 out = watch.feed(data)
                 if watch.content and call.first_token_at is None:
                     call.first_token_at = self._clock.monotonic()
-                if out:
+                if out and _goes_on(watch):
                     yield out
+                if watch.failure is not None:
+                    raise watch.failure
                 if watch.over:
                     incoming.finish()
-            if out := watch.close():
+            out = watch.close()
+            if out and _goes_on(watch):
                 yield out
+            if watch.failure is not None:
+                raise watch.failure
         except SpineError:
             # After its end mark an answer is whole, however the connection goes then.
             if not watch.over:
@@ -139,8 +149,8 @@ class Attempt:
     async def _translate_stream(
         self, call: Call, question: Question, provider: Provider
     ) -> AsyncGenerator[bytes, None]:
-        encoder = question.door.stream_encoder(self._reply(call, question))
         request, sealing, options = await self._translated(call, question, provider)
+        encoder = question.door.stream_encoder(self._reply(call, question, request))
         events = self._events(call, request, provider, options)
         try:
             async for event in events:
@@ -167,12 +177,13 @@ class Attempt:
         opened = await self._seals.to_provider(call.principal, door, filled, origin)
         return opened, self._seals.to_caller(door, request, origin), options
 
-    def _reply(self, call: Call, question: Question) -> Reply:
+    def _reply(self, call: Call, question: Question, request: CompletionRequest) -> Reply:
         return Reply(
             model=call.candidate.model if call.candidate else "",
             request_id=call.answer_id,
             now=int(self._clock.now()),
             wants_usage=question.envelope.wants_usage,
+            tools=request.tools,
         )
 
     # The vocabulary in, the vocabulary out.
@@ -203,9 +214,13 @@ class Attempt:
         self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
     ) -> AsyncGenerator[Event, None]:
         stream = provider.stream_complete(request, options)
-        characters = 0
+        characters = kept = 0
         try:
             async for event in stream:
+                # Whoever tells the answer whole at its end must keep all of it.
+                kept += _weight(event)
+                if kept > MAX_ANSWER_BYTES:
+                    raise MalformedResponseError(_TOO_LONG)
                 if isinstance(event, _CONTENT):
                     characters += len(event.text)
                     if call.first_token_at is None:
@@ -246,8 +261,8 @@ class Attempt:
 def passing_wire(call: Call, question: Question, provider: Relays) -> Wire | None:
     """Return how to speak to a provider to whom bodies may go on as they come; None where they must be translated."""
     door, envelope = question.door, question.envelope
-    wire = provider.wire(door.name, _model(call), tools=envelope.tools, effort=envelope.effort)
-    if wire.dialect.name != door.name or not wire.quirks.passthrough:
+    wire = provider.wire(door.passes_to, _model(call), tools=envelope.tools, effort=envelope.effort)
+    if wire.dialect.name != door.passes_to or not wire.quirks.passthrough:
         return None
     if holds_tags(question.body) or door.must_translate(question.body, wire.quirks):
         return None
@@ -256,6 +271,30 @@ def passing_wire(call: Call, question: Question, provider: Relays) -> Wire | Non
 
 def _model(call: Call) -> str:
     return call.candidate.model if call.candidate else ""
+
+
+def _spoken(question: Question, wire: Wire) -> Dialect:
+    """Return the dialect in which a body passes: the wire's, or the door's where that is another way into it."""
+    return wire.dialect if wire.dialect.name == question.door.name else question.door
+
+
+def _weight(event: Event) -> int:
+    """How much there is to keep of an event, roughly."""
+    match event:
+        case ThinkingDelta() | ToolArguments() | TextDelta(logprobs=None, citations=None):
+            return _EVENT + len(event.text)
+        case Failed() | UsageTold():
+            return _EVENT
+        case _:
+            return len(msgspec.json.encode(event))
+
+
+def _goes_on(watch: Watch) -> bool:
+    """Whether what a watch lets on goes to the caller.
+
+    Before a model has written anything a failure is the whole answer, with a status of its own.
+    """
+    return watch.failure is None or watch.content
 
 
 def estimated(characters: int) -> Usage:

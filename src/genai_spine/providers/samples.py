@@ -26,6 +26,8 @@ _SCHEMA_DEPTH: Final = 12
 _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 2000
 _MAX_LENGTH: Final = 10_000
+# Fields looked at in all: references and `allOf` make much work of few words.
+_MAX_LOOKS: Final = 1_000_000
 
 
 def sample(schema: Json, text: str) -> Json:
@@ -53,14 +55,19 @@ class _Sampler:
         self._root = root
         self._text = text
         self._made = 0
+        self._looked = 0
 
     def _short(self, depth: int) -> bool:
         """Whether it is time to take the shortest way out."""
         return depth > _SCHEMA_DEPTH or self._made > _MAX_VALUES
 
+    def _is_tired(self) -> bool:
+        """Whether so much has been made or looked at that the rest is not worth it."""
+        return self._made > 2 * _MAX_VALUES or self._looked > _MAX_LOOKS
+
     def value(self, schema: Json, depth: int) -> Json:
         self._made += 1
-        if not isinstance(schema, dict) or depth > _MAX_DEPTH or self._made > 2 * _MAX_VALUES:
+        if not isinstance(schema, dict) or depth > _MAX_DEPTH or self._is_tired():
             return self._text
         schema = self._resolve(schema)
         if "const" in schema:
@@ -72,7 +79,9 @@ class _Sampler:
                 # Deep down the shortest way out: most often the last branch is null.
                 branch = branches[-1 if self._short(depth) else 0]
                 rest: JsonObject = {name: value for name, value in schema.items() if name != keyword}
-                return self.value(_merge(rest, self._resolve(branch)) if isinstance(branch, dict) else rest, depth + 1)
+                return self.value(
+                    self._merged(rest, self._resolve(branch)) if isinstance(branch, dict) else rest, depth + 1
+                )
         return self._typed(schema, depth)
 
     def _typed(self, schema: JsonObject, depth: int) -> Json:
@@ -100,13 +109,16 @@ class _Sampler:
             reference = schema.get("$ref")
             if not isinstance(reference, str) or not reference.startswith("#"):
                 break
-            schema = _merge({name: value for name, value in schema.items() if name != "$ref"}, self._found(reference))
+            self._looked += len(reference)
+            schema = self._merged(
+                {name: value for name, value in schema.items() if name != "$ref"}, self._found(reference)
+            )
         if not isinstance(parts := schema.get("allOf"), list):
             return schema
         merged: JsonObject = {name: value for name, value in schema.items() if name != "allOf"}
         for part in parts if depth < _SCHEMA_DEPTH else ():
-            if isinstance(part, dict):
-                merged = _merge(merged, self._resolve(part, depth + 1))
+            if isinstance(part, dict) and not self._is_tired():
+                merged = self._merged(merged, self._resolve(part, depth + 1))
         return merged
 
     def _found(self, reference: str) -> JsonObject:
@@ -122,6 +134,7 @@ class _Sampler:
             properties = {}
         required = [name for name in _list(schema, "required") if isinstance(name, str)]
         further = schema.get("additionalProperties", True)
+        self._looked += len(properties) + len(required)
         wanted = required if self._short(depth) else dict.fromkeys((*properties, *required))
         return {name: self.value(properties.get(name, further), depth + 1) for name in wanted}
 
@@ -139,6 +152,19 @@ class _Sampler:
         if least is not None:
             text = text.ljust(min(least, _MAX_LENGTH), ".")
         return text if most is None else text[:most]
+
+    def _merged(self, one: JsonObject, other: JsonObject) -> JsonObject:
+        merged = one | other
+        self._looked += len(merged)
+        for name in ("properties", "required"):
+            first, second = one.get(name), other.get(name)
+            if isinstance(first, dict) and isinstance(second, dict):
+                merged[name] = first | second
+                self._looked += len(first) + len(second)
+            elif isinstance(first, list) and isinstance(second, list):
+                merged[name] = first + second
+                self._looked += len(first) + len(second)
+        return merged
 
 
 def _integer(schema: JsonObject) -> int:
@@ -179,14 +205,3 @@ def _whole(schema: JsonObject, name: str) -> int | None:
 def _list(schema: JsonObject, name: str) -> list[Json]:
     value = schema.get(name)
     return value if isinstance(value, list) else []
-
-
-def _merge(one: JsonObject, other: JsonObject) -> JsonObject:
-    merged = one | other
-    for name in ("properties", "required"):
-        first, second = one.get(name), other.get(name)
-        if isinstance(first, dict) and isinstance(second, dict):
-            merged[name] = first | second
-        elif isinstance(first, list) and isinstance(second, list):
-            merged[name] = first + second
-    return merged

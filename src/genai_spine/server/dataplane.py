@@ -79,7 +79,8 @@ GEMINI_ROUTES: Final[Mapping[str, str]] = {
 }
 """The hot routes below a model's own path, by method: the official client uses either prefix."""
 
-_GEMINI_PREFIXES: Final = ("/v1beta/models/", "/v1/models/")
+_GEMINI_PREFIXES: Final = ("/v1beta/", "/v1/")
+_MODELS: Final = "models/"
 
 
 def route_for(path: str, query: bytes) -> HotRoute | None:
@@ -87,8 +88,10 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
     route = ROUTES.get(path)
     if route is not None or not path.startswith(_GEMINI_PREFIXES):
         return route
-    # A model's id may hold a colon; the method stands behind the last.
-    model, _, method = path.partition("/models/")[2].rpartition(":")
+    # A model's id may hold a colon; the method stands behind the last. A name with a slash, as of a tuned model, is by
+    # some clients taken for a whole resource and sent without `models/`.
+    resource, _, method = path.split("/", 2)[2].rpartition(":")
+    model = resource.removeprefix(_MODELS)
     if not model or method not in GEMINI_ROUTES:
         return None
     if method in {SINGLE, BATCH}:

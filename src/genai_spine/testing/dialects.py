@@ -268,7 +268,7 @@ def decode_stream(dialect: Dialect, body: bytes, quirks: Quirks | None = None) -
     """Return the events of a whole stream, and check that they keep the rules of streams."""
     decoder = dialect.stream_decoder(quirks or Quirks())
     events = decoder.feed(body) + decoder.close()
-    _check_order(events)
+    check_order(events)
     return events
 
 
@@ -321,7 +321,10 @@ def check_stream(
 
 
 def check_broken_stream(dialect: Dialect, body: bytes, quirks: Quirks | None = None) -> SpineError:
-    """A stream that told of a failure, or broke off, ends in ``Failed``, and a watch raises. Returns the failure."""
+    """A stream that told of a failure, or broke off, ends in ``Failed``, passing through too. Returns the failure.
+
+    What came before the failure is told, and passes, however the bytes were cut.
+    """
     quirks = quirks or Quirks()
     events = decode_stream(dialect, body, quirks)
     last = events[-1] if events else None
@@ -329,11 +332,21 @@ def check_broken_stream(dialect: Dialect, body: bytes, quirks: Quirks | None = N
         _fail(f"a broken stream must end in Failed, not in {last}")
     by_bytes = _decoded(dialect, _bytes_of(body), quirks)
     _equal(events[:-1], by_bytes[:-1], "fed byte by byte, a broken stream must decode to the same events")
-    watched = _watch_failure(dialect, body, quirks)
-    if watched is None:
+    watch = dialect.watch(_passing(wants_usage=True), quirks)
+    passed = watch.feed(body) + watch.close()
+    if watch.failure is None:
         _fail(f"a watch let a broken stream pass: {last.error!r}")
-    _equal(last.error.kind, watched.kind, "decoder and watch differ on what failed")
+    _equal(last.error.kind, watch.failure.kind, "decoder and watch differ on what failed")
+    _equal(passed, _passed(dialect, _bytes_of(body), quirks), "fed byte by byte, a broken stream must pass the same")
+    through = _decoded(dialect, [passed + dialect.encode_stream_error(watch.failure, "request-1")], Quirks())
+    _true(_failed(through), "a broken stream that passed looks complete")
+    _equal(_spoken(events), _spoken(through), "what came before a failure must pass")
     return last.error
+
+
+def _spoken(events: Sequence[Event]) -> str:
+    """What a model has written in a stream."""
+    return "".join(event.text for event in events if isinstance(event, Delta))
 
 
 def settled(events: Sequence[Event], other: Sequence[Event] = ()) -> list[object]:
@@ -400,7 +413,7 @@ def _failed(events: Sequence[Event]) -> bool:
     return any(isinstance(event, Failed) for event in events)
 
 
-def _check_order(events: Sequence[Event]) -> None:
+def check_order(events: Sequence[Event]) -> None:
     """The rules of streams: one start, parts one after another, pieces in the open part, nothing after a failure."""
     opened: dict[int, int] = {}
     following: dict[int, int] = {}
@@ -455,25 +468,10 @@ def _check_truncated(dialect: Dialect, body: bytes, quirks: Quirks) -> None:
     if not (isinstance(last, Failed) and isinstance(last.error, errors.ProviderError)):
         _fail(f"T4: a stream cut after byte {len(body)} must end in Failed, not in {last}")
     watch = dialect.watch(_passing(wants_usage=True), quirks)
-    passed = b""
-    try:
-        passed = watch.feed(body)
-        passed += watch.close()
-    except SpineError:
-        seen = _decoded(dialect, [passed], Quirks())
-        _true(_failed(seen), f"T4: what a watch let on of a stream cut after byte {len(body)} looks complete")
-    else:
-        _fail(f"T4: a watch took a stream cut after byte {len(body)} for a whole one")
-
-
-def _watch_failure(dialect: Dialect, body: bytes, quirks: Quirks) -> SpineError | None:
-    watch = dialect.watch(_passing(wants_usage=True), quirks)
-    try:
-        watch.feed(body)
-        watch.close()
-    except SpineError as error:
-        return error
-    return None
+    passed = watch.feed(body) + watch.close()
+    _true(watch.failure, f"T4: a watch took a stream cut after byte {len(body)} for a whole one")
+    seen = _decoded(dialect, [passed], Quirks())
+    _true(_failed(seen), f"T4: what a watch let on of a stream cut after byte {len(body)} looks complete")
 
 
 def _passing(*, wants_usage: bool) -> Envelope:

@@ -295,10 +295,7 @@ class BlockWriter:
                 fault = self._losses.refuse("audio", "choose a provider that listens, or send a transcript")
                 raise fault
             case Opaque():
-                if part.dialect == NAME:
-                    return part.data
-                self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")
-                return None
+                return part.data
             case ToolCall():
                 return tool_use_block(part, part.id, own=self.own)
             case ToolResult():

@@ -28,7 +28,7 @@ from genai_spine.dialects.anthropic_messages.stream import (
 )
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, dump, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError
@@ -138,8 +138,7 @@ class MessagesWatch(Watch):
         self._calls = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._frames.feed(data):
             if self.over:
                 break
@@ -147,19 +146,16 @@ class MessagesWatch(Watch):
             if plain is None or not self._count(plain):
                 found = parse_frame(raw)
                 if found and found.data:
-                    out.append(self._look(raw, found.event, found.data))
+                    out.append(self._look(raw, found.event, found.data) + b"\n\n")
                 elif is_comment(raw):
-                    out.append(raw)
+                    out.append(raw + b"\n\n")
             else:
-                out.append(raw)
-        out.append(b"")
-        return b"\n\n".join(out)
+                out.append(raw + b"\n\n")
 
     @override
-    def close(self) -> bytes:
-        if not self.over and (self._quirks.end_mark or self.finish_reason is None):
+    def _end(self, out: list[bytes]) -> None:
+        if self._quirks.end_mark or self.finish_reason is None:
             raise interrupted()
-        return b""
 
     def _count(self, data: bytes) -> bool:
         """Count the words of a piece of a block; return whether it is one."""
@@ -246,5 +242,5 @@ def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishRea
     reason = decode_finish_reason(found.stop_reason, quirks, with_calls=calls)
     usage = None
     if found.usage is not UNSET and bytes(found.usage) != _NULL:
-        usage = decode_usage(Fields(msgspec.json.decode(found.usage), "usage", fault=response_fault))
+        usage = decode_usage(response_object(found.usage, "usage"))
     return usage, reason

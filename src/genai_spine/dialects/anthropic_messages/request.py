@@ -18,6 +18,7 @@ from genai_spine.dialects.anthropic_messages.turns import encode_system, encode_
 from genai_spine.dialects.base import Encoded, Target
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
+from genai_spine.dialects.foreign import without_foreign
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.schemas import closed
 from genai_spine.errors import InvalidFieldError
@@ -109,7 +110,7 @@ def _keep(fields: Fields, name: str, inner: Fields) -> None:
 
 
 def _decode_tool(fields: Fields) -> ToolOffer:
-    if fields.peek("type") not in {None, "custom"}:
+    if "type" in fields and fields.peek("type") != "custom":
         return OpaqueTool(dialect=NAME, data=fields.rest())
     parameters = fields.object("input_schema")
     return Tool(
@@ -207,6 +208,7 @@ def encode_count_request(request: CompletionRequest, target: Target) -> Encoded:
 
 
 def _encode_body(request: CompletionRequest, target: Target, losses: Losses) -> JsonObject:
+    request = without_foreign(request, NAME, losses)
     # A gateway may have put turns of other kinds into a request that came in this dialect.
     native = request.dialect == NAME and all(message.role in _ROLES for message in request.messages)
     own = request.dialect in {None, NAME}
@@ -303,9 +305,6 @@ def _encode_tools(body: JsonObject, request: CompletionRequest, losses: Losses, 
 
 def _encode_tool(tool: ToolOffer, losses: Losses, *, own: bool, native: bool) -> JsonObject:
     if isinstance(tool, OpaqueTool):
-        if tool.dialect != NAME:
-            fault = losses.refuse(f"tools ({tool.data.get('type') or tool.data.get('name')})")
-            raise fault
         return tool.data
     if tool.grammar is not None:
         fault = losses.refuse(f"tools ({tool.name})", "it takes only tools with a JSON schema, none with free text")

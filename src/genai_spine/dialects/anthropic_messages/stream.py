@@ -23,10 +23,11 @@ from genai_spine.dialects.anthropic_messages.response import (
 )
 from genai_spine.dialects.base import Quirks, Reply, StreamDecoder, StreamEncoder
 from genai_spine.dialects.fields import Fields, dump, dump_text, response_fault, response_object
+from genai_spine.dialects.limits import Held, check_usage
 from genai_spine.dialects.seals import is_tag
 from genai_spine.dialects.sse import Frames, frame, parse_frame
 from genai_spine.dialects.tool_ids import word_characters
-from genai_spine.errors import MalformedResponseError, SpineError, StreamInterruptedError
+from genai_spine.errors import MalformedResponseError, StreamInterruptedError
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Opaque, ToolCall
 from genai_spine.types.stream import (
@@ -86,6 +87,7 @@ class UsageMerger:
         if not told:
             return None
         self._told.update((name, value) for name, value in told.items() if value is not None or name not in self._told)
+        check_usage(self._told)
         return decode_usage(Fields(self._told, "usage", fault=response_fault))
 
 
@@ -109,7 +111,7 @@ _PLAIN: Final = frozenset({"text_delta", "input_json_delta", "thinking_delta", "
 class _Block:
     """A block while its pieces come in."""
 
-    __slots__ = ("arguments", "data", "index", "input", "kind", "number")
+    __slots__ = ("arguments", "data", "held", "index", "input", "kind", "number", "words")
 
     def __init__(self, number: int, kind: PartKind, index: int) -> None:
         self.number = number
@@ -120,6 +122,9 @@ class _Block:
         self.arguments: list[str] = []
         # All that is known of a block that the vocabulary has not.
         self.data: JsonObject = {}
+        # What follows the words in its fields; joined once, at the end.
+        self.words: dict[str, list[str]] = {}
+        self.held = Held()
 
 
 class MessagesDecoder(StreamDecoder):
@@ -138,29 +143,19 @@ class MessagesDecoder(StreamDecoder):
         self._told: Usage | None = None
 
     @override
-    def feed(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for raw in self._frames.feed(data):
-                if self.over:
-                    break
-                if (plain := delta_data(raw)) is not None and self._plain_delta(plain, events):
-                    continue
-                if (found := parse_frame(raw)) is not None and found.data:
-                    self._event(response_object(found.data), events)
-        except SpineError as error:
-            self.over = True
-            events.append(Failed(error=error))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for raw in self._frames.feed(data):
+            if self.over:
+                break
+            if (plain := delta_data(raw)) is not None and self._plain_delta(plain, events):
+                continue
+            if (found := parse_frame(raw)) is not None and found.data:
+                self._event(response_object(found.data), events)
 
     @override
-    def close(self) -> list[Event]:
-        if self.over:
-            return []
-        self.over = True
+    def _end(self, events: list[Event]) -> None:
         if self._quirks.end_mark or not self._finished:
-            return [Failed(error=interrupted())]
-        return []
+            raise interrupted()
 
     def _plain_delta(self, data: bytes, events: list[Event]) -> bool:
         """Take a piece of one of the four frequent kinds; return whether it was one."""
@@ -221,6 +216,9 @@ class MessagesDecoder(StreamDecoder):
         for name in ("type", "role", "content", "stop_reason", "stop_sequence"):
             message.take(name)
         usage = message.object("usage")
+        if self._started:
+            twice = "a second start"
+            raise malformed(twice)
         self._started = True
         events.append(
             Start(id=message.text("id") or "", model=message.text("model") or "", dialect=NAME, extras=message.rest())
@@ -291,6 +289,7 @@ class MessagesDecoder(StreamDecoder):
         if block is None:
             return
         if block.kind == "opaque":
+            block.data |= {name: "".join([str(block.data[name]), *more]) for name, more in block.words.items()}
             if text := "".join(block.arguments):
                 block.data["input"] = argument_object(ToolCall(id="", name="", arguments=text))
             data = Opaque(dialect=NAME, data=block.data)
@@ -320,12 +319,16 @@ class MessagesDecoder(StreamDecoder):
 
 def _grow(block: _Block, kind: str | None, delta: Fields) -> None:
     """Add a piece to a block that the vocabulary has not: words go on, anything else is replaced."""
+    block.held.add(delta.rest())
     if kind == "input_json_delta":
         block.arguments.append(delta.text("partial_json") or "")
         return
     for name, value in delta.rest().items():
-        known = block.data.get(name)
-        block.data[name] = known + value if isinstance(known, str) and isinstance(value, str) else value
+        if isinstance(value, str) and isinstance(block.data.get(name), str):
+            block.words.setdefault(name, []).append(value)
+        else:
+            block.data[name] = value
+            block.words.pop(name, None)
 
 
 class MessagesEncoder(StreamEncoder):

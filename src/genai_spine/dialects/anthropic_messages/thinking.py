@@ -6,6 +6,7 @@ from typing import Final
 
 from genai_spine.dialects.anthropic_messages.blocks import merge
 from genai_spine.dialects.anthropic_messages.turns import needs_thinking
+from genai_spine.dialects.fields import text_in
 from genai_spine.dialects.losses import Losses
 from genai_spine.types.completion import CompletionRequest, Reasoning
 from genai_spine.types.json import Json, JsonObject
@@ -105,8 +106,7 @@ def _fit(body: JsonObject, budget: int, facts: ModelFacts, losses: Losses, *, li
 
 def _reconcile(body: JsonObject, facts: ModelFacts, losses: Losses) -> None:
     """Leave off thinking beside a tool that must be called, and beside thinking the sampling that it rules out."""
-    choice = body.get("tool_choice")
-    if isinstance(choice, dict) and choice.get("type") in {"any", "tool"}:
+    if text_in(body.get("tool_choice"), "type") in {"any", "tool"}:
         losses.change("thinking", "off for this request, for the provider cannot force a tool call with it")
         _turn_off(body, facts)
         return

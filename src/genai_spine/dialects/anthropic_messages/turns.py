@@ -13,6 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.alternation import INSTRUCTING, Alternation, Turn, leading
 from genai_spine.dialects.anthropic_messages.blocks import BlockWriter, plain, tool_use_block
+from genai_spine.dialects.fields import text_in
 from genai_spine.dialects.losses import Losses
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
@@ -57,7 +58,7 @@ def needs_thinking(turns: list[JsonObject]) -> bool:
     for turn in reversed(turns):
         if turn["role"] == "system":
             continue
-        kinds = [block.get("type") for block in _content(turn) if isinstance(block, dict)]
+        kinds = [text_in(block, "type") for block in _content(turn)]
         if turn["role"] != "assistant":
             if "tool_result" not in kinds:
                 break

@@ -287,10 +287,7 @@ class BlockWriter:
             case Audio():
                 return audio_block(part, self._losses, own=self.own, native=self.native)
             case Opaque():
-                if part.dialect == NAME:
-                    return part.data
-                self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")
-                return None
+                return part.data
             case ToolCall():
                 return tool_use_block(part, part.id, own=self.own)
             case ToolResult():

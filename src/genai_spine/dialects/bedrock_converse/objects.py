@@ -20,10 +20,15 @@ def merge(into: JsonObject, extras: JsonObject) -> JsonObject:
 
     Objects are copied, so that the extras stay as they are whatever is written into the result.
     """
-    for name, value in extras.items():
-        if isinstance(value, dict):
-            known = into.get(name)
-            into[name] = merge(known if isinstance(known, dict) else {}, value)
-        else:
-            into[name] = value
+    todo = [(into, extras)]
+    while todo:
+        target, told = todo.pop()
+        for name, value in told.items():
+            if isinstance(value, dict):
+                known = target.get(name)
+                inner: JsonObject = known if isinstance(known, dict) else {}
+                target[name] = inner
+                todo.append((inner, value))
+            else:
+                target[name] = value
     return into

@@ -11,7 +11,7 @@ from typing import Final
 from genai_spine.dialects.bedrock_converse.families import Family
 from genai_spine.dialects.bedrock_converse.objects import merge
 from genai_spine.dialects.bedrock_converse.turns import needs_thinking
-from genai_spine.dialects.fields import Fields
+from genai_spine.dialects.fields import Fields, text_in
 from genai_spine.dialects.losses import Losses
 from genai_spine.types.completion import CompletionRequest, Reasoning
 from genai_spine.types.json import Json, JsonObject
@@ -147,7 +147,7 @@ def _fit(body: JsonObject, budget: int, facts: ModelFacts, losses: Losses) -> in
 def _forces_tool(body: JsonObject) -> bool:
     choice, maker = _within(body, "toolConfig").get("toolChoice"), _within(body, MAKER).get("tool_choice")
     forced = isinstance(choice, dict) and not {"any", "tool"}.isdisjoint(choice)
-    return forced or (isinstance(maker, dict) and maker.get("type") in {"any", "tool"})
+    return forced or text_in(maker, "type") in {"any", "tool"}
 
 
 def _without_sampling(body: JsonObject, losses: Losses) -> None:

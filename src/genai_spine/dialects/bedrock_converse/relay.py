@@ -98,19 +98,16 @@ class ConverseWatch(Watch):
         self._calls = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for message in self._messages.feed(data):
             if self.over:
                 break
             out.append(self._look(message))
-        return b"".join(out)
 
     @override
-    def close(self) -> bytes:
-        if not self.over and (self._quirks.end_mark or self.finish_reason is None):
+    def _end(self, out: list[bytes]) -> None:
+        if self._quirks.end_mark or self.finish_reason is None:
             raise interrupted()
-        return b""
 
     def _look(self, message: EventMessage) -> bytes:
         """Look at a message; return it as it goes on."""

@@ -23,6 +23,7 @@ from genai_spine.dialects.bedrock_converse.tools import encode_tools, take_tools
 from genai_spine.dialects.bedrock_converse.turns import encode_system, encode_turns
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, dump_text, load, request_object
+from genai_spine.dialects.foreign import without_foreign
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.schemas import closed
 from genai_spine.types.completion import CompletionRequest, OutputSchema
@@ -141,6 +142,7 @@ def _decode_schema(output: Fields) -> OutputSchema | None:
 def encode_request(request: CompletionRequest, target: Target) -> Encoded:
     """Write a request; see ``Dialect.encode_request``."""
     losses = Losses(target.provider)
+    request = without_foreign(request, NAME, losses)
     # A gateway may have put turns of other kinds into a request that came in this dialect.
     native = request.dialect == NAME and all(message.role in _ROLES for message in request.messages)
     own = request.dialect in {None, NAME}

@@ -26,8 +26,9 @@ from genai_spine.dialects.bedrock_converse.response import (
 )
 from genai_spine.dialects.eventstream import EventMessage, EventMessages, encode_message
 from genai_spine.dialects.fields import Fields, dump, dump_text, response_object
+from genai_spine.dialects.limits import Held
 from genai_spine.dialects.tool_ids import word_characters
-from genai_spine.errors import MalformedResponseError, SpineError, StreamInterruptedError
+from genai_spine.errors import MalformedResponseError, StreamInterruptedError
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Opaque, ToolCall
 from genai_spine.types.stream import (
@@ -135,7 +136,7 @@ def decode_block_delta(payload: bytes) -> _DeltaEvent:
 class _Block:
     """A block while its pieces come in."""
 
-    __slots__ = ("arguments", "data", "index", "kind", "number", "told")
+    __slots__ = ("arguments", "data", "held", "index", "kind", "number", "told")
 
     def __init__(self, number: int, kind: PartKind, index: int) -> None:
         self.number = number
@@ -146,6 +147,7 @@ class _Block:
         self.told = False
         # All that is known of a block that the vocabulary has not.
         self.data: JsonObject = {}
+        self.held = Held()
 
 
 class ConverseDecoder(StreamDecoder):
@@ -162,28 +164,18 @@ class ConverseDecoder(StreamDecoder):
         self.over = False
 
     @override
-    def feed(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for message in self._messages.feed(data):
-                if self.over:
-                    break
-                if (failure := error_in_stream(message, self._quirks)) is not None:
-                    raise failure
-                self._message(message, events)
-        except SpineError as error:
-            self.over = True
-            events.append(Failed(error=error))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for message in self._messages.feed(data):
+            if self.over:
+                break
+            if (failure := error_in_stream(message, self._quirks)) is not None:
+                raise failure
+            self._message(message, events)
 
     @override
-    def close(self) -> list[Event]:
-        if self.over:
-            return []
-        self.over = True
+    def _end(self, events: list[Event]) -> None:
         if self._quirks.end_mark or not self._finished:
-            return [Failed(error=interrupted())]
-        return []
+            raise interrupted()
 
     def _message(self, message: EventMessage, events: list[Event]) -> None:
         kind = message.text(":event-type")
@@ -195,6 +187,9 @@ class ConverseDecoder(StreamDecoder):
         match kind:
             case "messageStart":
                 fields.take("role")
+                if self._started:
+                    twice = "a second start"
+                    raise malformed(twice)
                 self._started = True
                 events.append(Start(dialect=NAME, extras=fields.rest()))
             case "contentBlockStart":
@@ -327,15 +322,19 @@ class ConverseDecoder(StreamDecoder):
 
 def _grow(block: _Block, delta: Fields) -> None:
     """Add a piece to a block that the vocabulary has not."""
+    block.held.add(delta.rest())
     for kind, piece in delta.rest().items():
         known = block.data.get(kind)
         match kind, piece:
             case "toolUse", {"input": str(text)}:
                 block.arguments.append(text)
             case "toolResult", list():
-                known = known if isinstance(known, dict) else {}
-                content = known.get("content")
-                block.data[kind] = {**known, "content": [*(content if isinstance(content, list) else []), *piece]}
+                result = block.data[kind] = known if isinstance(known, dict) else {}
+                content = result.get("content")
+                if isinstance(content, list):
+                    content += piece
+                else:
+                    result["content"] = piece
             case _ if isinstance(known, dict) and isinstance(piece, dict):
                 merge(known, piece)
             case _:

@@ -132,9 +132,6 @@ def _mended(request: CompletionRequest, losses: Losses) -> tuple[Sequence[ToolOf
 
 def _tool_blocks(tool: ToolOffer, family: Family, losses: Losses, *, own: bool, native: bool) -> list[JsonObject]:
     if isinstance(tool, OpaqueTool):
-        if tool.dialect != NAME:
-            fault = losses.refuse(f"tools ({tool.data.get('type') or tool.data.get('name')})")
-            raise fault
         return [tool.data]
     if tool.grammar is not None:
         fault = losses.refuse(f"tools ({tool.name})", "it takes only tools with a JSON schema, none with free text")

@@ -18,6 +18,7 @@ from genai_spine.dialects.gemini.logprobs import decode_logprobs
 from genai_spine.dialects.gemini.parts import AnswerPart, children, decode_answer_part
 from genai_spine.dialects.gemini.usage import decode_usage
 from genai_spine.dialects.gemini.wire import NAME
+from genai_spine.dialects.limits import Held, News, check_choices
 from genai_spine.errors import MalformedResponseError, ProviderFailedError, ProviderPermissionError
 from genai_spine.types.completion import FinishReason
 from genai_spine.types.json import Json, JsonObject
@@ -101,6 +102,7 @@ class _Candidate:
         self.in_text = False
         self.logprobs: list[Json] = []
         self.extras: JsonObject = {}
+        self.held = Held()
 
 
 class AnswerReader:
@@ -111,13 +113,13 @@ class AnswerReader:
         self._candidates: dict[int, _Candidate] = {}
         self._started = False
         self._id = ""
-        self._extras: JsonObject = {}
+        self._news = News()
         self._usage: Usage | None = None
 
     @property
     def is_whole(self) -> bool:
         """Whether every candidate that has begun has told why it ended, or the prompt was blocked."""
-        if is_blocked(self._extras):
+        if is_blocked(self._news.fields):
             return True
         return bool(self._candidates) and all(one.told is not None for one in self._candidates.values())
 
@@ -141,8 +143,7 @@ class AnswerReader:
         """Take what is no candidate's; later pieces repeat what the first one said, and only news is told."""
         response_id, model = fields.text("responseId") or "", fields.text("modelVersion") or ""
         created = _seconds(fields.peek("createTime"))
-        news: JsonObject = {name: value for name, value in fields.told().items() if self._extras.get(name) != value}
-        self._extras |= news
+        news = self._news.add(fields.rest())
         if not self._started:
             self._started, self._id = True, response_id
             events.append(Start(id=response_id, model=model, created=created, dialect=NAME, extras=news))
@@ -155,7 +156,10 @@ class AnswerReader:
         found = self._candidates.get(number)
         if found is None:
             found = self._candidates[number] = _Candidate(number)
-        found.logprobs += decode_logprobs(fields)
+            check_choices(self._candidates)
+        if logprobs := decode_logprobs(fields):
+            found.held.add(logprobs)
+            found.logprobs += logprobs
         reason = fields.text("finishReason")
         if (content := fields.child("content")) is not None:
             content.take("role")
@@ -171,7 +175,9 @@ class AnswerReader:
             decode_finish_reason(reason, self._quirks, with_calls=False)
             found.told = reason
         # An empty object, sent with each piece, says nothing of what came before.
-        found.extras |= {name: value for name, value in fields.told().items() if value or name not in found.extras}
+        if extras := {name: value for name, value in fields.told().items() if value or name not in found.extras}:
+            found.held.add(extras)
+            found.extras |= extras
 
     def _part(self, found: _Candidate, part: AnswerPart) -> list[Event]:
         """Take a part. Words go on where words were; one that bears a signature or the like is joined to nothing."""

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, response_fault
+from genai_spine.dialects.fields import response_object
 from genai_spine.dialects.gemini.answer import decode_finish_reason, is_blocked
 from genai_spine.dialects.gemini.errors import failure_in, interrupted
 from genai_spine.dialects.gemini.framing import cut
@@ -21,6 +21,7 @@ from genai_spine.dialects.gemini.response import decode_response, read_piece
 from genai_spine.dialects.gemini.stream import ends_whole
 from genai_spine.dialects.gemini.usage import decode_usage
 from genai_spine.dialects.gemini.wire import CAMEL, COUNT, GENERATE, STREAM, method_path
+from genai_spine.dialects.limits import check_choices
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames
 from genai_spine.errors import InvalidFieldError, MalformedResponseError
@@ -149,7 +150,7 @@ _UNSPECIFIED: Final = "FINISH_REASON_UNSPECIFIED"
 def _usage(found: _WatchedAnswer) -> Usage | None:
     if found.usage_metadata is UNSET or bytes(found.usage_metadata) == _NULL:
         return None
-    return decode_usage(Fields(msgspec.json.decode(found.usage_metadata), "usageMetadata", fault=response_fault))
+    return decode_usage(response_object(found.usage_metadata, "usageMetadata"))
 
 
 class _Seen:
@@ -163,12 +164,14 @@ class _Seen:
 
     def look(self, found: _WatchedAnswer) -> int:
         """Look at an answer or a piece of one; return the length of what the model wrote in it."""
-        if found.prompt_feedback is not UNSET:
-            self.blocked = self.blocked or is_blocked({"promptFeedback": msgspec.json.decode(found.prompt_feedback)})
+        if found.prompt_feedback is not UNSET and bytes(found.prompt_feedback) != _NULL:
+            feedback = response_object(found.prompt_feedback, "promptFeedback").rest()
+            self.blocked = self.blocked or is_blocked({"promptFeedback": feedback})
         written = 0
         for position, one in enumerate(found.candidates or ()):
             number = position if one.index is None else one.index
             self._told.setdefault(number, None)
+            check_choices(self._told)
             for part in (one.content.parts if one.content else None) or ():
                 written += len(part.text or "")
                 if part.function_call is not UNSET and bytes(part.function_call) != _NULL:
@@ -204,8 +207,7 @@ class GeminiWatch(Watch):
         self._seen = _Seen(quirks)
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._frames.feed(data):
             piece = cut(raw)
             if piece.data.strip():
@@ -214,16 +216,15 @@ class GeminiWatch(Watch):
                 out.append(raw + b"\n\n" if raw.startswith(b"data: ") and b"\n" not in raw else _event(piece.data))
             if piece.bare and (failure := failure_in(piece.bare, self._quirks)) is not None:
                 raise failure
-        return b"".join(out)
 
     @override
-    def close(self) -> bytes:
-        last = self.feed(b"\n\n") if ends_whole(self._frames.tail) else b""
+    def _end(self, out: list[bytes]) -> None:
+        if ends_whole(self._frames.tail):
+            self._read(b"\n\n", out)
         if self._frames.tail.strip() or not self._seen.is_whole:
             raise interrupted()
         self.over = True
         self.finish_reason = self._seen.finish_reason
-        return last
 
     def _look(self, data: bytes) -> None:
         try:

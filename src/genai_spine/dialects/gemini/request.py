@@ -10,6 +10,7 @@ from typing import Final
 from genai_spine.dialects.base import Encoded, Target
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump
+from genai_spine.dialects.foreign import without_foreign
 from genai_spine.dialects.gemini.config import decode_config, encode_config
 from genai_spine.dialects.gemini.parts import children, decode_part
 from genai_spine.dialects.gemini.tools import decode_tool_choice, decode_tools, encode_tool_choice, encode_tools
@@ -98,6 +99,7 @@ def count_body(body: JsonObject, model: str) -> JsonObject:
 
 
 def _encode_body(request: CompletionRequest, target: Target, losses: Losses) -> JsonObject:
+    request = without_foreign(request, NAME, losses)
     # A gateway may have put turns of other kinds into a request that came in this dialect.
     native = request.dialect == NAME and all(message.role in _ROLES for message in request.messages)
     own = request.dialect in {None, NAME}

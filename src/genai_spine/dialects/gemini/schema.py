@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from genai_spine.dialects.schemas import Into, rewritten
 from genai_spine.types.json import Json, JsonObject
 
 __all__ = ["json_schema"]
@@ -33,17 +34,27 @@ _OWN: Final = frozenset({"example", "nullable", "propertyOrdering", "property_or
 
 def json_schema(schema: JsonObject) -> JsonObject:
     """Return the JSON Schema that says what ``schema`` does."""
+    return rewritten(schema, _json_schema)
+
+
+def _json_schema(schema: JsonObject, put: Into) -> JsonObject:
     written: JsonObject = {}
     for told, value in schema.items():
         name = _NAMES.get(told, told)
         if name in _OWN:
             continue
         if name in _MAPS and isinstance(value, dict):
-            written[name] = {key: _inner(inner) for key, inner in value.items()}
+            members: JsonObject = {}
+            written[name] = members
+            for key, inner in value.items():
+                put(members, key, inner)
         elif name == "anyOf" and isinstance(value, list):
-            written[name] = [_inner(inner) for inner in value]
+            options: list[Json] = [None] * len(value)
+            written[name] = options
+            for number, inner in enumerate(value):
+                put(options, number, inner)
         elif name in {"items", "additionalProperties"}:
-            written[name] = _inner(value)
+            put(written, name, value)
         elif name == "type" and isinstance(value, str):
             written[name] = value.lower()
         elif name in _COUNTS and isinstance(value, str) and value.isdecimal():
@@ -54,14 +65,11 @@ def json_schema(schema: JsonObject) -> JsonObject:
     return _nullable(written) if schema.get("nullable") is True else written
 
 
-def _inner(value: Json) -> Json:
-    return json_schema(value) if isinstance(value, dict) else value
-
-
 def _nullable(schema: JsonObject) -> JsonObject:
     options = schema.get("enum")
     if isinstance(options, list) and None not in options:
         schema["enum"] = [*options, None]
     if isinstance(kind := schema.get("type"), str):
-        return {**schema, "type": [kind, "null"]}
+        schema["type"] = [kind, "null"]
+        return schema
     return {"anyOf": [schema, {"type": "null"}]}

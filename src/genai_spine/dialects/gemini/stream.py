@@ -67,17 +67,9 @@ class GeminiDecoder(StreamDecoder):
         self.over = False
 
     @override
-    def feed(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        if self.over:
-            return events
-        try:
-            for raw in self._frames.feed(data):
-                self._frame(raw, events)
-        except SpineError as error:
-            self.over = True
-            events.append(Failed(error=error))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for raw in self._frames.feed(data):
+            self._frame(raw, events)
 
     def _frame(self, raw: bytes, events: list[Event]) -> None:
         piece = cut(raw)
@@ -87,18 +79,12 @@ class GeminiDecoder(StreamDecoder):
             raise failure
 
     @override
-    def close(self) -> list[Event]:
-        if self.over:
-            return []
-        events = self.feed(b"\n\n") if ends_whole(self._frames.tail) else []
-        if events and isinstance(events[-1], Failed):
-            return events
-        self.over = True
+    def _end(self, events: list[Event]) -> None:
+        if ends_whole(self._frames.tail):
+            self._read(b"\n\n", events)
         if self._frames.tail.strip() or not self._reader.is_whole:
-            events.append(Failed(error=interrupted()))
-        else:
-            self._reader.end(events)
-        return events
+            raise interrupted()
+        self._reader.end(events)
 
 
 class _Open:

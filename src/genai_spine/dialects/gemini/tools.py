@@ -85,10 +85,6 @@ def encode_tools(request: CompletionRequest, losses: Losses, *, own: bool) -> li
     functions: list[Json] = []
     for tool in request.tools:
         if isinstance(tool, OpaqueTool):
-            if tool.dialect != NAME:
-                kind = tool.data.get("type") or tool.data.get("name") or ", ".join(tool.data)
-                fault = losses.refuse(f"tools ({kind})")
-                raise fault
             entries.append(tool.data)
             functions = []
             continue

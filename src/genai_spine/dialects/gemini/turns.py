@@ -23,7 +23,7 @@ from genai_spine.dialects.gemini.parts import (
     response_object_of,
     thinking_part,
 )
-from genai_spine.dialects.gemini.wire import NAME, merge
+from genai_spine.dialects.gemini.wire import merge
 from genai_spine.dialects.losses import Losses
 from genai_spine.errors import InvalidFieldError
 from genai_spine.types.completion import CompletionRequest
@@ -225,9 +225,6 @@ class Turns:
                 # What the gateway has fetched is pointed to no more.
                 merge(written, {name: more for name, more in beside.items() if name != _POINTER or name in written})
             case Opaque():
-                if part.dialect != NAME:
-                    self._losses.drop(f"content of type {part.data.get('type', 'unknown')}")
-                    return []
                 written = part.data
         return [written]
 

@@ -142,11 +142,14 @@ def standard_base64(data: str) -> str:
 
 def merge(into: JsonObject, extras: JsonObject) -> None:
     """Write ``extras`` into an object; where both hold an object, theirs are put together, at any depth."""
-    for name, value in extras.items():
-        known = into.get(name)
-        if isinstance(known, dict) and isinstance(value, dict):
-            joined = dict(known)
-            merge(joined, value)
-            into[name] = joined
-        else:
-            into[name] = value
+    todo = [(into, extras)]
+    while todo:
+        target, told = todo.pop()
+        for name, value in told.items():
+            known = target.get(name)
+            if isinstance(known, dict) and isinstance(value, dict):
+                joined = dict(known)
+                target[name] = joined
+                todo.append((joined, value))
+            else:
+                target[name] = value

@@ -137,12 +137,17 @@ class Ollama(Dialect):
 
 
 class OllamaGenerate(Ollama):
-    """``POST /api/generate``: one prompt. A door only: towards a provider the same is said by ``/api/chat``.
+    """``POST /api/generate``: one prompt. A door only: an Ollama is asked there too, others by their own dialects.
 
-    Its requests are of the dialect ``ollama``, so that options go on to an Ollama as they came.
+    Its requests are of the dialect ``ollama``, so that options go on to an Ollama even where it has to be translated.
     """
 
     name = "ollama_generate"
+
+    @property
+    @override
+    def passes_to(self) -> str:
+        return NAME
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

@@ -111,11 +111,12 @@ class _WatchedMessage(Struct):
     tool_calls: list[Raw] | None = None
 
 
-class _WatchedLine(_WatchedMessage):
-    """A line or a whole answer; ``/api/generate`` says beside ``response`` what ``/api/chat`` says in ``message``."""
+class _WatchedLine(Struct):
+    """A line or a whole answer; ``/api/chat`` says in ``message`` what ``/api/generate`` says without one."""
 
     message: _WatchedMessage | None = None
     response: str | None = None
+    thinking: str | None = None
     done: bool | None = None
     done_reason: str | None = None
     prompt_eval_count: int | None = None
@@ -142,23 +143,19 @@ class OllamaWatch(Watch):
         self._calls = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._lines.feed(data):
             if self.over:
                 break
             self._look(raw)
             out.append(raw + b"\n")
-        return b"".join(out)
 
     @override
-    def close(self) -> bytes:
-        last = b""
-        if not self.over and last_line(self._lines.tail) is not None:
-            last = self.feed(b"\n")
+    def _end(self, out: list[bytes]) -> None:
+        if last_line(self._lines.tail) is not None:
+            self._read(b"\n", out)
         if not self.over:
             raise interrupted()
-        return last
 
     def _look(self, raw: bytes) -> None:
         try:
@@ -168,8 +165,8 @@ class OllamaWatch(Watch):
             raise MalformedResponseError(message) from error
         if line.error is not UNSET and (failure := told_inside(response_object(raw), self._quirks)) is not None:
             raise failure
-        said = line if line.message is None else line.message
-        if text := said.content or line.response:
+        said = line.message or _WatchedMessage(content=line.response, thinking=line.thinking)
+        if text := said.content:
             self.content = True
             self.characters += len(text)
         if said.thinking:
@@ -196,5 +193,5 @@ def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishRea
         # Not what a good answer looks like: the full reader finds out what is wrong with it.
         whole = decode_response(body, quirks)
         return whole.usage, whole.finish_reason
-    said = found if found.message is None else found.message
-    return _usage(found), decode_finish_reason(found.done_reason, quirks, with_calls=bool(said.tool_calls))
+    with_calls = found.message is not None and bool(found.message.tool_calls)
+    return _usage(found), decode_finish_reason(found.done_reason, quirks, with_calls=with_calls)

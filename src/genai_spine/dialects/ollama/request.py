@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from genai_spine.dialects.base import Encoded, Target
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
+from genai_spine.dialects.foreign import without_foreign
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.media import from_address
 from genai_spine.dialects.ollama.turns import Turns, decode_call
@@ -200,6 +201,7 @@ def _decode_think(fields: Fields) -> Reasoning | None:
 def encode_request(request: CompletionRequest, target: Target) -> Encoded:
     """Write a request to ``/api/chat``; see ``Dialect.encode_request``."""
     losses = Losses(target.provider)
+    request = without_foreign(request, NAME, losses)
     if request.n is not None and request.n > 1:
         refused = losses.refuse("n")
         raise refused
@@ -293,9 +295,6 @@ def _encode_tools(request: CompletionRequest, losses: Losses) -> tuple[list[Json
     offered: list[str] = []
     for tool in request.tools:
         if isinstance(tool, OpaqueTool):
-            if tool.dialect != NAME:
-                refused = losses.refuse(f"tools ({tool.data.get('type') or tool.data.get('name')})")
-                raise refused
             tools.append(tool.data)
         elif not names or tool.name in names:
             tools.append(_encode_tool(tool, losses, own=_is_own(request)))

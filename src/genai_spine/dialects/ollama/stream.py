@@ -8,6 +8,7 @@ from typing_extensions import override
 from genai_spine.dialects.assembly import PartAssembler
 from genai_spine.dialects.base import Quirks, Reply, StreamDecoder, StreamEncoder
 from genai_spine.dialects.fields import Fields, dump, load, response_object
+from genai_spine.dialects.limits import Held, News
 from genai_spine.dialects.ndjson import Lines
 from genai_spine.dialects.ollama.errors import encode_stream_error, interrupted, told_inside
 from genai_spine.dialects.ollama.request import NAME
@@ -24,7 +25,6 @@ from genai_spine.dialects.ollama.response import (
     with_id,
 )
 from genai_spine.dialects.ollama.turns import call_object, decode_call
-from genai_spine.errors import SpineError
 from genai_spine.types.completion import FinishReason
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import ToolCall
@@ -67,32 +67,24 @@ class OllamaDecoder(StreamDecoder):
         self._started = False
         self._in_text = False
         self._logprobs: list[Json] = []
-        self._extras: JsonObject = {}
+        self._news = News()
         self._inner: JsonObject = {}
+        self._held = Held()
         self.over = False
 
     @override
-    def feed(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for line in self._lines.feed(data):
-                if self.over:
-                    break
-                self._line(response_object(line), events)
-        except SpineError as error:
-            self.over = True
-            events.append(Failed(error=error))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for line in self._lines.feed(data):
+            if self.over:
+                break
+            self._line(response_object(line), events)
 
     @override
-    def close(self) -> list[Event]:
-        if self.over:
-            return []
-        events = [] if last_line(self._lines.tail) is None else self.feed(b"\n")
+    def _end(self, events: list[Event]) -> None:
+        if last_line(self._lines.tail) is not None:
+            self._read(b"\n", events)
         if not self.over:
-            self.over = True
-            events.append(Failed(error=interrupted()))
-        return events
+            raise interrupted()
 
     def _line(self, fields: Fields, events: list[Event]) -> None:
         if (failure := told_inside(fields, self._quirks)) is not None:
@@ -103,12 +95,7 @@ class OllamaDecoder(StreamDecoder):
         done, reason = fields.flag("done") or False, fields.text("done_reason")
         usage = decode_usage(fields) if done else None
         # Lines may repeat what the first one said: only news is told. What the last line says follows the finish.
-        news: JsonObject = {
-            name: value
-            for name, value in fields.rest().items()
-            if value is not None and self._extras.get(name) != value
-        }
-        self._extras |= news
+        news = self._news.add(fields.rest())
         if not self._started:
             self._started = True
             self._created = created
@@ -133,7 +120,9 @@ class OllamaDecoder(StreamDecoder):
         if thinking := fields.text("thinking"):
             self._in_text = False
             events += self._parts.words("thinking", thinking)
-        self._logprobs += logprobs
+        if logprobs:
+            self._held.add(logprobs)
+            self._logprobs += logprobs
         text = fields.text("content")
         if text or (self._in_text and self._logprobs):
             # Those of tokens that show no words wait for words, for they travel with them.
@@ -143,7 +132,9 @@ class OllamaDecoder(StreamDecoder):
         for call in fields.children("tool_calls"):
             self._in_text = False
             self._call(call, events)
-        self._inner |= {name: value for name, value in fields.rest().items() if value is not None}
+        if inner := fields.told():
+            self._held.add(inner)
+            self._inner |= inner
 
     def _call(self, fields: Fields, events: list[Event]) -> None:
         call = with_id(decode_call(fields), self._created, self._parts.call_count)

@@ -13,7 +13,8 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
+from genai_spine.dialects.limits import check_choices
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_chat.request import PATH
 from genai_spine.dialects.openai_chat.response import decode_finish_reason, decode_response, decode_usage
@@ -22,11 +23,11 @@ from genai_spine.dialects.openai_errors import failure_in, told_inside
 from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError, MalformedResponseError
 from genai_spine.types.completion import FinishReason
-from genai_spine.types.json import Json
 from genai_spine.types.usage import Usage
 
 __all__ = ["ChatWatch", "check_response", "read_envelope", "relay_request"]
 
+_NULL: Final = b"null"
 _STANDARD_REASONS: Final = frozenset({"stop", "length", "tool_calls", "content_filter", "function_call"})
 
 
@@ -89,9 +90,9 @@ def relay_request(envelope: Envelope, target: Target) -> Encoded:
         if name in fields:
             fields[other] = fields.pop(name)
     if envelope.stream and not envelope.wants_usage and quirks.stream_usage:
-        options: Json = msgspec.json.decode(fields["stream_options"]) if "stream_options" in fields else None
-        asked = {**options, "include_usage": True} if isinstance(options, dict) else {"include_usage": True}
-        fields["stream_options"] = Raw(msgspec.json.encode(asked))
+        told = fields.get("stream_options", Raw(_NULL))
+        options = {} if bytes(told) == _NULL else request_object(told, "stream_options").rest()
+        fields["stream_options"] = Raw(dump({**options, "include_usage": True}))
     return Encoded(PATH, splice(fields, target.model), {}, losses.warnings)
 
 
@@ -119,7 +120,6 @@ class _WatchedChunk(Struct):
     base_resp: Raw | UnsetType = UNSET
 
 
-_NULL: Final = b"null"
 _chunk: Final = msgspec.json.Decoder(_WatchedChunk)
 
 
@@ -136,8 +136,7 @@ class ChatWatch(Watch):
         self._calls = False
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._frames.feed(data):
             if self.over:
                 break
@@ -147,31 +146,31 @@ class ChatWatch(Watch):
                 if is_comment(raw):
                     out.append(raw + b"\n\n")
             elif found.data.strip() == DONE:
-                out.append(self._end())
+                out.append(self._finish())
             elif found.event == "error":
                 raise failure_in(found.data, self._quirks, certain=True) or interrupted()
             elif found.data:
                 out.append(self._look(raw, found.data))
-        return b"".join(out)
 
     @override
-    def close(self) -> bytes:
+    def _end(self, out: list[bytes]) -> None:
         tail = self._frames.tail
-        last = self.feed(b"\n\n") if not self.over and ends_whole(tail) else b""
+        if ends_whole(tail):
+            self._read(b"\n\n", out)
         if self.over:
-            return last
+            return
         if self._quirks.end_mark or not self._done or self._open:
             if not (self._done or self._open):
                 self._comment(tail)
             raise interrupted()
-        return last + self._end()
+        out.append(self._finish())
 
     def _comment(self, raw: bytes) -> None:
         """Look at what is no event: a failure may be told as bare JSON."""
         if (failure := failure_in(raw, self._quirks)) is not None:
             raise failure
 
-    def _end(self) -> bytes:
+    def _finish(self) -> bytes:
         if not (self._open or self._done):
             message = "the provider's stream ended without an answer"
             raise MalformedResponseError(message)
@@ -218,12 +217,14 @@ class ChatWatch(Watch):
         if choice.finish_reason is None:
             if number not in self._done:
                 self._open.add(number)
+                check_choices(self._open)
             return None
         if choice.error is not UNSET:
             self._look_closely(data)
         reason = decode_finish_reason(choice.finish_reason, self._quirks, with_calls=self._calls)
         self._open.discard(number)
         self._done.add(number)
+        check_choices(self._done)
         if number == 0 and (choice.finish_reason or self.finish_reason is None):
             self.finish_reason = reason
         if choice.finish_reason in _STANDARD_REASONS:
@@ -239,17 +240,17 @@ class ChatWatch(Watch):
             self.usage = decode_usage(Fields(usage, "x_groq.usage", fault=response_fault), self._quirks)
 
     def _read_usage(self, usage: Raw) -> None:
-        self.usage = decode_usage(Fields(msgspec.json.decode(usage), "usage", fault=response_fault), self._quirks)
+        self.usage = decode_usage(response_object(usage, "usage"), self._quirks)
 
 
 def _with_reasons(data: bytes, quirks: Quirks, *, with_calls: bool) -> bytes:
     """Return the chunk or answer with a service's own finish reasons said in the dialect's words."""
-    value: Json = msgspec.json.decode(data)
-    if isinstance(value, dict) and isinstance(choices := value.get("choices"), list):
+    value = response_object(data).rest()
+    if isinstance(choices := value.get("choices"), list):
         for choice in choices:
             if isinstance(choice, dict) and isinstance(told := choice.get("finish_reason"), str):
                 choice["finish_reason"] = decode_finish_reason(told, quirks, with_calls=with_calls)
-    return msgspec.json.encode(value)
+    return dump(value)
 
 
 class _WatchedMessage(Struct):
@@ -296,5 +297,5 @@ def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishRea
     reason = decode_finish_reason(first.finish_reason, quirks, with_calls=bool(first.message.tool_calls))
     usage = None
     if found.usage is not UNSET and bytes(found.usage) != _NULL:
-        usage = decode_usage(Fields(msgspec.json.decode(found.usage), "usage", fault=response_fault), quirks)
+        usage = decode_usage(response_object(found.usage, "usage"), quirks)
     return usage, reason

@@ -7,9 +7,11 @@ from typing import Final
 from genai_spine.dialects.base import Encoded, Target
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
+from genai_spine.dialects.foreign import without_foreign
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.media import from_address, media_type_of
 from genai_spine.dialects.openai_chat.turns import IN_CONTENT, NAME, REASONING_FIELDS, Turns, combined
+from genai_spine.dialects.user_ids import short_user
 from genai_spine.types.completion import CompletionRequest, OutputSchema, Reasoning
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
@@ -317,6 +319,7 @@ def _decode_output_schema(fields: Fields | None) -> OutputSchema | None:
 def encode_request(request: CompletionRequest, target: Target) -> Encoded:
     """Write a request; see ``Dialect.encode_request``."""
     losses = Losses(target.provider)
+    request = without_foreign(request, NAME, losses)
     body: JsonObject = {"model": target.model, "messages": Turns(request, target, losses).write()}
     optional: dict[str, Json] = {
         "max_completion_tokens": request.max_tokens,
@@ -331,7 +334,7 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         "top_logprobs": request.top_logprobs,
         "parallel_tool_calls": request.parallel_tool_calls if request.tools or request.dialect == NAME else None,
         "reasoning_effort": _encode_effort(request.reasoning),
-        "user": request.user,
+        "user": request.user if request.dialect == NAME else short_user(request.user),
         "response_format": _encode_output_schema(request.output_schema),
         "tool_choice": _encode_tool_choice(request),
     }
@@ -342,7 +345,7 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
     body.update((name, value) for name, value in optional.items() if value is not None)
     if request.stop:
         body["stop"] = list(request.stop)
-    if tools := _encode_tools(request, losses):
+    if tools := _encode_tools(request):
         body["tools"] = tools
     body.update(losses.extras(request, NAME))
     if request.stream:
@@ -384,14 +387,11 @@ def _encode_output_schema(wanted: OutputSchema | None) -> JsonObject | None:
     return {"type": "json_schema", "json_schema": {**inner, **wanted.extras}}
 
 
-def _encode_tools(request: CompletionRequest, losses: Losses) -> list[Json]:
+def _encode_tools(request: CompletionRequest) -> list[Json]:
     tools: list[Json] = []
     own = request.dialect in {None, NAME}
     for tool in request.tools:
         if isinstance(tool, OpaqueTool):
-            if tool.dialect != NAME:
-                refusal = losses.refuse(f"tools ({tool.data.get('type') or tool.data.get('name')})")
-                raise refusal
             tools.append(tool.data)
             continue
         inner: JsonObject = {"name": tool.name}

@@ -9,6 +9,8 @@ from typing_extensions import override
 from genai_spine.dialects.assembly import PartAssembler
 from genai_spine.dialects.base import Quirks, Reply, StreamDecoder, StreamEncoder
 from genai_spine.dialects.fields import Fields, dump, response_fault, response_object
+from genai_spine.dialects.limits import News, check_choices
+from genai_spine.dialects.openai_chat.gathering import Gathered
 from genai_spine.dialects.openai_chat.request import decode_arguments, thinking_text
 from genai_spine.dialects.openai_chat.response import (
     decode_finish_reason,
@@ -45,8 +47,6 @@ __all__ = ["DONE", "ChatDecoder", "ChatEncoder", "encode_stream_error", "ends_wh
 DONE: Final = b"[DONE]"
 # Random padding that hides the length of tokens from onlookers; it says nothing.
 _PADDING: Final = "obfuscation"
-# Fields of a delta's objects (`audio`, the retired `function_call`) whose values come in pieces.
-_PIECES: Final = frozenset({"arguments", "data", "transcript"})
 
 
 def interrupted() -> StreamInterruptedError:
@@ -74,8 +74,8 @@ class _Choice:
         self.parts = PartAssembler(number)
         self.calls: dict[int | str, int] = {}
         self.call_ids: list[str] = []
-        self.extras: JsonObject = {}
-        self.inner: JsonObject = {}
+        self.extras = Gathered()
+        self.inner = Gathered()
         self.reason: FinishReason | None = None
 
 
@@ -88,34 +88,28 @@ class ChatDecoder(StreamDecoder):
         self._choices: dict[int, _Choice] = {}
         self._id = ""
         self._started = False
-        self._extras: JsonObject = {}
+        self._news = News()
         self._usage: Usage | None = None
         self.over = False
 
     @override
-    def feed(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for raw in self._frames.feed(data):
-                if self.over:
-                    break
-                self._frame(raw, events)
-        except SpineError as error:
-            self.over = True
-            events.append(Failed(error=error))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for raw in self._frames.feed(data):
+            if self.over:
+                break
+            self._frame(raw, events)
 
     @override
-    def close(self) -> list[Event]:
+    def _end(self, events: list[Event]) -> None:
         tail = self._frames.tail
-        events = self.feed(b"\n\n") if not self.over and ends_whole(tail) else []
+        if ends_whole(tail):
+            self._read(b"\n\n", events)
         if self.over:
-            return events
-        self.over = True
-        if self._quirks.end_mark or not self._choices or not self._is_complete():
+            return
+        if self._quirks.end_mark or not self._choices:
             failure = None if self._choices else failure_in(tail, self._quirks)
-            return [*events, Failed(error=failure or interrupted())]
-        return events + self._end()
+            raise failure or interrupted()
+        self._finish(events)
 
     def _frame(self, raw: bytes, events: list[Event]) -> None:
         found = parse_frame(raw)
@@ -124,31 +118,29 @@ class ChatDecoder(StreamDecoder):
             if (failure := failure_in(raw, self._quirks)) is not None:
                 raise failure
         elif found.data.strip() == DONE:
-            events += self._end()
+            self._finish(events)
         elif found.event == "error":
             raise failure_in(found.data, self._quirks, certain=True) or interrupted()
         elif found.data:
             self._chunk(response_object(found.data), events)
 
-    def _is_complete(self) -> bool:
-        return all(choice.reason is not None for choice in self._choices.values())
-
-    def _end(self) -> list[Event]:
-        self.over = True
+    def _finish(self, events: list[Event]) -> None:
+        """The answer is whole: add its last events."""
         if not self._choices:
             message = "the provider's stream ended without an answer"
-            return [Failed(error=MalformedResponseError(message))]
-        if not self._is_complete():
-            return [Failed(error=interrupted())]
-        events: list[Event] = []
+            raise MalformedResponseError(message)
+        if any(choice.reason is None for choice in self._choices.values()):
+            raise interrupted()
+        self.over = True
         for number, choice in self._choices.items():
             events += choice.parts.finish()
             reason = choice.reason or "error"
             if reason == "stop" and choice.parts.has_calls:
                 reason = "tool_calls"
-            extras = choice.extras | ({"message": choice.inner} if choice.inner else {})
+            extras, inner = choice.extras.whole(), choice.inner.whole()
+            if inner:
+                extras["message"] = inner
             events.append(Finish(reason=reason, choice=number, extras=extras))
-        return events
 
     def _chunk(self, fields: Fields, events: list[Event]) -> None:
         if (failure := told_inside(fields, self._quirks)) is not None:
@@ -162,11 +154,10 @@ class ChatDecoder(StreamDecoder):
         if usage is None and isinstance(own := fields.peek("x_groq"), dict) and isinstance(own.get("usage"), dict):
             usage = Fields(own["usage"], "x_groq.usage", fault=response_fault)
         self._told_extras(fields.rest(), events)
-        if choices and not self._started:
+        if (choices or usage is not None) and not self._started:
             self._started = True
-            events.append(
-                Start(id=self._id, model=model or "", created=created or 0, dialect=NAME, extras=dict(self._extras))
-            )
+            extras = dict(self._news.fields)
+            events.append(Start(id=self._id, model=model or "", created=created or 0, dialect=NAME, extras=extras))
         for choice in choices:
             self._choice(choice, events)
         if usage is not None and (told := decode_usage(usage, self._quirks)) != self._usage:
@@ -175,11 +166,7 @@ class ChatDecoder(StreamDecoder):
 
     def _told_extras(self, extras: JsonObject, events: list[Event]) -> None:
         """Most chunks repeat the same fields: only news is told, and what comes before the start goes with it."""
-        news: JsonObject = {
-            name: value for name, value in extras.items() if value is not None and self._extras.get(name) != value
-        }
-        self._extras.update(news)
-        if news and self._started:
+        if (news := self._news.add(extras)) and self._started:
             events.append(Extension(data=news))
 
     def _choice(self, fields: Fields, events: list[Event]) -> None:
@@ -187,6 +174,7 @@ class ChatDecoder(StreamDecoder):
         choice = self._choices.get(number)
         if choice is None:
             choice = self._choices[number] = _Choice(number)
+            check_choices(self._choices)
         logprobs = decode_logprobs(fields)
         if (delta := fields.child("delta")) is not None:
             self._delta(choice, delta, logprobs, events)
@@ -194,7 +182,7 @@ class ChatDecoder(StreamDecoder):
         fields.take("message")  # Perplexity repeats the whole answer so far beside each delta
         if (failure := told_inside(fields, self._quirks)) is not None:
             raise failure
-        _merge(choice.extras, fields.rest())
+        choice.extras.add(fields.told())
         if told is not None and (told or choice.reason is None):
             # It is passed on at the end: some services tell it more than once, or go on writing after it.
             choice.reason = decode_finish_reason(told, self._quirks, with_calls=choice.parts.has_calls)
@@ -219,7 +207,7 @@ class ChatDecoder(StreamDecoder):
             events += choice.parts.words("refusal", text)
         for call in fields.children("tool_calls"):
             self._call(choice, call, events)
-        _merge(choice.inner, fields.rest())
+        choice.inner.add(fields.told())
 
     def _call(self, choice: _Choice, fields: Fields, events: list[Event]) -> None:
         index, call_id, kind = fields.integer("index"), fields.text("id"), fields.text("type")
@@ -273,23 +261,6 @@ def _content_piece(choice: _Choice, fields: Fields, events: list[Event]) -> None
             events += choice.parts.words("thinking", thoughts, wire_field=reasoning_field(None))
     elif text := fields.text("text"):
         events += choice.parts.words("text", text)
-
-
-def _merge(into: JsonObject, extras: JsonObject) -> None:
-    """Keep what deltas tell beyond the vocabulary: lists grow, so do the pieces of sound, all else is replaced."""
-    for name, value in extras.items():
-        known = into.get(name)
-        if isinstance(known, list) and isinstance(value, list):
-            into[name] = known + value
-        elif isinstance(known, dict) and isinstance(value, dict):
-            whole = dict(known)
-            for inner, piece in value.items():
-                before = whole.get(inner)
-                grows = inner in _PIECES and isinstance(before, str) and isinstance(piece, str)
-                whole[inner] = f"{before}{piece}" if grows else piece
-            into[name] = whole
-        elif value is not None:
-            into[name] = value
 
 
 class ChatEncoder(StreamEncoder):

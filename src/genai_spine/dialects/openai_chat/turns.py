@@ -156,7 +156,7 @@ class Turns:
         if not self._own and all(isinstance(part, Text) for part in parts):
             # Not every service takes lists of words, and one that came as a list elsewhere reads the same joined.
             return "\n\n".join(part.text for part in parts if isinstance(part, Text) and part.text)
-        written = [self._part(part) for part in parts if not (isinstance(part, Opaque) and part.dialect != NAME)]
+        written = [self._part(part) for part in parts]
         return [part for part in written if part is not None]
 
     def _part(self, part: Part) -> Json:

@@ -99,7 +99,7 @@ class ContentWriter:
                 return self._document(part)
             case Audio():
                 return self._audio(part)
-            case Opaque() if part.dialect == NAME:
+            case Opaque():
                 return part.data
             case _:
                 return None

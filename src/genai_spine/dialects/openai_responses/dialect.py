@@ -5,7 +5,7 @@ Source: https://platform.openai.com/docs/api-reference/responses
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from typing_extensions import override
@@ -31,7 +31,7 @@ from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
 from genai_spine.dialects.openai_errors import decode_error, encode_error
 from genai_spine.dialects.openai_responses.encoder import ResponsesEncoder, encode_stream_error
 from genai_spine.dialects.openai_responses.items import MADE_UP, NAME, sealed
-from genai_spine.dialects.openai_responses.kept import earlier_answer, keep, resume
+from genai_spine.dialects.openai_responses.kept import earlier_answers, keep, resume
 from genai_spine.dialects.openai_responses.relay import (
     ResponsesWatch,
     check_response,
@@ -89,12 +89,12 @@ class OpenAIResponses(Dialect, Continues):
         return decode_request(body)
 
     @override
-    def earlier_answer(self, envelope: Envelope) -> str | None:
-        return earlier_answer(envelope)
+    def earlier_answers(self, envelope: Envelope) -> Sequence[str]:
+        return earlier_answers(envelope)
 
     @override
-    def resume(self, envelope: Envelope, record: bytes) -> Envelope:
-        return resume(envelope, record)
+    def resume(self, envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+        return resume(envelope, records)
 
     @override
     def keep(self, envelope: Envelope, told: bytes) -> Kept | None:

@@ -23,6 +23,7 @@ from genai_spine.dialects.openai_responses.items import (
     text_piece,
     without_item,
 )
+from genai_spine.dialects.openai_responses.namespaces import calls_of
 from genai_spine.dialects.openai_responses.response import CUT, Ids, encode_outcome, finished, whole_response
 from genai_spine.dialects.seals import is_tag
 from genai_spine.dialects.sse import frame
@@ -84,6 +85,7 @@ class ResponsesEncoder(StreamEncoder):
 
     def __init__(self, reply: Reply) -> None:
         self._reply = reply
+        self._calls = calls_of(reply.tools)
         self._ids = Ids(reply.request_id)
         self._sequence = -1
         self._head: JsonObject = {}
@@ -206,7 +208,7 @@ class ResponsesEncoder(StreamEncoder):
                 known = event.wire_field in {SUMMARY, CONTENT}
                 return before + (self._begin_segment(event) if known else b"")
             case "tool_call":
-                extras = event.extras if self._own else {}
+                extras = event.extras if self._own else self._calls.get(event.name, {})
                 item = call_item(event.id, event.name, "", custom=event.custom, extras=extras)
                 return before + self._begin_item(item) + self._begin_arguments(item)
             case "opaque":

@@ -7,12 +7,13 @@ this dialect knows are kept whole.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 from msgspec import structs
 
-from genai_spine.dialects.fields import Fields, dump_text
+from genai_spine.dialects.fields import Fields, dump_text, text_in
+from genai_spine.dialects.openai_responses.namespaces import joint_name_of
 from genai_spine.dialects.seals import is_tag
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Opaque, Part, Refusal, Text, Thinking, ToolCall
@@ -94,7 +95,7 @@ def _is_plain(content: Json) -> bool:
     """Whether a message holds nothing but words, so that the vocabulary can say it."""
     if not isinstance(content, list):
         return True
-    return all(not isinstance(piece, dict) or piece.get("type") in _WORDS for piece in content)
+    return all(not isinstance(piece, dict) or text_in(piece, "type") in _WORDS for piece in content)
 
 
 def _message_parts(fields: Fields, *, apart: bool, keep_status: bool, logprobs: list[Json] | None) -> tuple[Part, ...]:
@@ -166,12 +167,10 @@ def _call(fields: Fields, kind: str, *, keep_status: bool) -> ToolCall:
         text = dump_text(value)
     else:
         text = fields.text(body) or ""
+    call_id = fields.need_text("id") if call_id is None else call_id
+    name, extras = joint_name_of(fields.need_text("name"), item_fields(fields, keep_status=keep_status))
     return ToolCall(
-        id=fields.need_text("id") if call_id is None else call_id,
-        name=fields.need_text("name"),
-        arguments=text if custom or text.strip() else "{}",
-        custom=custom,
-        extras=item_fields(fields, keep_status=keep_status),
+        id=call_id, name=name, arguments=text if custom or text.strip() else "{}", custom=custom, extras=extras
     )
 
 
@@ -226,14 +225,18 @@ class ItemWriter:
     Args:
         own: The parts' extras are this dialect's.
         call_id: Brings ids of tool calls into the form that the provider takes.
+        calls: What calls of some tools must say, by the tools' names, where their own extras do not.
     """
 
-    def __init__(self, *, own: bool, call_id: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, *, own: bool, call_id: Callable[[str], str] = str, calls: Mapping[str, JsonObject] | None = None
+    ) -> None:
         self.items: list[JsonObject] = []
         # Of which kind the last item is, if more may be added to it.
         self._open: str | None = None
         self._own = own
         self._call_id = call_id
+        self._calls = calls or {}
 
     def add(self, part: Part, logprobs: list[Json] | None = None) -> None:
         """Write one part; ``logprobs`` are of its words."""
@@ -245,7 +248,7 @@ class ItemWriter:
             case Thinking():
                 self._thinking(part)
             case ToolCall():
-                extras = part.extras if self._own else {}
+                extras = part.extras if self._own else self._calls.get(part.name, {})
                 call_id = self._call_id(part.id)
                 self._begin(call_item(call_id, part.name, part.arguments, custom=part.custom, extras=extras), None)
             case Opaque() if part.dialect == NAME:

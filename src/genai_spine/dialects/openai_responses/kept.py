@@ -6,7 +6,7 @@ whole in itself: an earlier answer may be forgotten, and the later ones can stil
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -15,13 +15,14 @@ from msgspec import Raw, Struct, structs
 from genai_spine.dialects.base import Envelope, Kept
 from genai_spine.dialects.fields import Fields, dump, load
 from genai_spine.dialects.openai_responses.items import MADE_UP
+from genai_spine.dialects.openai_responses.response import home_of
 from genai_spine.dialects.sse import parse_frame
 from genai_spine.errors import InvalidFieldError, NotFoundError
 from genai_spine.types.json import Json, JsonObject
 
 __all__ = [
     "answer_of",
-    "earlier_answer",
+    "earlier_answers",
     "encode_deleted",
     "encode_input_items",
     "keep",
@@ -30,6 +31,8 @@ __all__ = [
 ]
 
 EARLIER: Final = "previous_response_id"
+REFERENCE: Final = "item_reference"
+"""The kind of an item of which a request tells the id alone."""
 MOST_LISTED: Final = 100
 
 _GOOD: Final = frozenset({"completed", "incomplete"})
@@ -68,19 +71,45 @@ _answer: Final = msgspec.json.Decoder(_Answer)
 _end: Final = msgspec.json.Decoder(_End)
 
 
-def earlier_answer(envelope: Envelope) -> str | None:
-    """Return the id of the answer that a request goes on from, if it names one."""
-    value: Json = load(envelope.fields.get(EARLIER, b"null"))
-    return value if isinstance(value, str) else None
+def earlier_answers(envelope: Envelope) -> Sequence[str]:
+    """Return the ids of the answers that a request goes on from, or of whose items it tells the ids alone."""
+    named = _earlier(envelope)
+    told = bytes(envelope.fields.get("input", b""))
+    items = _input(envelope) if REFERENCE.encode() in told else []
+    homes = [home_of(item_id) for item in items if (item_id := _referred(item)) is not None]
+    return [answer for answer in dict.fromkeys((named, *homes)) if answer]
 
 
-def resume(envelope: Envelope, record: bytes) -> Envelope:
-    """Put an earlier conversation before the request's own input."""
-    found = _record.decode(record)
-    before = [*found.input, *_answer.decode(found.answer).output]
-    fields = {name: value for name, value in envelope.fields.items() if name != EARLIER}
-    fields["input"] = Raw(msgspec.json.encode([*before, *_input(envelope)]))
+def resume(envelope: Envelope, records: Mapping[str, bytes]) -> Envelope:
+    """Put an earlier conversation before the request's own input, and items in the places of their ids."""
+    found = {answer: _record.decode(record) for answer, record in records.items()}
+    outputs = {answer: _answer.decode(record.answer).output for answer, record in found.items()}
+    items = {item_id: item for output in outputs.values() for item in output if (item_id := _id(load(item)))}
+    told = [items.get(_referred(item) or "", item) for item in _input(envelope)]
+    fields = dict(envelope.fields)
+    if (named := _earlier(envelope)) in found:
+        del fields[EARLIER]
+        told = [*found[named].input, *outputs[named], *told]
+    fields["input"] = Raw(msgspec.json.encode(told))
     return structs.replace(envelope, fields=fields)
+
+
+def _earlier(envelope: Envelope) -> str:
+    value: Json = load(envelope.fields.get(EARLIER, b"null"))
+    return value if isinstance(value, str) else ""
+
+
+def _referred(item: Raw) -> str | None:
+    """The id that stands for an item."""
+    if REFERENCE.encode() not in bytes(item):
+        return None
+    value: Json = load(item)
+    return _id(value) if isinstance(value, dict) and value.get("type") == REFERENCE else None
+
+
+def _id(item: Json) -> str | None:
+    told = item.get("id") if isinstance(item, dict) else None
+    return told if isinstance(told, str) else None
 
 
 def keep(envelope: Envelope, told: bytes) -> Kept | None:

@@ -125,8 +125,7 @@ class ResponsesWatch(Watch):
         self._before = 0
 
     @override
-    def feed(self, data: bytes) -> bytes:
-        out: list[bytes] = []
+    def _read(self, data: bytes, out: list[bytes]) -> None:
         for raw in self._frames.feed(data):
             if self.over:
                 break
@@ -134,16 +133,12 @@ class ResponsesWatch(Watch):
             if head in _HEADS and b"\n" not in rest:
                 # How nearly all of a stream comes.
                 self._count(rest)
-                out.append(raw)
+                out.append(raw + b"\n\n")
             elif self._look(raw):
-                out.append(raw)
-        out.append(b"")
-        return b"\n\n".join(out)
+                out.append(raw + b"\n\n")
 
     @override
-    def close(self) -> bytes:
-        if self.over:
-            return b""
+    def _end(self, out: list[bytes]) -> None:
         failure = None if self._begun else failure_in(self._frames.tail, self._quirks)
         raise failure or interrupted()
 
@@ -177,7 +172,7 @@ class ResponsesWatch(Watch):
         if kind in _WRITTEN:
             self._wrote(len(fields.text("delta") or ""))
         elif kind in ENDS:
-            self._end(kind, fields.need_child("response"))
+            self._finish(kind, fields.need_child("response"))
         elif kind == "response.output_item.added":
             self._before = self.characters
             self._item(fields.need_child("item"))
@@ -200,7 +195,7 @@ class ResponsesWatch(Watch):
         self._item(item)
         self._before = self.characters
 
-    def _end(self, kind: str, response: Fields) -> None:
+    def _finish(self, kind: str, response: Fields) -> None:
         if (failure := failure_of(response, self._quirks)) is not None:
             raise failure
         for item in response.children("output"):
@@ -272,5 +267,5 @@ def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishRea
     reason, _ = decode_finish(Fields(outcome, fault=response_fault), quirks, with_calls=calls)
     usage = None
     if found.usage is not UNSET and bytes(found.usage) != _NULL:
-        usage = decode_usage(Fields(msgspec.json.decode(found.usage), "usage", fault=response_fault))
+        usage = decode_usage(response_object(found.usage, "usage"))
     return usage, reason

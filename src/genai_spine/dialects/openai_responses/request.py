@@ -7,15 +7,17 @@ from typing import Final
 from genai_spine.dialects.base import Encoded, Target
 from genai_spine.dialects.envelope import without_own
 from genai_spine.dialects.fields import Fields, dump, request_object
+from genai_spine.dialects.foreign import without_foreign
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_responses.items import NAME
 from genai_spine.dialects.openai_responses.tools import (
-    decode_tool,
     decode_tool_choice,
+    decode_tools,
     encode_tool_choice,
     encode_tools,
 )
 from genai_spine.dialects.openai_responses.turns import Turns, decode_input
+from genai_spine.dialects.user_ids import short_user
 from genai_spine.types.completion import CompletionRequest, OutputSchema, Reasoning
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Part, Text
@@ -86,7 +88,7 @@ def decode_request(body: bytes) -> CompletionRequest:
         top_p=fields.number("top_p"),
         logprobs=logprobs,
         top_logprobs=fields.integer("top_logprobs"),
-        tools=tuple(decode_tool(tool) for tool in fields.children("tools")),
+        tools=decode_tools(fields),
         tool_choice=choice,
         parallel_tool_calls=fields.flag("parallel_tool_calls"),
         output_schema=schema,
@@ -152,6 +154,7 @@ def _decode_include(fields: Fields) -> tuple[bool | None, list[Json]]:
 def encode_request(request: CompletionRequest, target: Target) -> Encoded:
     """Write a request; see ``Dialect.encode_request``."""
     losses = Losses(target.provider)
+    request = without_foreign(request, NAME, losses)
     _check(request, losses)
     came_so = request.dialect == NAME
     body: JsonObject = {"model": target.model}
@@ -165,10 +168,10 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         "top_logprobs": request.top_logprobs,
         "parallel_tool_calls": request.parallel_tool_calls if request.tools or came_so else None,
         "reasoning": _encode_reasoning(request),
-        "user": request.user,
+        "user": request.user if request.dialect == NAME else short_user(request.user),
         "text": _encode_format(request.output_schema),
         "tool_choice": encode_tool_choice(request),
-        "tools": encode_tools(request, losses) or None,
+        "tools": encode_tools(request) or None,
         "include": [_LOGPROBS] if request.logprobs else None,
         # What is asked elsewhere is not kept there, whereas here it would be unless it is said.
         "store": None if came_so else False,

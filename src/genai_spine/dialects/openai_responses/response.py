@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from genai_spine.dialects.base import Quirks, Reply
-from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.fields import Fields, dump, response_object, text_in
 from genai_spine.dialects.openai_errors import told_inside
 from genai_spine.dialects.openai_responses.items import CALL_BODIES, MADE_UP, NAME, ItemWriter, decode_item
+from genai_spine.dialects.openai_responses.namespaces import calls_of
 from genai_spine.errors import MalformedResponseError, ProviderFailedError, SpineError
 from genai_spine.types.completion import Choice, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
@@ -189,12 +190,18 @@ class Ids:
         return f"{prefix}{MADE_UP}{self._request_id}_{number}"
 
 
+def home_of(item_id: str) -> str | None:
+    """Return the id of the answer in which an item stands, whose id was made here; None of any other."""
+    request_id = item_id.partition(MADE_UP)[2].rpartition("_")[0]
+    return Ids(request_id).response() if request_id else None
+
+
 def encode_response(response: CompletionResponse, reply: Reply) -> bytes:
     """Write an answer; see ``Dialect.encode_response``."""
     own = response.dialect == NAME
     ids = Ids(reply.request_id)
     choice = response.choices[0] if response.choices else Choice(finish_reason="error")
-    writer = ItemWriter(own=own)
+    writer = ItemWriter(own=own, calls=calls_of(reply.tools))
     logprobs = choice.logprobs
     for part in choice.parts:
         if isinstance(part, Text):
@@ -226,7 +233,7 @@ def finished(item: JsonObject, item_id: str, *, own: bool, cut: bool) -> JsonObj
 
     Tool calls may do without an id, and so they stay if they came so.
     """
-    kind = item.get("type")
+    kind = text_in(item, "type")
     if kind not in _ID_PREFIXES or "status" in item:
         return item
     whole: JsonObject = item if own and kind in CALL_BODIES else {"id": item_id, **item}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from typing import Final
 
@@ -9,6 +10,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Quirks, StreamDecoder
 from genai_spine.dialects.fields import Fields, response_fault, response_object
+from genai_spine.dialects.limits import MAX_HELD, Held, News
 from genai_spine.dialects.openai_errors import failure_in, told_inside
 from genai_spine.dialects.openai_responses.items import (
     CALL_BODIES,
@@ -19,15 +21,15 @@ from genai_spine.dialects.openai_responses.items import (
     decode_item,
     item_fields,
 )
+from genai_spine.dialects.openai_responses.namespaces import joint_name_of
 from genai_spine.dialects.openai_responses.response import decode_finish, decode_usage, failure_of
 from genai_spine.dialects.sse import Frames, parse_frame
-from genai_spine.errors import MalformedResponseError, SpineError, StreamInterruptedError
+from genai_spine.errors import MalformedResponseError, StreamInterruptedError
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Refusal, Text, ToolCall
 from genai_spine.types.stream import (
     Event,
     Extension,
-    Failed,
     Finish,
     PartEnd,
     PartKind,
@@ -96,10 +98,13 @@ class ResponsesDecoder(StreamDecoder):
         self._quirks = quirks
         self._frames = Frames()
         self._started = False
-        self._extras: JsonObject = {}
+        # It repeats the request's own fields, its instructions among them.
+        self._news = News(MAX_HELD)
         self._next = 0
         self._item: _Item | None = None
-        self._later: list[tuple[str, JsonObject]] = []
+        # What waits, by the item's number, in the order in which the items were first told of.
+        self._later: dict[int, deque[tuple[str, JsonObject]]] = {}
+        self._held = Held()
         self._numbers: set[int] = set()
         self._ids: set[Json] = set()
         self._calls = False
@@ -127,25 +132,17 @@ class ResponsesDecoder(StreamDecoder):
         }
 
     @override
-    def feed(self, data: bytes) -> list[Event]:
-        events: list[Event] = []
-        try:
-            for raw in self._frames.feed(data):
-                if self.over:
-                    break
-                self._frame(raw, events)
-        except SpineError as error:
-            self.over = True
-            events.append(Failed(error=error))
-        return events
+    def _read(self, data: bytes, events: list[Event]) -> None:
+        for raw in self._frames.feed(data):
+            if self.over:
+                break
+            self._frame(raw, events)
+            self._let_go(events)
 
     @override
-    def close(self) -> list[Event]:
-        if self.over:
-            return []
-        self.over = True
+    def _end(self, events: list[Event]) -> None:
         failure = None if self._started else failure_in(self._frames.tail, self._quirks)
-        return [Failed(error=failure or interrupted())]
+        raise failure or interrupted()
 
     def _frame(self, raw: bytes, events: list[Event]) -> None:
         found = parse_frame(raw)
@@ -162,21 +159,28 @@ class ResponsesDecoder(StreamDecoder):
         if kind == "error":
             raise failure_in(found.data, self._quirks, certain=True) or interrupted()
         if (handler := self._handlers.get(kind)) is not None:
-            self._dispatch(kind, handler, fields, events)
+            if (number := self._waits_for(fields)) is None:
+                self._dispatch(kind, handler, fields, events)
+            else:
+                self._held.add(fields.rest())
+                self._later.setdefault(number, deque()).append((kind, fields.rest()))
         elif kind in _BEGINNINGS:
             self._told(fields.need_child("response"), events)
         elif kind in ENDS:
-            self._end(kind, fields.need_child("response"), events)
+            self._finish(kind, fields.need_child("response"), events)
         elif (failure := told_inside(fields, self._quirks)) is not None:
             raise failure
+
+    def _waits_for(self, fields: Fields) -> int | None:
+        """Return the number of the item that an event belongs to, if that is not the one under way."""
+        number = fields.peek("output_index")
+        if self._item is None or number is None or number == self._item.number:
+            return None
+        return Fields({"output_index": number}, fault=response_fault).integer("output_index")
 
     def _dispatch(
         self, kind: str, handler: Callable[[Fields, list[Event]], None], fields: Fields, events: list[Event]
     ) -> None:
-        number = fields.peek("output_index")
-        if self._item is not None and number is not None and number != self._item.number:
-            self._later.append((kind, fields.rest()))
-            return
         if self._item is None and kind.endswith(".done") and kind != "response.output_item.done":
             # The end of a piece of an item that has ended says nothing new.
             return
@@ -192,21 +196,22 @@ class ResponsesDecoder(StreamDecoder):
             response.take(name)
         response_id, model = response.text("id") or "", response.text("model") or ""
         created = int(response.number("created_at") or 0)
-        news: JsonObject = {name: value for name, value in response.told().items() if self._extras.get(name) != value}
-        self._extras.update(news)
+        news = self._news.add(response.rest())
         if not self._started:
             self._started = True
             events.append(Start(id=response_id, model=model, created=created, dialect=NAME, extras=news))
         elif news:
             events.append(Extension(data=news))
 
-    def _end(self, kind: str, response: Fields, events: list[Event]) -> None:
+    def _finish(self, kind: str, response: Fields, events: list[Event]) -> None:
         if (failure := failure_of(response, self._quirks)) is not None:
             raise failure
         status, details = response.peek("status"), response.peek("incomplete_details")
         usage, output = response.child("usage"), list(response.children("output"))
         self._told(response, events)
-        while self._item is not None:
+        self._close_item(events)
+        while self._later:
+            self._let_go(events)
             self._close_item(events)
         for number, item in enumerate(output):
             if number not in self._numbers and item.peek("id") not in self._ids:
@@ -230,20 +235,17 @@ class ResponsesDecoder(StreamDecoder):
         number = len(self._numbers) if told is None else told
         item = fields.need_child("item")
         kind = item.text("type") or ""
+        self._close_item(events)
         self._begin(number, item.peek("id"))
         self._item = now = _Item(number, kind)
         if kind in CALL_BODIES:
             item.take(CALL_BODIES[kind])
             self._calls = True
             call_id = item.text("call_id")
-            start = PartStart(
-                index=self._next,
-                part="tool_call",
-                id=item.need_text("id") if call_id is None else call_id,
-                name=item.need_text("name"),
-                custom=kind == "custom_tool_call",
-                extras=item_fields(item),
-            )
+            call_id = item.need_text("id") if call_id is None else call_id
+            name, extras = joint_name_of(item.need_text("name"), item_fields(item))
+            custom = kind == "custom_tool_call"
+            start = PartStart(index=self._next, part="tool_call", id=call_id, name=name, custom=custom, extras=extras)
             self._open(now, ("call", 0), start, events)
         elif kind in {"message", "reasoning"}:
             for name in ("content", "summary", "encrypted_content"):
@@ -269,7 +271,6 @@ class ResponsesDecoder(StreamDecoder):
         if now.place is None:
             self._item = None
             self._whole(item, events)
-            self._let_go(events)
             return
         if (body := CALL_BODIES.get(now.kind)) is not None:
             self._rest(now, item.text(body), events)
@@ -294,13 +295,17 @@ class ResponsesDecoder(StreamDecoder):
         if self._item is not None:
             self._close_part(self._item, events)
         self._item = None
-        self._let_go(events)
 
     def _let_go(self, events: list[Event]) -> None:
-        """Read what has waited for the end of an item."""
-        later, self._later = self._later, []
-        for kind, data in later:
-            self._dispatch(kind, self._handlers[kind], Fields(data, fault=response_fault), events)
+        """Read what has waited for the end of an item, each event once."""
+        while self._later and (self._item is None or self._item.number in self._later):
+            number = next(iter(self._later)) if self._item is None else self._item.number
+            waiting = self._later[number]
+            while waiting and (self._item is None or self._item.number == number):
+                kind, data = waiting.popleft()
+                self._dispatch(kind, self._handlers[kind], Fields(data, fault=response_fault), events)
+            if not waiting:
+                del self._later[number]
 
     # Parts.
 

@@ -2,22 +2,51 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Final
 
-from genai_spine.dialects.fields import Fields
-from genai_spine.dialects.losses import Losses
+from msgspec import structs
+
+from genai_spine.dialects.fields import Fields, text_in
 from genai_spine.dialects.openai_responses.items import NAME
+from genai_spine.dialects.openai_responses.namespaces import (
+    NAMESPACE,
+    calls_of,
+    grouped,
+    joint_name,
+    joint_name_of,
+)
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.tools import OpaqueTool, Tool, ToolChoice, ToolOffer
 
-__all__ = ["decode_tool", "decode_tool_choice", "encode_tool_choice", "encode_tools"]
+__all__ = ["decode_tool_choice", "decode_tools", "encode_tool_choice", "encode_tools"]
 
 _GRAMMAR: Final = "grammar"
 _NAMED: Final = frozenset({"function", "custom"})
 
 
-def decode_tool(fields: Fields) -> ToolOffer:
+def decode_tools(fields: Fields) -> tuple[ToolOffer, ...]:
+    """Take ``tools``; those in a namespace stand among the others."""
+    return tuple(offer for tool in fields.children("tools") for offer in _decode_offers(tool))
+
+
+def _decode_offers(fields: Fields) -> Iterator[ToolOffer]:
+    inner = fields.peek("tools")
+    if fields.peek("type") != NAMESPACE or _names(inner) is None:
+        yield _decode_tool(fields)
+        return
+    members = [_decode_tool(member) for member in fields.children("tools")]
+    fields.take("type")
+    name = fields.need_text("name")
+    space: JsonObject = {"name": name, **fields.told()}
+    for member in members:
+        if isinstance(member, Tool):
+            extras: JsonObject = {**member.extras, "name": member.name, NAMESPACE: space}
+            yield structs.replace(member, name=joint_name(name, member.name), extras=extras)
+
+
+def _decode_tool(fields: Fields) -> ToolOffer:
     """Read one tool; a kind that the vocabulary has not (the provider's own web search, say) is kept whole."""
     kind = fields.text("type")
     if kind == "function":
@@ -68,7 +97,7 @@ def decode_tool_choice(fields: Fields) -> tuple[ToolChoice | None, Json]:
             choice = Fields(value, fields.at("tool_choice"))
     kind = choice.text("type")
     if kind in _NAMED and isinstance(name := choice.peek("name"), str):
-        return ToolChoice(mode="required", names=(name,)), None
+        return ToolChoice(mode="required", names=(joint_name_of(name, choice.rest())[0],)), None
     if kind == "allowed_tools" and (names := _names(choice.peek("tools"))) is not None:
         mode = choice.text("mode")
         return ToolChoice(mode="required" if mode == "required" else "auto", names=names), None
@@ -79,26 +108,19 @@ def _names(tools: Json) -> tuple[str, ...] | None:
     """The names of the tools in a list; None if it holds others than functions and custom ones."""
     names: list[str] = []
     for tool in tools if isinstance(tools, list) else ():
-        name = tool.get("name") if isinstance(tool, dict) and tool.get("type") in _NAMED else None
-        if not isinstance(name, str):
+        name = text_in(tool, "name") if text_in(tool, "type") in _NAMED else ""
+        if not name or not isinstance(tool, dict):
             return None
-        names.append(name)
+        names.append(joint_name_of(name, tool)[0])
     return tuple(names) or None
 
 
-def encode_tools(request: CompletionRequest, losses: Losses) -> list[Json]:
-    """Write the tools.
-
-    Raises:
-        InvalidFieldError: One is another dialect's own.
-    """
-    tools: list[Json] = []
+def encode_tools(request: CompletionRequest) -> list[Json]:
+    """Write the tools."""
+    tools: list[JsonObject] = []
     came_so = request.dialect == NAME
     for tool in request.tools:
         if isinstance(tool, OpaqueTool):
-            if tool.dialect != NAME:
-                refusal = losses.refuse(f"tools ({tool.data.get('type') or tool.data.get('name')})")
-                raise refusal
             tools.append(tool.data)
             continue
         written: JsonObject = {"type": "function" if tool.grammar is None else "custom", "name": tool.name}
@@ -109,7 +131,7 @@ def encode_tools(request: CompletionRequest, losses: Losses) -> list[Json]:
         elif tool.grammar is None:
             _write_function(written, tool, came_so=came_so)
         tools.append(written | tool.extras if request.dialect in {None, NAME} else written)
-    return tools
+    return grouped(tools)
 
 
 def _write_function(written: JsonObject, tool: Tool, *, came_so: bool) -> None:
@@ -132,7 +154,11 @@ def encode_tool_choice(request: CompletionRequest) -> Json:
     if not choice.names:
         return choice.mode
     custom = {tool.name for tool in request.tools if isinstance(tool, Tool) and tool.grammar is not None}
-    named: list[Json] = [{"type": "custom" if name in custom else "function", "name": name} for name in choice.names]
+    calls = calls_of(request.tools)
+    named: list[Json] = [
+        {"type": "custom" if name in custom else "function", "name": name, **calls.get(name, {})}
+        for name in choice.names
+    ]
     if choice.mode == "required" and len(named) == 1:
         return named[0]
     return {"type": "allowed_tools", "mode": choice.mode, "tools": named}

@@ -26,7 +26,6 @@ from genai_spine.types.messages import (
     Document,
     Image,
     Message,
-    Opaque,
     Part,
     Refusal,
     Role,
@@ -194,8 +193,6 @@ class Turns:
                 return self._own and told and not self._foreign
             case Text():
                 return bool(part.text) or (self._own and bool(part.extras))
-            case Opaque():
-                return part.dialect == NAME
             case _:
                 return True
 

@@ -34,6 +34,7 @@ async def count_message_tokens(request: Request) -> Response:
     "/v1beta/models/{model:path}:countTokens", openapi_extra=_BODY, summary="Gemini: count the tokens of a request"
 )
 @router.post("/v1/models/{model:path}:countTokens", include_in_schema=False)
+@router.post("/v1beta/{model:path}:countTokens", include_in_schema=False)
 async def count_content_tokens(request: Request, model: str) -> Response:
     """Count; where the provider cannot, the answer is a guess and says so in ``x-spine-warnings``."""
     return await _count(request, GeminiDoor(model=model))

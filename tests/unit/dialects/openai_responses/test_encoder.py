@@ -257,7 +257,7 @@ def test_our_own_parts_keep_all() -> None:
         PartEnd(index=3),
         PartStart(index=4, part="text", extras={"y": 1}),
         PartEnd(index=4),
-        PartStart(index=5, part="tool_call", id="a", name="f", extras={"namespace": "n"}),
+        PartStart(index=5, part="tool_call", id="a", name="n__f", extras={"namespace": "n", "name": "f"}),
         ToolArguments(index=5, text="{}"),
         PartEnd(index=5),
         PartStart(index=6, part="opaque", data=Opaque(dialect="openai_responses", data={"type": "x"})),

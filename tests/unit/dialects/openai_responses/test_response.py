@@ -101,7 +101,7 @@ def test_everything_that_an_answer_holds() -> None:
         Text(text="", extras={"item": {"id": "msg_2"}}),
         Refusal(text="No."),
         Text(text="", extras={"item": {"id": "msg_3"}}),
-        ToolCall(id="a", name="f", extras={"id": "fc_a", "namespace": "n"}),
+        ToolCall(id="a", name="n__f", extras={"id": "fc_a", "namespace": "n", "name": "f"}),
         ToolCall(id="b", name="f"),
         ToolCall(id="c", name="sh", arguments="", custom=True, extras={"id": "ctc_1"}),
     ) == choice.parts

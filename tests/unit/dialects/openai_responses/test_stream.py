@@ -139,7 +139,7 @@ def test_calls() -> None:
         end_of(CALL),
     )
     assert (
-        ToolCall(id="a", name="f", arguments='{"x":1}', extras={"id": "fc_1", "namespace": "n"}),
+        ToolCall(id="a", name="n__f", arguments='{"x":1}', extras={"id": "fc_1", "namespace": "n", "name": "f"}),
         ToolCall(id="b", name="f", arguments='{"y":1}', extras={"id": "fc_2"}),
         ToolCall(id="d", name="g", arguments="{}"),
         ToolCall(id="c", name="sh", arguments="ls", custom=True, extras={"id": "ctc"}),
