@@ -100,7 +100,7 @@ def test_a_signature_alone_goes_onto_what_follows() -> None:
 
 
 def test_items_made_up_here_are_no_services_own() -> None:
-    """Items go to a service without the ids that were made up here; reasoning that it did not seal does not go at all."""
+    """Items go to a service without the ids that were made up here; reasoning that it did not seal does not go."""
     told = _sent(
         "openai_responses",
         Thinking(text="Hm.", wire_field="summary", extras={"item": {"id": "rs_spine_req_1_0"}}),
