@@ -21,6 +21,7 @@ CROSSING: Final = (
     ("openai", "google"),
     ("anthropic", "openai"),
     ("deepseek", "anthropic"),
+    ("deepseek", "openai"),
     ("google", "deepseek"),
 )
 STAYING: Final = tuple((name, name) for name in MODELS)
@@ -125,7 +126,9 @@ async def test_own_seals_pass_through(services: StrictServices, strict: Scripted
     assert [2, 2, 2] == [len(services.shown[number][1]) for number in (2, 5, 8)]
 
 
-async def test_only_the_first_of_parallel_calls_is_signed(services: StrictServices, strict: ScriptedUpstream) -> None:
+async def test_pitfall_7_the_first_of_parallel_calls_is_signed(
+    services: StrictServices, strict: ScriptedUpstream
+) -> None:
     """Gemini signs the first of two calls: through OpenAI's client it comes back on that one, and on no other."""
     agent = ChatAgent()
     async with running_gateway(environ(strict.url)) as gateway:
@@ -149,7 +152,7 @@ async def test_calls_of_another_model_stand_in(services: StrictServices, strict:
     assert [] == services.refusals
 
 
-async def test_a_stream_made_here_bears_signatures(strict: ScriptedUpstream) -> None:
+async def test_pitfall_5_a_stream_made_here_bears_signatures(strict: ScriptedUpstream) -> None:
     """To Anthropic's client another provider's stream tells a signature before the call that it is of."""
     async with (
         running_gateway(environ(strict.url)) as gateway,
@@ -172,7 +175,7 @@ async def test_a_stream_made_here_bears_signatures(strict: ScriptedUpstream) -> 
 
 
 @pytest.mark.parametrize("door", ["chat", "gemini", "ollama", "responses", "stored"])
-async def test_a_signature_alone(door: str, upstream: ScriptedUpstream) -> None:
+async def test_pitfall_4_a_signature_alone(door: str, upstream: ScriptedUpstream) -> None:
     """Thinking of which Anthropic shows no word but the signature goes back as it came, before the call."""
     sealed: Any = {"type": "thinking", "thinking": "", "signature": "c2lnbmVk"}
     redacted: Any = {"type": "redacted_thinking", "data": "cmVkYWN0ZWQ="}
@@ -198,7 +201,7 @@ async def test_a_signature_alone(door: str, upstream: ScriptedUpstream) -> None:
     assert {**call, "id": called["id"]} == called
 
 
-async def test_thinking_that_was_not_begun(services: StrictServices, strict: ScriptedUpstream) -> None:
+async def test_pitfall_6_thinking_that_was_not_begun(services: StrictServices, strict: ScriptedUpstream) -> None:
     """In a tool loop that another provider began Anthropic is not asked to think, nor shown a block of the other's."""
     agent = AGENTS["anthropic"]()
     async with running_gateway(environ(strict.url)) as gateway:
@@ -210,7 +213,7 @@ async def test_thinking_that_was_not_begun(services: StrictServices, strict: Scr
     assert [] == services.refusals
 
 
-async def test_deepseek_is_shown_its_reasoning(services: StrictServices, strict: ScriptedUpstream) -> None:
+async def test_pitfall_30_deepseek_is_shown_its_reasoning(services: StrictServices, strict: ScriptedUpstream) -> None:
     """DeepSeek's reasoning comes back in a turn with calls, though OpenAI's client does not keep it."""
     agent = ChatAgent()
     async with running_gateway(environ(strict.url)) as gateway:

@@ -4,6 +4,8 @@ What a provider sealed of a turn it wants back with the next request, unchanged;
 refuses it. So each seal that leaves the gateway in a foreign dialect is tagged with its origin, and each tag that comes
 in is opened if the request goes to that origin, and dropped if not. Callers whose dialect has no place for a tag send
 tool calls back without it: for them it is kept here under the call.
+
+A caller who makes up a tag says no more with it than he may say in the provider's own dialect.
 """
 
 from __future__ import annotations
@@ -136,7 +138,10 @@ def _key(principal: Principal, key: str) -> str:
 
 
 def _call_key(door: Dialect, call: ToolCall) -> str:
-    """Return what a caller sends back of a tool call unchanged: its id, or where there is none what is called."""
+    """Return what a caller sends back of a tool call unchanged: its id, or where there is none what is called.
+
+    Of two equal calls without an id the later one's seals are then put back for both.
+    """
     if door.call_ids:
         return call.id
     try:
@@ -218,7 +223,9 @@ class Sealing:
             self._begun(event.dialect)
         if not self._foreign or not isinstance(event, _PIECES):
             return [event]
-        choice = self._choices.setdefault(event.choice, _Choice())
+        choice = self._choices.get(event.choice)
+        if choice is None:
+            choice = self._choices[event.choice] = _Choice()
         match event:
             case TextDelta():
                 pass
