@@ -1,21 +1,18 @@
 """What tokens cost: the prices that ship with the package, under the user's own.
 
-The shipped prices are those of the genai-prices library, compiled to whole numbers by ``tools/compile_prices.py``: one
-file per provider, read when that provider is first asked for.
+The shipped prices are those of the genai-prices library, compiled to whole numbers; ``book.py`` reads them.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.json import Decoder
 
+from genai_spine.catalog.book import Found, PriceBook, Steps, Tariff, Variant
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import to_usd
@@ -24,16 +21,12 @@ from genai_spine.types.usage import Usage
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
 
-__all__ = ["STAND_IN", "Cost", "PriceBook", "Prices", "Rate", "estimate_cost_usd"]
-
-SHIPPED: Final = Path(__file__).parent / "data" / "prices"
+__all__ = ["STAND_IN", "Cost", "Prices", "Rate", "estimate_cost_usd"]
 
 # A price of 1 USD per million tokens, in picodollars per token, is 10 to this power.
 _PER_MILLION_PLACES: Final = 6
 # Callers choose the model names, so what is remembered of them must have an end.
 _MOST_REMEMBERED: Final = 4096
-# Some gateways write the date in a model's name without dashes.
-_COMPACT_DATE: Final = r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)"
 
 
 class Cost(Struct, frozen=True):
@@ -162,199 +155,6 @@ STAND_IN: Final = Rate.per_million(input="0.05", output="0.08")
 """What a model costs whose price is not known."""
 
 
-# --- The shipped files ------------------------------------------------------------------------------------------------
-
-
-class _Equals(Struct, frozen=True, array_like=True, tag="equals", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return name == self.text
-
-
-class _StartsWith(Struct, frozen=True, array_like=True, tag="starts_with", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return name.startswith(self.text)
-
-
-class _EndsWith(Struct, frozen=True, array_like=True, tag="ends_with", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return name.endswith(self.text)
-
-
-class _Contains(Struct, frozen=True, array_like=True, tag="contains", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return self.text in name
-
-
-class _Regex(Struct, frozen=True, array_like=True, tag="regex", gc=False):
-    pattern: str
-
-    def matches(self, name: str) -> bool:
-        return re.search(self.pattern, name) is not None
-
-
-class _Or(Struct, frozen=True, array_like=True, tag="or", gc=False):
-    parts: tuple[_Clause, ...]
-
-    def matches(self, name: str) -> bool:
-        return any(part.matches(name) for part in self.parts)
-
-
-class _And(Struct, frozen=True, array_like=True, tag="and", gc=False):
-    parts: tuple[_Clause, ...]
-
-    def matches(self, name: str) -> bool:
-        return all(part.matches(name) for part in self.parts)
-
-
-_Clause: TypeAlias = _Equals | _StartsWith | _EndsWith | _Contains | _Regex | _Or | _And
-
-# A rate, or one with tiers: [rate, above, rate, above, rate ...], each for all tokens of a prompt longer than `above`.
-_Steps: TypeAlias = int | tuple[int, ...]
-
-
-class _Tariff(Struct, frozen=True, kw_only=True, gc=False):
-    """Prices and when they hold: always, from a date on, or within hours of the day (UTC)."""
-
-    since: date | None = None
-    between: tuple[time, time] | None = None
-    input: _Steps | None = None
-    output: _Steps | None = None
-    cache_read: _Steps | None = None
-    cache_write: _Steps | None = None
-    cache_write_1h: _Steps | None = None
-    reasoning: _Steps | None = None
-
-    def holds(self, at: datetime) -> bool:
-        if self.since is not None:
-            return at.date() >= self.since
-        if self.between is None:
-            return True
-        start, end = self.between
-        now = at.time()
-        return start <= now < end if start <= end else now >= start or now < end
-
-
-class _Variant(_Tariff, frozen=True, kw_only=True, gc=False):
-    """Prices that replace the others for a request of a kind, such as one of a batch."""
-
-    when: dict[str, str]
-
-
-class _Model(Struct, frozen=True, kw_only=True, gc=False):
-    id: str
-    match: _Clause | None = None
-    context: int | None = None
-    per: int = 1
-    prices: tuple[_Tariff, ...]
-    variants: tuple[_Variant, ...] = ()
-
-    def matches(self, name: str) -> bool:
-        return name == self.id.lower() if self.match is None else self.match.matches(name)
-
-
-class _ProviderFile(Struct, frozen=True):
-    provider: str
-    models: tuple[_Model, ...]
-
-
-class _Provider(Struct, frozen=True):
-    """A provider, the names of the models that are its own make, and the providers whose models it offers too."""
-
-    name: str
-    makes: _Clause | None = None
-    resells: tuple[str, ...] = ()
-
-
-class _Index(Struct, frozen=True):
-    source: str
-    providers: tuple[_Provider, ...]
-
-
-class _Found(Struct, frozen=True):
-    """A model, and whether the provider lists it itself, not by way of a maker whose models it offers."""
-
-    model: _Model
-    own: bool
-
-
-class PriceBook:
-    """The price files of one directory."""
-
-    def __init__(self, directory: Path = SHIPPED) -> None:
-        self._directory = directory
-        self._index: _Index | None = None
-        self._models: dict[str, tuple[_Model, ...]] = {}
-
-    @property
-    def source(self) -> str:
-        """Where the prices come from, with its version."""
-        return self._read_index().source
-
-    def providers(self) -> tuple[str, ...]:
-        """The providers with prices, makers of models before those who offer the models of others."""
-        return tuple(provider.name for provider in self._read_index().providers)
-
-    def models(self, provider: str) -> tuple[str, ...]:
-        """The ids of the models that the provider lists itself."""
-        return tuple(model.id for model in self._read(provider)) if provider in self.providers() else ()
-
-    def makers(self, model: str) -> Iterator[str]:
-        """The providers of whose make the model is by its name, the likeliest first."""
-        name = model.lower()
-        for provider in self._read_index().providers:
-            if provider.makes is not None and provider.makes.matches(name):
-                yield provider.name
-
-    def find(self, provider: str, model: str) -> _Found | None:
-        """The model that the provider means by a name."""
-        row = next((row for row in self._read_index().providers if row.name == provider), None)
-        if row is None:
-            return None
-        name = model.lower()
-        found = self._match(row, name)
-        if found is None:
-            dated = re.sub(_COMPACT_DATE, r"-\1-\2-\3", name)
-            found = self._match(row, dated) if dated != name else None
-        return found
-
-    def _match(self, provider: _Provider, name: str) -> _Found | None:
-        for holder in (provider.name, *provider.resells):
-            for model in self._read(holder):
-                if model.matches(name):
-                    return _Found(model, own=holder == provider.name)
-        return None
-
-    def _read_index(self) -> _Index:
-        if self._index is None:
-            self._index = _index_decoder().decode((self._directory / "index.json").read_bytes())
-        return self._index
-
-    def _read(self, provider: str) -> tuple[_Model, ...]:
-        if (models := self._models.get(provider)) is None:
-            text = (self._directory / f"{provider}.json").read_bytes()
-            models = self._models[provider] = _provider_decoder().decode(text).models
-        return models
-
-
-# Made on first use: they cost more than the rest of the import together.
-@cache
-def _index_decoder() -> Decoder[_Index]:
-    return Decoder(_Index)
-
-
-@cache
-def _provider_decoder() -> Decoder[_ProviderFile]:
-    return Decoder(_ProviderFile)
-
-
 # --- From rows to rates -----------------------------------------------------------------------------------------------
 
 
@@ -366,7 +166,7 @@ class _Step(Struct, frozen=True):
 class _Period(Struct, frozen=True):
     """A tariff made ready: its rates by length of prompt, the longest first; none where it has no price per token."""
 
-    tariff: _Tariff
+    tariff: Tariff
     steps: tuple[_Step, ...]
 
     def rate(self, input_tokens: int) -> Rate | None:
@@ -379,7 +179,7 @@ class _Period(Struct, frozen=True):
 class _Entry(Struct, frozen=True):
     """What is remembered of a model: its periods, the last that holds being the one that counts."""
 
-    found: _Found
+    found: Found
     periods: tuple[_Period, ...]
     timeless: bool
 
@@ -390,7 +190,7 @@ class _Entry(Struct, frozen=True):
         return self.periods[0]
 
 
-def _entry(found: _Found) -> _Entry:
+def _entry(found: Found) -> _Entry:
     periods = tuple(_period(tariff, found.model.per) for tariff in found.model.prices)
     timeless = all(tariff.since is None and tariff.between is None for tariff in found.model.prices)
     return _Entry(found, periods, timeless)
@@ -399,11 +199,11 @@ def _entry(found: _Found) -> _Entry:
 _NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
 
 
-def _stated(tariff: _Tariff) -> dict[str, _Steps]:
+def _stated(tariff: Tariff) -> dict[str, Steps]:
     return {name: steps for name in _NAMES if (steps := getattr(tariff, name)) is not None}
 
 
-def _period(tariff: _Tariff, per: int, variants: tuple[_Variant, ...] = ()) -> _Period:
+def _period(tariff: Tariff, per: int, variants: tuple[Variant, ...] = ()) -> _Period:
     """The tariff with the variants' prices over its own, the first variant's before the next one's."""
     stated = _stated(tariff)
     for variant in reversed(variants):
@@ -416,7 +216,7 @@ def _period(tariff: _Tariff, per: int, variants: tuple[_Variant, ...] = ()) -> _
     return _Period(tariff, tuple(steps))
 
 
-def _rate(stated: Mapping[str, _Steps], above: int, per: int) -> Rate:
+def _rate(stated: Mapping[str, Steps], above: int, per: int) -> Rate:
     """The rate of prompts just longer than a border."""
     flat = {name: _at(steps, above) for name, steps in stated.items()}
     return Rate(
@@ -430,7 +230,7 @@ def _rate(stated: Mapping[str, _Steps], above: int, per: int) -> Rate:
     )
 
 
-def _at(steps: _Steps, above: int) -> int:
+def _at(steps: Steps, above: int) -> int:
     if isinstance(steps, int):
         return steps
     rate = steps[0]

@@ -106,7 +106,7 @@ def test_a_long_text_counts_as_its_parts() -> None:
         (Text(text="two words"), 2),
         (Thinking(text="two words"), 2),
         (Refusal(text="no"), 1),
-        (ToolCall(id="1", name="look", arguments='{"a":1}'), TOKENS_PER_TOOL + 1 + 4),
+        (ToolCall(id="1", name="look", arguments='{"a":1}'), TOKENS_PER_TOOL + 1 + 5),
         (
             ToolResult(call_id="1", parts=(Text(text="it"), Image(media=Media(url="u")))),
             TOKENS_PER_TOOL + 1 + TOKENS_PER_IMAGE,
@@ -119,7 +119,7 @@ def test_a_long_text_counts_as_its_parts() -> None:
         (Document(media=Media(data="A" * 6000)), TOKENS_PER_IMAGE + 1000),
         (Document(media=Media(url="u")), TOKENS_PER_IMAGE),
         (Document(), TOKENS_PER_IMAGE),
-        (Opaque(dialect="d", data={"a": 1}), 4),
+        (Opaque(dialect="d", data={"a": 1}), 5),
     ],
 )
 def test_each_kind_of_part(part: Part, expected: int) -> None:

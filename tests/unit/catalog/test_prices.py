@@ -16,7 +16,9 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genai_spine.catalog.prices import SHIPPED, STAND_IN, Cost, PriceBook, Prices, Rate, estimate_cost_usd
+from genai_spine.catalog.book import SHIPPED, PriceBook
+from genai_spine.catalog.compiling import PROVIDERS as THEIRS
+from genai_spine.catalog.prices import STAND_IN, Cost, Prices, Rate, estimate_cost_usd
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import picodollars_from
 from genai_spine.types.usage import Usage
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 COMPILER = runpy.run_path(str(Path(__file__).parents[3] / "tools" / "compile_prices.py"))
-THEIRS: dict[str, str] = COMPILER["PROVIDERS"]
-compile_prices: Callable[[], dict[str, str]] = COMPILER["compile_prices"]
+shipped_files: Callable[[], dict[str, str]] = COMPILER["shipped_files"]
 
 PICODOLLAR = Decimal("1e-12")
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -217,7 +218,7 @@ def test_shipped_files_are_what_the_compiler_makes() -> None:
     """The files in the package are those that the compiler makes of the installed library, none more, none less."""
     shipped = {path.name: path.read_text(encoding="utf-8") for path in SHIPPED.iterdir()}
 
-    assert compile_prices() == shipped
+    assert shipped_files() == shipped
 
 
 def test_the_book_tells_its_source() -> None:
@@ -402,18 +403,17 @@ def test_naive_times_are_utc_and_others_are_converted() -> None:
         ("future", 0, 5),
     ],
 )
-def test_any_book_is_read(tmp_path: Path, model: str, hour: int, usd_per_million: int | None) -> None:
+def test_any_book_is_read(model: str, hour: int, usd_per_million: int | None) -> None:
     """A book from elsewhere may use every kind of clause, and hours that pass midnight; a first price needs no date."""
-    tmp_path.joinpath("index.json").write_text('{"source":"mine","providers":[{"name":"p"}]}', encoding="utf-8")
-    tmp_path.joinpath("p.json").write_text(
-        """{"provider":"p","models":[
+    files = {
+        "index.json": b'{"format":1,"source":"mine","providers":[{"name":"p"}]}',
+        "p.json": b"""{"provider":"p","models":[
         {"id":"Night-owl","prices":[{"input":1000000},{"between":["22:00:00","04:00:00"],"input":2000000}]},
         {"id":"future","prices":[{"since":"2099-01-01","input":5000000},{"since":"2100-01-01","input":6000000}]},
         {"id":"t","match":["and",[["contains","big"],["ends_with","-turbo"]]],"prices":[{"input":3000000}]},
         {"id":"r","match":["or",[["equals","r"],["regex","-r[0-9]$"]]],"prices":[{"input":4000000}]}]}""",
-        encoding="utf-8",
-    )
-    rate = Prices(PriceBook(tmp_path)).rate("p", model, NOW.replace(hour=hour))
+    }
+    rate = Prices(PriceBook(files.__getitem__)).rate("p", model, NOW.replace(hour=hour))
     expected = None if usd_per_million is None else Rate.per_million(input=usd_per_million, output=0)
 
     assert expected == rate
