@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from genai_spine import errors
 from genai_spine.assembly import Spine
+from genai_spine.catalog.models import ModelCatalog
 from genai_spine.cli.main import app as command
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect, Quirks
@@ -125,7 +126,7 @@ def _providers() -> str:
 
 
 def _provider(name: str, row: Row) -> tuple[str, str, str, str]:
-    default = row.replaced.get(row.default_model, row.default_model)
+    default = ModelCatalog.builtin().successor(name, row.default_model)
     needs = [] if row.local else [row.key_variables[0] if row.key_variables else f"{name.upper()}_API_KEY"]
     if not row.url:
         needs.append(row.url_variables[0])

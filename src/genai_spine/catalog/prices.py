@@ -13,18 +13,22 @@ from typing import TYPE_CHECKING, Final
 from msgspec import Struct
 
 from genai_spine.catalog.book import Found, PriceBook, Steps, Tariff, Variant
+from genai_spine.catalog.models import ModelCatalog
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import to_usd
 from genai_spine.types.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["STAND_IN", "Cost", "Prices", "Rate", "estimate_cost_usd"]
+    from genai_spine.settings import ModelFile
+
+__all__ = ["STAND_IN", "Cost", "Prices", "Rate", "estimate_cost_usd", "is_free_model", "own_rates"]
 
 # A price of 1 USD per million tokens, in picodollars per token, is 10 to this power.
 _PER_MILLION_PLACES: Final = 6
+_NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
 # Callers choose the model names, so what is remembered of them must have an end.
 _MOST_REMEMBERED: Final = 4096
 
@@ -103,6 +107,20 @@ class Rate(Struct, frozen=True, kw_only=True):
             reasoning=whole.get("reasoning"),
             per=per,
         )
+
+    @property
+    def usd_per_million(self) -> dict[str, Decimal]:
+        """The prices that it states, in US dollars per million tokens, exactly."""
+        stated = {name: getattr(self, name) for name in _NAMES}
+        return {
+            name: to_usd(rate * 10**_PER_MILLION_PLACES) / self.per for name, rate in stated.items() if rate is not None
+        }
+
+    @property
+    def free(self) -> bool:
+        """Whether it charges nothing for anything."""
+        finer = (self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning)
+        return not (self.input or self.output or any(finer))
 
     def charge(self, usage: Usage) -> int:
         """The cost of the usage in picodollars, rounded up to a whole one.
@@ -196,9 +214,6 @@ def _entry(found: Found) -> _Entry:
     return _Entry(found, periods, timeless)
 
 
-_NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
-
-
 def _stated(tariff: Tariff) -> dict[str, Steps]:
     return {name: steps for name in _NAMES if (steps := getattr(tariff, name)) is not None}
 
@@ -248,9 +263,9 @@ class Prices:
 
     Args:
         book: The prices of which the others are exceptions.
-        overrides: The user's own rates by provider and model, exact but for the case of letters.
-        free: The providers whose models cost nothing: those that run on the user's own machine.
+        overrides: The user's own rates by ``provider/model``, or by the model at whatever provider, in any case.
         stand_in: The rate of a model whose price is not known.
+        catalog: Tells whose a model is, and which providers run on the user's own machines: those cost nothing.
         clock: Tells the time for prices that change with it.
     """
 
@@ -258,15 +273,15 @@ class Prices:
         self,
         book: PriceBook,
         *,
-        overrides: Mapping[tuple[str, str], Rate] | None = None,
-        free: Collection[str] = (),
+        overrides: Mapping[str, Rate] | None = None,
         stand_in: Rate = STAND_IN,
+        catalog: ModelCatalog | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._book = book
-        self._overrides = {(provider, model.lower()): rate for (provider, model), rate in (overrides or {}).items()}
-        self._free = frozenset(free)
+        self._overrides = {name.lower(): rate for name, rate in (overrides or {}).items()}
         self._stand_in = stand_in
+        self._catalog = catalog or ModelCatalog.builtin()
         self._clock = clock or SystemClock()
         self._entries: dict[tuple[str, str], _Entry | None] = {}
 
@@ -274,12 +289,6 @@ class Prices:
     def builtin(cls) -> Prices:
         """The shipped prices and nothing else; the same object each time."""
         return _builtin()
-
-    def with_own(
-        self, *, overrides: Mapping[tuple[str, str], Rate], free: Collection[str] = (), stand_in: Rate = STAND_IN
-    ) -> Prices:
-        """The same book under other rates of the user's own."""
-        return Prices(self._book, overrides=overrides, free=free, stand_in=stand_in, clock=self._clock)
 
     def cost(
         self,
@@ -289,6 +298,7 @@ class Prices:
         at: datetime | None = None,
         *,
         context: Mapping[str, str] | None = None,
+        local: bool = False,
     ) -> Cost:
         """What the usage costs; never raises, whatever a provider reported.
 
@@ -298,8 +308,9 @@ class Prices:
             usage: The tokens.
             at: When, in UTC unless it says otherwise; None for now.
             context: What else sets the price, as genai-prices names it: ``service_tier``, ``processing``, ``speed``.
+            local: The provider runs on the user's own machines, whether the catalogue knows it or not.
         """
-        rate = self.rate(provider, model, at, input_tokens=usage.input_tokens, context=context)
+        rate = self.rate(provider, model, at, input_tokens=usage.input_tokens, context=context, local=local)
         if rate is None:
             return Cost(self._stand_in.charge(usage), known=False)
         return Cost(rate.charge(usage), known=True)
@@ -312,11 +323,12 @@ class Prices:
         *,
         input_tokens: int = 0,
         context: Mapping[str, str] | None = None,
+        local: bool = False,
     ) -> Rate | None:
-        """The rate for a prompt of that length at that time; None if it is not known."""
-        if self._overrides and (own := self._overrides.get((provider, model.lower()))) is not None:
+        """The rate for a prompt of that length at that time; None if it is not known; arguments as for ``cost``."""
+        if self._overrides and (own := self._own(provider, model.lower())) is not None:
             return own
-        if provider in self._free:
+        if local or provider in self._catalog.local:
             return _NOTHING
         entry = self._entry(provider, model)
         if entry is None:
@@ -334,6 +346,11 @@ class Prices:
             period = _period(period.tariff, entry.found.model.per, fitting)
         return period.rate(max(input_tokens, 0))
 
+    @property
+    def source(self) -> str:
+        """Where the price list comes from, with its version."""
+        return self._book.source
+
     def models(self, provider: str) -> tuple[str, ...]:
         """The ids of the models for which the price list has prices of the provider's own; empty if it has none."""
         return self._book.models(provider)
@@ -343,30 +360,53 @@ class Prices:
         entry = self._entry(provider, model)
         return None if entry is None else entry.found.model.context
 
-    def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
-        """The cost in US dollars of so many tokens, by the prices of whoever the model's name says makes it.
+    def rate_of(self, model_id: str, input_tokens: int = 0) -> Rate | None:
+        """The rate of a model by its name alone, at whoever the name says makes it; None if it is not known.
 
         A name of the form ``provider/model`` is priced at that provider. A model that no maker claims is priced at the
-        first provider that lists it, one that none lists by the stand-in.
+        first provider that lists it.
         """
+        rates = (self.rate(*guess, input_tokens=input_tokens) for guess in self._guesses(model_id))
+        return next((rate for rate in rates if rate is not None), None)
+
+    def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
+        """The cost in US dollars of so many tokens, by ``rate_of``, or else by the stand-in."""
+        return self.estimate(model_id, input_tokens, output_tokens).usd
+
+    def estimate(self, model_id: str, input_tokens: int, output_tokens: int) -> Cost:
+        """The same, with whether the price is known."""
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        for provider, model in self._guesses(model_id):
-            if (rate := self.rate(provider, model, input_tokens=input_tokens)) is not None:
-                return to_usd(rate.charge(usage))
-        return to_usd(self._stand_in.charge(usage))
+        rate = self.rate_of(model_id, input_tokens)
+        return Cost((rate or self._stand_in).charge(usage), known=rate is not None)
+
+    def is_free(self, model_id: str) -> bool:
+        """Whether a model is known to cost nothing, however much it reads and writes."""
+        rate = self.rate_of(model_id)
+        return rate is not None and rate.free
 
     def _guesses(self, model_id: str) -> Iterator[tuple[str, str]]:
+        """Where a model may have its price, the likeliest first; on the user's own machines if nobody else lists it."""
         first, slash, rest = model_id.partition("/")
         if slash:
             yield first, rest
+        form = self._catalog.home_by_form(model_id)
+        if form is not None and form not in self._catalog.local:
+            yield form, model_id
         for maker in self._book.makers(model_id):
             yield maker, model_id
         name = model_id.lower()
-        for provider, model in self._overrides:
-            if model == name:
-                yield provider, model
+        for override in self._overrides:
+            provider, slash, model = override.partition("/")
+            if override == name or (slash and model == name):
+                yield provider, name
         for provider in self._book.providers():
             yield provider, model_id
+        if form is not None:
+            yield form, model_id
+
+    def _own(self, provider: str, name: str) -> Rate | None:
+        own = self._overrides.get(f"{provider}/{name}")
+        return self._overrides.get(name) if own is None else own
 
     def _moment(self, at: datetime | None) -> datetime:
         if at is None:
@@ -391,6 +431,31 @@ _NOTHING: Final = Rate(input=0, output=0)
 @cache
 def _builtin() -> Prices:
     return Prices(PriceBook())
+
+
+def own_rates(models: Mapping[str, ModelFile]) -> dict[str, Rate]:
+    """The prices that the user's file states, by the names of its tables.
+
+    Raises:
+        ConfigurationError: A price is beyond reason.
+    """
+    return {
+        name: Rate.per_million(
+            input=own.input,
+            output=own.output,
+            cache_read=own.cache_read,
+            cache_write=own.cache_write,
+            cache_write_1h=own.cache_write_1h,
+            reasoning=own.reasoning,
+        )
+        for name, own in models.items()
+        if own.input is not None and own.output is not None
+    }
+
+
+def is_free_model(model: str) -> bool:
+    """Whether a model is known to cost nothing, by the shipped prices; see ``Prices.is_free``."""
+    return Prices.builtin().is_free(model)
 
 
 def estimate_cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> Decimal:

@@ -336,18 +336,21 @@ def test_the_stand_in_is_settable() -> None:
 
 def test_free_providers_cost_nothing() -> None:
     """A local provider's models cost 0, which is known, even where a hosted model has the same name."""
-    prices = Prices.builtin().with_own(overrides={}, free={"ollama"})
+    prices = Prices.builtin()
 
     assert Cost(0, known=True) == prices.cost("ollama", "gpt-4o", USAGES[0])
-    assert Decimal(0) == prices.estimate_cost_usd("ollama/llama3.2", 10**6, 10**6)
+    assert [Decimal(0)] * 2 == [
+        prices.estimate_cost_usd(model, 10**6, 10**6) for model in ("ollama/llama3.2", "llama3.2:latest")
+    ]
+    assert Cost(0, known=True) == prices.cost("mine", "gpt-4o", USAGES[0], local=True)
     assert Cost(7_500_000_000, known=True) == prices.cost("openai", "gpt-4o", USAGES[0])
 
 
 def test_the_users_own_prices_come_first() -> None:
     """An override wins over the list and over a provider's being free, whatever the case of the model's letters."""
     own = Rate.per_million(input="1", output="0")
-    overrides = {("openai", "GPT-4o"): own, ("ollama", "big"): own, ("scaleway", "llama-3.1-8b-instruct"): own}
-    prices = Prices.builtin().with_own(overrides=overrides, free={"ollama"})
+    overrides = {"openai/GPT-4o": own, "ollama/big": own, "llama-3.1-8b-instruct": own}
+    prices = Prices(PriceBook(), overrides=overrides)
     expected = Cost(picodollars_from("0.001"), known=True)
 
     assert [expected] * 3 == [
