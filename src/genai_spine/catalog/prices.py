@@ -439,18 +439,23 @@ def own_rates(models: Mapping[str, ModelFile]) -> dict[str, Rate]:
     Raises:
         ConfigurationError: A price is beyond reason.
     """
-    return {
-        name: Rate.per_million(
-            input=own.input,
-            output=own.output,
-            cache_read=own.cache_read,
-            cache_write=own.cache_write,
-            cache_write_1h=own.cache_write_1h,
-            reasoning=own.reasoning,
-        )
-        for name, own in models.items()
-        if own.input is not None and own.output is not None
-    }
+    rates = {}
+    for name, own in models.items():
+        if own.input is None or own.output is None:
+            continue
+        try:
+            rates[name] = Rate.per_million(
+                input=own.input,
+                output=own.output,
+                cache_read=own.cache_read,
+                cache_write=own.cache_write,
+                cache_write_1h=own.cache_write_1h,
+                reasoning=own.reasoning,
+            )
+        except ConfigurationError as error:
+            message = f'models."{name}": {error.message}'
+            raise ConfigurationError(message) from error
+    return rates
 
 
 def is_free_model(model: str) -> bool:

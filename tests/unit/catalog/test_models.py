@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib.resources import files
 from itertools import pairwise
@@ -110,10 +111,10 @@ def test_local_providers_are_those_of_the_rows() -> None:
 UNPRICED: Final = ("fireworks", "accounts/fireworks/models/llama-v3p3-70b-instruct")
 
 
-def catalog(day: int = 20, **own: Any) -> ModelCatalog:
-    """A catalogue on a day of November 2026, with a table of the user's for each argument."""
+def catalog(day: int = 20, own: Mapping[str, object] | None = None) -> ModelCatalog:
+    """A catalogue on a day of November 2026, with the user's own tables."""
     now = datetime(2026, 11, day, 12, tzinfo=UTC).timestamp()
-    tables = {name: ModelFile.model_validate(table) for name, table in own.items()}
+    tables = {name: ModelFile.model_validate(table) for name, table in (own or {}).items()}
     return ModelCatalog(PriceBook(), own=tables, clock=ManualClock(now=now))
 
 
@@ -276,7 +277,7 @@ def test_every_default_model_is_known() -> None:
 def test_the_users_word_is_the_last() -> None:
     """What stands in the user's file wins over the rows and the provider, for one provider or for all."""
     known = catalog(
-        **{
+        own={
             "groq/llama-3.1-8b-instant": {"max_input_tokens": 8000, "abilities": ["tools"], "quality_rank": 5},
             "GPT-4o": {"lifecycle": "retired", "replaced_by": "gpt-6-luna", "max_output_tokens": 100},
         }
@@ -296,7 +297,7 @@ def test_the_users_word_is_the_last() -> None:
 
 def test_a_user_may_say_what_is_one_model() -> None:
     """A model of the user's own provider stands in for the same one elsewhere, and the other way round."""
-    known = catalog(**{"mine/big-llama": {"same_as": "llama-3.3-70b"}, "other/x": {"same_as": "x"}})
+    known = catalog(own={"mine/big-llama": {"same_as": "llama-3.3-70b"}, "other/x": {"same_as": "x"}})
     assert "big-llama" == dict(known.elsewhere("groq", "llama-3.3-70b-versatile"))["mine"]
     assert "llama-3.3-70b-versatile" == dict(known.elsewhere("mine", "big-llama"))["groq"]
     assert () == known.elsewhere("other", "x")
