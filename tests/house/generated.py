@@ -31,6 +31,7 @@ from genai_spine.server.app import create_app
 from genai_spine.settings import (
     _VARIABLES,
     FileSettings,
+    ModelFile,
     ProviderFile,
     Settings,
     TimeoutSettings,
@@ -74,7 +75,7 @@ def _settings() -> str:
     rows = [
         (f"`{name}`", _code(_VARIABLES.get(name, ())), _default(info), info.description or "")
         for name, info in FileSettings.model_fields.items()
-        if name != "providers"
+        if name not in {"providers", "models"}
     ]
     return _table(("in `spine.toml`", "variables, the first found wins", "default", "what"), rows)
 
@@ -218,6 +219,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": _settings,
     "timeouts": lambda: _fields(TimeoutSettings),
     "provider-fields": lambda: _fields(ProviderFile),
+    "model-fields": lambda: _fields(ModelFile),
     "provider-variables": _provider_variables,
     "further-variables": _further_variables,
     "providers": _providers,

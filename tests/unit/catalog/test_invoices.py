@@ -292,7 +292,7 @@ def _differing(uri: str, provider: str, dialect: str, theirs: str, flavour: str)
             continue
         totals = (oracle.input_tokens or 0, oracle.output_tokens or 0, oracle.cache_read_tokens or 0)
         cost = Prices.builtin().cost(provider, model, ours, NOW)
-        if totals[2] + (oracle.cache_write_tokens or 0) > totals[0]:
+        if ours.input_tokens < (ours.cache_read_tokens or 0) + (ours.cache_write_tokens or 0):
             continue  # the service told more cached tokens than it read: the library refuses to price that
         if totals != counters(ours)[:3]:
             yield exchange.name, totals, counters(ours)

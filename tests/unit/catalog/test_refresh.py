@@ -5,53 +5,23 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
-from datetime import date, time
 from decimal import Decimal
-from functools import cache
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 import pytest
-from genai_prices.data import providers as bundled
 
 from genai_spine.assembly import Spine
 from genai_spine.catalog.book import PriceBook
-from genai_spine.catalog.compiling import PROVIDERS
 from genai_spine.catalog.prices import Prices
 from genai_spine.catalog.refresh import FILE, open_book, refresh_prices
 from genai_spine.errors import ConfigurationError
 from genai_spine.settings import Settings
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
+from tests.published_prices import published
 
 NOBODY: Final = "http://127.0.0.1:9/data.json"
-
-
-def raw(value: Any) -> Any:
-    """A value of the library's as its published data writes it."""
-    if isinstance(value, list | tuple):
-        return [raw(item) for item in value]
-    if isinstance(value, dict):
-        return {name: raw(item) for name, item in value.items()}
-    if isinstance(value, Decimal):
-        return str(value)
-    if isinstance(value, date | time):
-        return value.isoformat()
-    if value is None or isinstance(value, str | int | float):
-        return value
-    fields = {name: item for name, item in vars(value).items() if item is not None and not name.startswith("_")}
-    return {name.rstrip("_"): raw(item) for name, item in fields.items() if name != "extractors"}
-
-
-@cache
-def _published() -> bytes:
-    return msgspec.json.encode([raw(provider) for provider in bundled if provider.id in PROVIDERS.values()])
-
-
-def published() -> list[dict[str, Any]]:
-    """What the library would fetch, were today's prices those that it brings."""
-    providers: list[dict[str, Any]] = msgspec.json.decode(_published())
-    return providers
 
 
 def cheaper() -> list[dict[str, Any]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -11,6 +13,8 @@ from typer.testing import CliRunner, Result
 
 from genai_spine import __version__
 from genai_spine.cli.main import app
+from genai_spine.testing.upstream import ScriptedUpstream, json_reply
+from tests.published_prices import published
 
 
 @pytest.fixture(autouse=True)
@@ -151,6 +155,17 @@ def test_prices_without_a_network(tmp_path: Path) -> None:
     assert result.exit_code == 2
     assert "spine: the prices could not be fetched from http://127.0.0.1:9/data.json" in result.stderr
     assert "Traceback" not in result.output
+
+
+async def test_refreshed_prices(tmp_path: Path) -> None:
+    """They are kept in the data folder, and it is told how many there are."""
+    environ = {"GENAI_DATA_DIR": str(tmp_path)}
+    async with ScriptedUpstream(lambda _: json_reply(msgspec.json.encode(published()))) as upstream:
+        arguments = ("prices", "refresh", "--url", f"{upstream.url}/data.json")
+        result = await asyncio.to_thread(run, *arguments, environ=environ)
+    assert result.exit_code == 0
+    assert re.fullmatch(r"\d+ prices of 15 providers, kept in .*\n", result.stdout)
+    assert run("config", "check", environ=environ).exit_code == 0
 
 
 def test_prices_alone() -> None:

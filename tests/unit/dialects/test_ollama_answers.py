@@ -536,23 +536,6 @@ def test_lists_parse_in_the_official_client() -> None:
     assert {"version": "0.30.0"} == load(encode_version("0.30.0"))
 
 
-@pytest.mark.parametrize(
-    ("abilities", "expected"),
-    [
-        (None, ["completion", "tools"]),
-        (frozenset(), ["completion"]),
-        (
-            frozenset({"vision", "thinking", "structured_output", "tools"}),
-            ["completion", "tools", "vision", "thinking"],
-        ),
-        (frozenset({"embeddings"}), ["embedding"]),
-    ],
-)
-def test_capabilities(abilities: frozenset[Ability] | None, expected: list[str]) -> None:
-    """They are told in Ollama's words; of a model that is not known tools may be tried."""
-    assert expected == load(encode_show(Model(id="m", abilities=abilities)))["capabilities"]
-
-
 def test_list_is_read() -> None:
     """A provider's list tells ids and times; what was written reads the same."""
     body = dump({"models": [{"name": "a:1b", "modified_at": "2025-10-26T12:00:00.123456789+00:00"}, {"model": "b"}]})
