@@ -71,7 +71,7 @@ class ProviderFile(_Frozen):
 class ModelFile(_Frozen):
     """A table ``[models."ID"]`` of the file: what the user knows better of ``provider/model``, or of a model anywhere.
 
-    The prices are in US dollars per million tokens. Those of a model that are left out are as ``Rate`` says.
+    The prices are in US dollars per million tokens. One of a part that is left out is that of the whole.
     """
 
     input: Decimal | None = Field(default=None, ge=0, description="price of what is read; goes with `output`")

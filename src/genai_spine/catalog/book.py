@@ -16,12 +16,15 @@ from typing import Final, Literal, TypeAlias
 from msgspec import Struct
 from msgspec.json import Decoder
 
-__all__ = ["FORMAT", "SHIPPED", "Found", "ListedModel", "PriceBook", "Steps", "Tariff", "Variant"]
+__all__ = ["FORMAT", "MOST_REMEMBERED", "SHIPPED", "Found", "ListedModel", "PriceBook", "Steps", "Tariff", "Variant"]
 
 SHIPPED: Final = Path(__file__).parent / "data" / "prices"
 
 FORMAT: Final = 1
 """The form of the files; those of another form are not read."""
+
+MOST_REMEMBERED: Final = 4096
+"""Callers choose the model names, so what is remembered of them must have an end."""
 
 # Some gateways write the date in a model's name without dashes.
 _COMPACT_DATE: Final = r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)"
@@ -165,6 +168,7 @@ class PriceBook:
         self._read_file = read or _read_shipped
         self._index: _Index | None = None
         self._models: dict[str, tuple[ListedModel, ...]] = {}
+        self._found: dict[tuple[str, str], Found | None] = {}
 
     @property
     def source(self) -> str:
@@ -188,6 +192,14 @@ class PriceBook:
 
     def find(self, provider: str, model: str) -> Found | None:
         """The model that the provider means by a name."""
+        key = (provider, model)
+        if key not in self._found:
+            if len(self._found) >= MOST_REMEMBERED:
+                self._found.clear()
+            self._found[key] = self._look_up(provider, model)
+        return self._found[key]
+
+    def _look_up(self, provider: str, model: str) -> Found | None:
         row = next((row for row in self._read_index().providers if row.name == provider), None)
         if row is None:
             return None

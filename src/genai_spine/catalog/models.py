@@ -17,9 +17,9 @@ import msgspec
 from msgspec import Struct, field
 from msgspec.structs import replace
 
-from genai_spine.catalog.book import PriceBook
+from genai_spine.catalog.book import MOST_REMEMBERED, PriceBook
 from genai_spine.clock import Clock, SystemClock
-from genai_spine.types.models import Ability, Model, ModelFacts
+from genai_spine.types.models import Ability, Lifecycle, Model, ModelFacts
 
 if TYPE_CHECKING:
     from genai_spine.settings import ModelFile
@@ -37,8 +37,6 @@ _REGION_ALONE: Final = re.compile(f"^{_REGION}")
 _UNKNOWN: Final = ModelFacts()
 # Ranks leave room between them for a user's own.
 _RANK_STEP: Final = 10
-# Callers choose the model names, so what is remembered of them must have an end.
-_MOST_REMEMBERED: Final = 4096
 
 
 class _Form(Struct, frozen=True):
@@ -155,7 +153,7 @@ class ModelCatalog:
         key = (provider, model)
         found = self._described.get(key)
         if found is None:
-            if len(self._described) >= _MOST_REMEMBERED:
+            if len(self._described) >= MOST_REMEMBERED:
                 self._described.clear()
             found = self._described[key] = self.complete(Model(id=model, provider=provider, owned_by=provider))
         return found
@@ -176,10 +174,8 @@ class ModelCatalog:
             same_as=self.family(provider, model.id) or "",
         )
         if told.lifecycle == "active":
-            if (retirement := self._retirement(provider, model.id)) is not None:
-                today = datetime.fromtimestamp(self._clock.now(), UTC).date()
-                lifecycle = "retired" if today >= retirement.on else "deprecated"
-                told = replace(told, lifecycle=lifecycle, replaced_by=retirement.successor)
+            if (end := self._end(provider, model.id)) is not None:
+                told = replace(told, lifecycle=end[0], replaced_by=end[1])
             elif listed is not None and listed.own and listed.model.deprecated:
                 told = replace(told, lifecycle="deprecated")
         own = self._own_of(provider, model.id)
@@ -205,11 +201,19 @@ class ModelCatalog:
 
     def successor(self, provider: str, model: str) -> str:
         """Return the model itself, or the one that took its place where the provider has retired it."""
-        described = self.describe(provider, model)
-        return (described.replaced_by if described.lifecycle == "retired" else None) or model
+        # The price list is left alone: it knows no successors, and this is asked of each provider at every start.
+        lifecycle, successor = self._end(provider, model) or ("active", None)
+        if (own := self._own_of(provider, model)) is not None:
+            lifecycle, successor = own.lifecycle or lifecycle, own.replaced_by or successor
+        return successor if lifecycle == "retired" and successor else model
 
-    def _retirement(self, provider: str, model: str) -> _Retirement | None:
-        return self._rows.retired.get(provider, {}).get(model.lower())
+    def _end(self, provider: str, model: str) -> tuple[Lifecycle, str | None] | None:
+        """What becomes of a model that its provider switches off on a day that is known, and what takes its place."""
+        retirement = self._rows.retired.get(provider, {}).get(model.lower())
+        if retirement is None:
+            return None
+        today = datetime.fromtimestamp(self._clock.now(), UTC).date()
+        return "retired" if today >= retirement.on else "deprecated", retirement.successor
 
     def _own_of(self, provider: str, model: str) -> ModelFile | None:
         if not self._own:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
 
-from genai_spine.catalog.book import Found, PriceBook, Steps, Tariff, Variant
+from genai_spine.catalog.book import MOST_REMEMBERED, Found, PriceBook, Steps, Tariff, Variant
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import ConfigurationError
@@ -29,8 +29,6 @@ __all__ = ["STAND_IN", "Cost", "Prices", "Rate", "estimate_cost_usd", "is_free_m
 # A price of 1 USD per million tokens, in picodollars per token, is 10 to this power.
 _PER_MILLION_PLACES: Final = 6
 _NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
-# Callers choose the model names, so what is remembered of them must have an end.
-_MOST_REMEMBERED: Final = 4096
 
 
 class Cost(Struct, frozen=True):
@@ -355,11 +353,6 @@ class Prices:
         """The ids of the models for which the price list has prices of the provider's own; empty if it has none."""
         return self._book.models(provider)
 
-    def context_window(self, provider: str, model: str) -> int | None:
-        """The tokens that the model reads at most, as the price list has it; None if it does not say."""
-        entry = self._entry(provider, model)
-        return None if entry is None else entry.found.model.context
-
     def rate_of(self, model_id: str, input_tokens: int = 0) -> Rate | None:
         """The rate of a model by its name alone, at whoever the name says makes it; None if it is not known.
 
@@ -418,7 +411,7 @@ class Prices:
         try:
             return self._entries[key]
         except KeyError:
-            if len(self._entries) >= _MOST_REMEMBERED:
+            if len(self._entries) >= MOST_REMEMBERED:
                 self._entries.clear()
             found = self._book.find(provider, model)
             entry = self._entries[key] = None if found is None else _entry(found)

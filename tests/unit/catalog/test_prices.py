@@ -490,20 +490,6 @@ def test_makers_are_the_librarys() -> None:
     assert not differing
 
 
-def test_the_context_window_is_listed() -> None:
-    """The price list tells how much a model reads, where it knows."""
-    prices = Prices.builtin()
-
-    windows = [128_000, 128_000, None, None]
-
-    assert windows == [
-        prices.context_window("openai", "gpt-4o"),
-        prices.context_window("azure", "gpt-4o"),
-        prices.context_window("openai", "ada"),
-        prices.context_window("scaleway", "llama-3.1-8b-instruct"),
-    ]
-
-
 def test_a_date_without_dashes_is_understood() -> None:
     """A dated name as some gateways write it finds the model of that date."""
     prices = Prices.builtin()
