@@ -130,11 +130,11 @@ INVOICES: Final[list[tuple[str, str, str, JsonObject, Usage, str]]] = [
             cachedContentTokenCount=400,
             candidatesTokenCount=100,
             thoughtsTokenCount=900,
-            toolUsePromptTokenCount=0,
-            totalTokenCount=2000,
+            toolUsePromptTokenCount=50,
+            totalTokenCount=2050,
         ),
-        Usage(input_tokens=1000, output_tokens=1000, cache_read_tokens=400, reasoning_tokens=900),
-        "0.002692",  # 600 at 0.30, 400 at 0.03, 1000 at 2.50
+        Usage(input_tokens=1050, output_tokens=1000, cache_read_tokens=400, reasoning_tokens=900),
+        "0.002707",  # 650 at 0.30, 400 at 0.03, 1000 at 2.50
     ),
     (
         "bedrock",
@@ -146,9 +146,16 @@ INVOICES: Final[list[tuple[str, str, str, JsonObject, Usage, str]]] = [
             totalTokens=1410,
             cacheReadInputTokens=1000,
             cacheWriteInputTokens=300,
+            cacheDetails=[{"ttl": "5m", "inputTokens": 200}, {"ttl": "1h", "inputTokens": 100}],
         ),
-        Usage(input_tokens=1400, output_tokens=10, cache_read_tokens=1000, cache_write_tokens=300),
-        "0.0006875",  # a tenth more than anthropic's: 100 at 1.10, 1000 at 0.11, 300 at 1.375, 10 at 5.50
+        Usage(
+            input_tokens=1400,
+            output_tokens=10,
+            cache_read_tokens=1000,
+            cache_write_tokens=300,
+            cache_write_1h_tokens=100,
+        ),
+        "0.00077",  # a tenth more than anthropic's: 100 at 1.10, 1000 at 0.11, 200 at 1.375, 100 at 2.20, 10 at 5.50
     ),
     (
         "deepseek",
