@@ -87,6 +87,11 @@ class ModelCatalog:
         self._rows = rows = _rows()
         self._book = book
         self._own = {name.lower(): facts for name, facts in (own or {}).items()}
+        self._own_places: dict[str, dict[str, str]] = {}
+        for name, facts in (own or {}).items():
+            provider, slash, model = name.partition("/")
+            if facts.same_as and slash:
+                self._own_places.setdefault(facts.same_as, {})[provider] = model
         self._clock = clock or SystemClock()
         self._abilities = {
             prefix: group.can if "embeddings" in group.can else group.can | {"streaming"}
@@ -192,10 +197,7 @@ class ModelCatalog:
         if family is None:
             return ()
         places = {other: models[0] for other, models in self._rows.same.get(family, {}).items()}
-        for name, own in self._own.items():
-            other, slash, rest = name.partition("/")
-            if own.same_as == family and slash:
-                places[other] = rest
+        places |= self._own_places.get(family, {})
         places.pop(provider, None)
         return tuple(places.items())
 

@@ -297,8 +297,8 @@ def test_the_users_word_is_the_last() -> None:
 
 def test_a_user_may_say_what_is_one_model() -> None:
     """A model of the user's own provider stands in for the same one elsewhere, and the other way round."""
-    known = catalog(own={"mine/big-llama": {"same_as": "llama-3.3-70b"}, "other/x": {"same_as": "x"}})
-    assert "big-llama" == dict(known.elsewhere("groq", "llama-3.3-70b-versatile"))["mine"]
+    known = catalog(own={"mine/Big-Llama": {"same_as": "llama-3.3-70b"}, "other/x": {"same_as": "x"}})
+    assert "Big-Llama" == dict(known.elsewhere("groq", "llama-3.3-70b-versatile"))["mine"]
     assert "llama-3.3-70b-versatile" == dict(known.elsewhere("mine", "big-llama"))["groq"]
     assert () == known.elsewhere("other", "x")
 
