@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from genai_spine.assembly import Spine as Spine
+    from genai_spine.catalog.models import get_provider_for_model as get_provider_for_model
     from genai_spine.catalog.prices import estimate_cost_usd as estimate_cost_usd
+    from genai_spine.catalog.prices import is_free_model as is_free_model
     from genai_spine.errors import SpineError as SpineError
     from genai_spine.providers.base import CallOptions as CallOptions
     from genai_spine.providers.base import Health as Health
@@ -45,6 +47,8 @@ _HOMES = {
     "ToolResult": "genai_spine.types.messages",
     "Usage": "genai_spine.types.usage",
     "estimate_cost_usd": "genai_spine.catalog.prices",
+    "get_provider_for_model": "genai_spine.catalog.models",
+    "is_free_model": "genai_spine.catalog.prices",
 }
 
 __all__ = [
@@ -64,6 +68,8 @@ __all__ = [
     "ToolResult",
     "Usage",
     "estimate_cost_usd",
+    "get_provider_for_model",
+    "is_free_model",
 ]
 
 

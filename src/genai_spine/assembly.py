@@ -15,7 +15,8 @@ from typing import Final, Self
 import msgspec
 
 from genai_spine.catalog.models import ModelCatalog
-from genai_spine.catalog.prices import Prices
+from genai_spine.catalog.prices import Cost, Prices, Rate, own_rates
+from genai_spine.catalog.refresh import open_book
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
@@ -47,6 +48,7 @@ from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
+from genai_spine.types.usage import Usage
 
 __all__ = ["DIALECTS", "Spine"]
 
@@ -71,6 +73,8 @@ class Spine:
     Attributes:
         settings: What it was built from.
         registry: Its providers.
+        catalog: What it knows of models.
+        prices: What they cost.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -102,9 +106,17 @@ class Spine:
         self.clock = clock or SystemClock()
         self._transport = transport or HttpTransport()
         self._resolver = resolver or SystemResolver()
-        catalog = ModelCatalog.builtin()
-        self.prices = Prices.builtin()
         self.registry = Registry()
+        values = settings.values
+        book, aside = open_book(settings.data_dir)
+        self.catalog = catalog = ModelCatalog(book, own=values.models, clock=self.clock)
+        self.prices = Prices(
+            book,
+            overrides=own_rates(values.models),
+            stand_in=Rate.per_million(input=values.unknown_price_input, output=values.unknown_price_output),
+            catalog=catalog,
+            clock=self.clock,
+        )
         context = Context(
             settings=settings,
             transport=self._transport,
@@ -116,13 +128,13 @@ class Spine:
         for provider in load_providers(context):
             self.registry.add(provider)
         self.metrics = PrometheusObserver()
-        planner = Planner(self.registry, catalog, settings.values.default_provider)
-        self._state = MemoryState(settings.values.state_max_bytes, self.clock)
+        planner = Planner(self.registry, catalog, values.default_provider)
+        self._state = MemoryState(values.state_max_bytes, self.clock)
         observed = [self.metrics, *observers]
-        media = self._media() if settings.values.fetch_media else None
+        media = self._media() if values.fetch_media else None
         self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, media)
-        self.warnings = self._check()
-        self._probe = LocalProbe(self.registry) if settings.values.probe_local else None
+        self.warnings = (*((aside,) if aside else ()), *self._check())
+        self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
         self.open = False
 
@@ -200,7 +212,17 @@ class Spine:
 
     def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
         """Return what so many tokens of a model cost, exactly; a stand-in's price for a model without a known one."""
-        return self.prices.estimate_cost_usd(model_id, input_tokens, output_tokens)
+        return self.estimate_cost(model_id, input_tokens, output_tokens).usd
+
+    def estimate_cost(self, model_id: str, input_tokens: int, output_tokens: int) -> Cost:
+        """Return the same, with whether the price is known; ``provider/model`` is priced by that provider itself."""
+        name, _, model = model_id.partition("/")
+        if model and name in self.registry:
+            usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
+            found = self.registry.get(name).cost_of(model, usage)
+            if found.known:
+                return found
+        return self.prices.estimate(model_id, input_tokens, output_tokens)
 
     async def complete(
         self,

@@ -9,15 +9,25 @@ from __future__ import annotations
 import difflib
 import tomllib
 from collections.abc import Iterable, Mapping
+from decimal import Decimal
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
+from genai_spine.types.models import Ability, Lifecycle
 
-__all__ = ["AwsSettings", "FileSettings", "ProviderFile", "ProviderSettings", "Settings", "TimeoutSettings"]
+__all__ = [
+    "AwsSettings",
+    "FileSettings",
+    "ModelFile",
+    "ProviderFile",
+    "ProviderSettings",
+    "Settings",
+    "TimeoutSettings",
+]
 
 PREFIX: Final = "GENAI_"
 # The project's own test suite reads these; they configure no gateway.
@@ -61,6 +71,40 @@ class ProviderFile(_Frozen):
     timeouts: TimeoutSettings = TimeoutSettings()
 
 
+class ModelFile(_Frozen):
+    """A table ``[models."ID"]`` of the file: what the user knows better of ``provider/model``, or of a model anywhere.
+
+    The prices are in US dollars per million tokens. One of a part that is left out is that of the whole.
+    """
+
+    input: Decimal | None = Field(default=None, ge=0, description="price of what is read; goes with `output`")
+    output: Decimal | None = Field(default=None, ge=0, description="price of what is written; goes with `input`")
+    cache_read: Decimal | None = Field(default=None, ge=0, description="price of input from the provider's cache")
+    cache_write: Decimal | None = Field(default=None, ge=0, description="price of input written to that cache")
+    cache_write_1h: Decimal | None = Field(default=None, ge=0, description="price of input kept there for an hour")
+    reasoning: Decimal | None = Field(default=None, ge=0, description="price of output spent on thinking")
+    max_input_tokens: int | None = Field(default=None, gt=0, description="the most that it reads")
+    max_output_tokens: int | None = Field(default=None, gt=0, description="the most that it writes")
+    abilities: frozenset[Ability] | None = Field(
+        default=None,
+        description="all that it can do: vision, tools, structured_output, streaming, thinking, embeddings",
+    )
+    quality_rank: int | None = Field(default=None, gt=0, description="its place among all models, the best the least")
+    lifecycle: Lifecycle | None = Field(default=None, description="active, deprecated or retired")
+    replaced_by: str | None = Field(default=None, description="the model that takes its place")
+    same_as: str | None = Field(default=None, description="the name that it shares with the same model elsewhere")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        finer = (self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning)
+        if (self.input is None) != (self.output is None) or (
+            self.input is None and any(price is not None for price in finer)
+        ):
+            message = "a price needs both input and output"
+            raise ValueError(message)
+        return self
+
+
 class FileSettings(_Frozen):
     """All that may stand in ``spine.toml``."""
 
@@ -89,7 +133,14 @@ class FileSettings(_Frozen):
     )
     simulator_chunk_seconds: float = Field(default=0, ge=0, description="pause before each piece of its streams")
     probe_local: bool = Field(default=True, description="look for local providers at their usual addresses")
+    unknown_price_input: Decimal = Field(
+        default=Decimal("0.05"), ge=0, description="USD per million tokens read by a model whose price is not known"
+    )
+    unknown_price_output: Decimal = Field(
+        default=Decimal("0.08"), ge=0, description="USD per million tokens written by such a model"
+    )
     providers: dict[str, ProviderFile] = Field(default={}, description="tables of providers")
+    models: dict[str, ModelFile] = Field(default={}, description="tables of models")
 
 
 # Canonical variable, then the older names; each sets the file's field of that name.
@@ -111,6 +162,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "simulator_failures": ("GENAI_SIMULATOR_FAILURES",),
     "simulator_chunk_seconds": ("GENAI_SIMULATOR_CHUNK_SECONDS",),
     "probe_local": ("GENAI_PROBE_LOCAL",),
+    "unknown_price_input": ("GENAI_UNKNOWN_PRICE_INPUT",),
+    "unknown_price_output": ("GENAI_UNKNOWN_PRICE_OUTPUT",),
 }
 _LISTS: Final = frozenset({"cors_origins", "fetch_hosts"})
 _TABLES: Final = frozenset({"simulator_failures"})
@@ -332,7 +385,7 @@ def _read_file(environ: Mapping[str, str], path: Path | None) -> tuple[Path | No
     named = path or (Path(text) if (text := environ.get(_CONFIG_FILE, "").strip()) else None)
     where = named or Path("spine.toml")
     try:
-        return where, tomllib.loads(where.read_text(encoding="utf-8"))
+        return where, tomllib.loads(where.read_text(encoding="utf-8"), parse_float=Decimal)
     except FileNotFoundError as error:
         if named is None:
             return None, {}
@@ -363,4 +416,6 @@ def _explain(error: ValidationError, path: Path | None, prefix: str = "") -> str
 def _known_names(place: tuple[int | str, ...]) -> list[str]:
     if len(place) == 1:
         return list(FileSettings.model_fields)
+    if place[0] == "models":
+        return list(ModelFile.model_fields)
     return list(TimeoutSettings.model_fields if "timeouts" in place else ProviderFile.model_fields)

@@ -114,7 +114,7 @@ async def test_the_headers_of_an_answer(session: aiohttp.ClientSession) -> None:
 @pytest.mark.parametrize("door", ["/v1/embeddings", "/v1beta/models/google/gemini-embedding-001:embedContent"])
 async def test_tokens_that_nobody_counted(gateway: RunningGateway, session: aiohttp.ClientSession, door: str) -> None:
     """Where the provider tells no tokens they are guessed, charged, and said to be guessed."""
-    text = "four" * 1000
+    text = " four" * 1000
     body = {"model": "google/gemini-embedding-001", "input": text, "content": {"parts": [{"text": text}]}}
     status, headers, found = await post(session, door, body)
     assert (200, "0.00015") == (status, headers["x-spine-cost-usd"])

@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from genai_spine import errors
 from genai_spine.assembly import Spine
+from genai_spine.catalog.models import ModelCatalog
 from genai_spine.cli.main import app as command
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect, Quirks
@@ -30,6 +31,7 @@ from genai_spine.server.app import create_app
 from genai_spine.settings import (
     _VARIABLES,
     FileSettings,
+    ModelFile,
     ProviderFile,
     Settings,
     TimeoutSettings,
@@ -77,7 +79,7 @@ def _settings() -> str:
     rows = [
         (f"`{name}`", _code(_VARIABLES.get(name, ())), _default(info), info.description or "")
         for name, info in FileSettings.model_fields.items()
-        if name != "providers"
+        if name not in {"providers", "models"}
     ]
     return _table(("in `spine.toml`", "variables, the first found wins", "default", "what"), rows)
 
@@ -129,7 +131,7 @@ def _providers() -> str:
 
 
 def _provider(name: str, row: Row) -> tuple[str, str, str, str]:
-    default = row.replaced.get(row.default_model, row.default_model)
+    default = ModelCatalog.builtin().successor(name, row.default_model)
     needs = [] if row.local else [row.key_variables[0] if row.key_variables else f"{name.upper()}_API_KEY"]
     if not row.url:
         needs.append(row.url_variables[0])
@@ -270,6 +272,7 @@ PARTS: Final[Mapping[str, Callable[[], str]]] = {
     "settings": _settings,
     "timeouts": lambda: _fields(TimeoutSettings),
     "provider-fields": lambda: _fields(ProviderFile),
+    "model-fields": lambda: _fields(ModelFile),
     "provider-variables": _provider_variables,
     "further-variables": _further_variables,
     "providers": _providers,

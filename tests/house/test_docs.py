@@ -16,7 +16,7 @@ from genai_spine.assembly import Spine
 from genai_spine.dialects.envelope import EXTENSION_FIELDS
 from genai_spine.providers.rows import builtin_rows
 from genai_spine.providers.simulator import MODELS
-from genai_spine.settings import FileSettings, ProviderFile, Settings, TimeoutSettings
+from genai_spine.settings import FileSettings, ModelFile, ProviderFile, Settings, TimeoutSettings
 from genai_spine.testing.gateway import running_gateway
 from genai_spine.testing.providers import check_provider
 from genai_spine.testing.upstream import ScriptedUpstream
@@ -199,7 +199,8 @@ def test_every_variable_named_is_a_setting() -> None:
 def test_every_setting_is_documented_and_nothing_else() -> None:
     """The rows of the page on configuration are the settings, all and no others."""
     names = {row.split("`")[1] for row in _rows("docs/configuration.md") if row.startswith("| `") and "{P}" not in row}
-    fields = {*FileSettings.model_fields, *ProviderFile.model_fields, *TimeoutSettings.model_fields} - {"providers"}
+    tables = (FileSettings, ProviderFile, TimeoutSettings, ModelFile)
+    fields = {name for table in tables for name in table.model_fields} - {"providers"}
 
     assert fields | {"GENAI_API_KEYS", "GENAI_CONFIG"} == names - set(builtin_rows())
 

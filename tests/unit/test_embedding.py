@@ -81,7 +81,7 @@ async def test_without_a_provider_the_simulator_answers() -> None:
         first, second, third = answer.vectors
         assert (first, 5) == (third, len(first))
         assert first != second
-        assert ("simulator", "echo", Decimal(0), 5) == (
+        assert ("simulator", "echo", Decimal(0), 3) == (
             answer.provider,
             answer.model,
             answer.cost_usd,
@@ -104,7 +104,7 @@ async def test_a_provider_of_ones_own() -> None:
     """It needs one method; its tokens are guessed where it does not count them, and marked as guessed."""
     async with Spine(Settings(OFFLINE)) as spine:
         spine.register_provider(Embedder())
-        answer = await spine.embed("four" * 10, provider="mine")
+        answer = await spine.embed(" four" * 10, provider="mine")
         assert Usage(input_tokens=10, estimated=True) == answer.usage
         assert (Decimal("0.01"), "mine-1") == (answer.cost_usd, answer.model)
         assert "guess" in answer.warnings[0]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Mapping
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -306,6 +308,47 @@ def test_a_provider_of_the_users_own() -> None:
     file = found.file
     assert ("openai_chat", "api-key", True) == (file.dialect, file.auth, file.local)
     assert ({"X-Team": "blue"}, {"stream_usage": False}) == (file.headers, file.quirks)
+
+
+def test_tables_of_models() -> None:
+    """Prices are read to the last digit, and other numbers with a point stay what they were."""
+    path = written(
+        """
+        simulator_chunk_seconds = 0.25
+        unknown_price_input = 0.123456789012345678901
+        [providers.openai.timeouts]
+        first_byte = 1.5
+        [models."mine/m"]
+        input = 0.1
+        output = 3
+        abilities = ["tools", "vision"]
+        """
+    )
+    values = Settings({"GENAI_UNKNOWN_PRICE_OUTPUT": "0.3"}, path).values
+    assert Decimal("0.123456789012345678901") == values.unknown_price_input
+    assert Decimal("0.3") == values.unknown_price_output
+    assert (0.25, float) == (values.simulator_chunk_seconds, type(values.simulator_chunk_seconds))
+    assert 1.5 == values.providers["openai"].timeouts.first_byte
+    model = values.models["mine/m"]
+    assert (Decimal("0.1"), Decimal(3)) == (model.input, model.output)
+    assert frozenset({"tools", "vision"}) == model.abilities
+
+
+@pytest.mark.parametrize(
+    ("table", "told"),
+    [
+        ("input = 1", "a price needs both input and output"),
+        ("cache_read = 1", "a price needs both input and output"),
+        ("input = -1\noutput = 1", "greater than or equal to 0"),
+        ('abilities = ["flying"]', "models.m.abilities"),
+        ("inptu = 1", "did you mean input?"),
+        ("quality_rank = 0", "greater than 0"),
+    ],
+)
+def test_a_wrong_table_of_a_model(table: str, told: str) -> None:
+    """What is wrong with it is said with its place; half a price is none."""
+    with pytest.raises(ConfigurationError, match=re.escape(told)):
+        Settings({}, written(f"[models.m]\n{table}\n"))
 
 
 def test_no_repr_shows_a_key() -> None:

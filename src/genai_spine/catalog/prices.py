@@ -1,39 +1,34 @@
 """What tokens cost: the prices that ship with the package, under the user's own.
 
-The shipped prices are those of the genai-prices library, compiled to whole numbers by ``tools/compile_prices.py``: one
-file per provider, read when that provider is first asked for.
+The shipped prices are those of the genai-prices library, compiled to whole numbers; ``book.py`` reads them.
 """
 
 from __future__ import annotations
 
-import re
-from datetime import UTC, date, datetime, time
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
-from pathlib import Path
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, Final
 
 from msgspec import Struct
-from msgspec.json import Decoder
 
+from genai_spine.catalog.book import MOST_REMEMBERED, Found, PriceBook, Steps, Tariff, Variant
+from genai_spine.catalog.models import ModelCatalog
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import to_usd
 from genai_spine.types.usage import Usage
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
 
-__all__ = ["STAND_IN", "Cost", "PriceBook", "Prices", "Rate", "estimate_cost_usd"]
+    from genai_spine.settings import ModelFile
 
-SHIPPED: Final = Path(__file__).parent / "data" / "prices"
+__all__ = ["STAND_IN", "Cost", "Prices", "Rate", "estimate_cost_usd", "is_free_model", "own_rates"]
 
 # A price of 1 USD per million tokens, in picodollars per token, is 10 to this power.
 _PER_MILLION_PLACES: Final = 6
-# Callers choose the model names, so what is remembered of them must have an end.
-_MOST_REMEMBERED: Final = 4096
-# Some gateways write the date in a model's name without dashes.
-_COMPACT_DATE: Final = r"-(20\d\d)(0[1-9]|1[0-2])(0[1-9]|[12]\d|3[01])(?=[-:]|$)"
+_NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
 
 
 class Cost(Struct, frozen=True):
@@ -111,6 +106,20 @@ class Rate(Struct, frozen=True, kw_only=True):
             per=per,
         )
 
+    @property
+    def usd_per_million(self) -> dict[str, Decimal]:
+        """The prices that it states, in US dollars per million tokens, exactly."""
+        stated = {name: getattr(self, name) for name in _NAMES}
+        return {
+            name: to_usd(rate * 10**_PER_MILLION_PLACES) / self.per for name, rate in stated.items() if rate is not None
+        }
+
+    @property
+    def free(self) -> bool:
+        """Whether it charges nothing for anything."""
+        finer = (self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning)
+        return not (self.input or self.output or any(finer))
+
     def charge(self, usage: Usage) -> int:
         """The cost of the usage in picodollars, rounded up to a whole one.
 
@@ -162,199 +171,6 @@ STAND_IN: Final = Rate.per_million(input="0.05", output="0.08")
 """What a model costs whose price is not known."""
 
 
-# --- The shipped files ------------------------------------------------------------------------------------------------
-
-
-class _Equals(Struct, frozen=True, array_like=True, tag="equals", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return name == self.text
-
-
-class _StartsWith(Struct, frozen=True, array_like=True, tag="starts_with", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return name.startswith(self.text)
-
-
-class _EndsWith(Struct, frozen=True, array_like=True, tag="ends_with", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return name.endswith(self.text)
-
-
-class _Contains(Struct, frozen=True, array_like=True, tag="contains", gc=False):
-    text: str
-
-    def matches(self, name: str) -> bool:
-        return self.text in name
-
-
-class _Regex(Struct, frozen=True, array_like=True, tag="regex", gc=False):
-    pattern: str
-
-    def matches(self, name: str) -> bool:
-        return re.search(self.pattern, name) is not None
-
-
-class _Or(Struct, frozen=True, array_like=True, tag="or", gc=False):
-    parts: tuple[_Clause, ...]
-
-    def matches(self, name: str) -> bool:
-        return any(part.matches(name) for part in self.parts)
-
-
-class _And(Struct, frozen=True, array_like=True, tag="and", gc=False):
-    parts: tuple[_Clause, ...]
-
-    def matches(self, name: str) -> bool:
-        return all(part.matches(name) for part in self.parts)
-
-
-_Clause: TypeAlias = _Equals | _StartsWith | _EndsWith | _Contains | _Regex | _Or | _And
-
-# A rate, or one with tiers: [rate, above, rate, above, rate ...], each for all tokens of a prompt longer than `above`.
-_Steps: TypeAlias = int | tuple[int, ...]
-
-
-class _Tariff(Struct, frozen=True, kw_only=True, gc=False):
-    """Prices and when they hold: always, from a date on, or within hours of the day (UTC)."""
-
-    since: date | None = None
-    between: tuple[time, time] | None = None
-    input: _Steps | None = None
-    output: _Steps | None = None
-    cache_read: _Steps | None = None
-    cache_write: _Steps | None = None
-    cache_write_1h: _Steps | None = None
-    reasoning: _Steps | None = None
-
-    def holds(self, at: datetime) -> bool:
-        if self.since is not None:
-            return at.date() >= self.since
-        if self.between is None:
-            return True
-        start, end = self.between
-        now = at.time()
-        return start <= now < end if start <= end else now >= start or now < end
-
-
-class _Variant(_Tariff, frozen=True, kw_only=True, gc=False):
-    """Prices that replace the others for a request of a kind, such as one of a batch."""
-
-    when: dict[str, str]
-
-
-class _Model(Struct, frozen=True, kw_only=True, gc=False):
-    id: str
-    match: _Clause | None = None
-    context: int | None = None
-    per: int = 1
-    prices: tuple[_Tariff, ...]
-    variants: tuple[_Variant, ...] = ()
-
-    def matches(self, name: str) -> bool:
-        return name == self.id.lower() if self.match is None else self.match.matches(name)
-
-
-class _ProviderFile(Struct, frozen=True):
-    provider: str
-    models: tuple[_Model, ...]
-
-
-class _Provider(Struct, frozen=True):
-    """A provider, the names of the models that are its own make, and the providers whose models it offers too."""
-
-    name: str
-    makes: _Clause | None = None
-    resells: tuple[str, ...] = ()
-
-
-class _Index(Struct, frozen=True):
-    source: str
-    providers: tuple[_Provider, ...]
-
-
-class _Found(Struct, frozen=True):
-    """A model, and whether the provider lists it itself, not by way of a maker whose models it offers."""
-
-    model: _Model
-    own: bool
-
-
-class PriceBook:
-    """The price files of one directory."""
-
-    def __init__(self, directory: Path = SHIPPED) -> None:
-        self._directory = directory
-        self._index: _Index | None = None
-        self._models: dict[str, tuple[_Model, ...]] = {}
-
-    @property
-    def source(self) -> str:
-        """Where the prices come from, with its version."""
-        return self._read_index().source
-
-    def providers(self) -> tuple[str, ...]:
-        """The providers with prices, makers of models before those who offer the models of others."""
-        return tuple(provider.name for provider in self._read_index().providers)
-
-    def models(self, provider: str) -> tuple[str, ...]:
-        """The ids of the models that the provider lists itself."""
-        return tuple(model.id for model in self._read(provider)) if provider in self.providers() else ()
-
-    def makers(self, model: str) -> Iterator[str]:
-        """The providers of whose make the model is by its name, the likeliest first."""
-        name = model.lower()
-        for provider in self._read_index().providers:
-            if provider.makes is not None and provider.makes.matches(name):
-                yield provider.name
-
-    def find(self, provider: str, model: str) -> _Found | None:
-        """The model that the provider means by a name."""
-        row = next((row for row in self._read_index().providers if row.name == provider), None)
-        if row is None:
-            return None
-        name = model.lower()
-        found = self._match(row, name)
-        if found is None:
-            dated = re.sub(_COMPACT_DATE, r"-\1-\2-\3", name)
-            found = self._match(row, dated) if dated != name else None
-        return found
-
-    def _match(self, provider: _Provider, name: str) -> _Found | None:
-        for holder in (provider.name, *provider.resells):
-            for model in self._read(holder):
-                if model.matches(name):
-                    return _Found(model, own=holder == provider.name)
-        return None
-
-    def _read_index(self) -> _Index:
-        if self._index is None:
-            self._index = _index_decoder().decode((self._directory / "index.json").read_bytes())
-        return self._index
-
-    def _read(self, provider: str) -> tuple[_Model, ...]:
-        if (models := self._models.get(provider)) is None:
-            text = (self._directory / f"{provider}.json").read_bytes()
-            models = self._models[provider] = _provider_decoder().decode(text).models
-        return models
-
-
-# Made on first use: they cost more than the rest of the import together.
-@cache
-def _index_decoder() -> Decoder[_Index]:
-    return Decoder(_Index)
-
-
-@cache
-def _provider_decoder() -> Decoder[_ProviderFile]:
-    return Decoder(_ProviderFile)
-
-
 # --- From rows to rates -----------------------------------------------------------------------------------------------
 
 
@@ -366,7 +182,7 @@ class _Step(Struct, frozen=True):
 class _Period(Struct, frozen=True):
     """A tariff made ready: its rates by length of prompt, the longest first; none where it has no price per token."""
 
-    tariff: _Tariff
+    tariff: Tariff
     steps: tuple[_Step, ...]
 
     def rate(self, input_tokens: int) -> Rate | None:
@@ -379,7 +195,7 @@ class _Period(Struct, frozen=True):
 class _Entry(Struct, frozen=True):
     """What is remembered of a model: its periods, the last that holds being the one that counts."""
 
-    found: _Found
+    found: Found
     periods: tuple[_Period, ...]
     timeless: bool
 
@@ -390,20 +206,17 @@ class _Entry(Struct, frozen=True):
         return self.periods[0]
 
 
-def _entry(found: _Found) -> _Entry:
+def _entry(found: Found) -> _Entry:
     periods = tuple(_period(tariff, found.model.per) for tariff in found.model.prices)
     timeless = all(tariff.since is None and tariff.between is None for tariff in found.model.prices)
     return _Entry(found, periods, timeless)
 
 
-_NAMES: Final = ("input", "output", "cache_read", "cache_write", "cache_write_1h", "reasoning")
-
-
-def _stated(tariff: _Tariff) -> dict[str, _Steps]:
+def _stated(tariff: Tariff) -> dict[str, Steps]:
     return {name: steps for name in _NAMES if (steps := getattr(tariff, name)) is not None}
 
 
-def _period(tariff: _Tariff, per: int, variants: tuple[_Variant, ...] = ()) -> _Period:
+def _period(tariff: Tariff, per: int, variants: tuple[Variant, ...] = ()) -> _Period:
     """The tariff with the variants' prices over its own, the first variant's before the next one's."""
     stated = _stated(tariff)
     for variant in reversed(variants):
@@ -416,7 +229,7 @@ def _period(tariff: _Tariff, per: int, variants: tuple[_Variant, ...] = ()) -> _
     return _Period(tariff, tuple(steps))
 
 
-def _rate(stated: Mapping[str, _Steps], above: int, per: int) -> Rate:
+def _rate(stated: Mapping[str, Steps], above: int, per: int) -> Rate:
     """The rate of prompts just longer than a border."""
     flat = {name: _at(steps, above) for name, steps in stated.items()}
     return Rate(
@@ -430,7 +243,7 @@ def _rate(stated: Mapping[str, _Steps], above: int, per: int) -> Rate:
     )
 
 
-def _at(steps: _Steps, above: int) -> int:
+def _at(steps: Steps, above: int) -> int:
     if isinstance(steps, int):
         return steps
     rate = steps[0]
@@ -448,9 +261,9 @@ class Prices:
 
     Args:
         book: The prices of which the others are exceptions.
-        overrides: The user's own rates by provider and model, exact but for the case of letters.
-        free: The providers whose models cost nothing: those that run on the user's own machine.
+        overrides: The user's own rates by ``provider/model``, or by the model at whatever provider, in any case.
         stand_in: The rate of a model whose price is not known.
+        catalog: Tells whose a model is, and which providers run on the user's own machines: those cost nothing.
         clock: Tells the time for prices that change with it.
     """
 
@@ -458,15 +271,15 @@ class Prices:
         self,
         book: PriceBook,
         *,
-        overrides: Mapping[tuple[str, str], Rate] | None = None,
-        free: Collection[str] = (),
+        overrides: Mapping[str, Rate] | None = None,
         stand_in: Rate = STAND_IN,
+        catalog: ModelCatalog | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._book = book
-        self._overrides = {(provider, model.lower()): rate for (provider, model), rate in (overrides or {}).items()}
-        self._free = frozenset(free)
+        self._overrides = {name.lower(): rate for name, rate in (overrides or {}).items()}
         self._stand_in = stand_in
+        self._catalog = catalog or ModelCatalog.builtin()
         self._clock = clock or SystemClock()
         self._entries: dict[tuple[str, str], _Entry | None] = {}
 
@@ -474,12 +287,6 @@ class Prices:
     def builtin(cls) -> Prices:
         """The shipped prices and nothing else; the same object each time."""
         return _builtin()
-
-    def with_own(
-        self, *, overrides: Mapping[tuple[str, str], Rate], free: Collection[str] = (), stand_in: Rate = STAND_IN
-    ) -> Prices:
-        """The same book under other rates of the user's own."""
-        return Prices(self._book, overrides=overrides, free=free, stand_in=stand_in, clock=self._clock)
 
     def cost(
         self,
@@ -489,6 +296,7 @@ class Prices:
         at: datetime | None = None,
         *,
         context: Mapping[str, str] | None = None,
+        local: bool = False,
     ) -> Cost:
         """What the usage costs; never raises, whatever a provider reported.
 
@@ -498,8 +306,9 @@ class Prices:
             usage: The tokens.
             at: When, in UTC unless it says otherwise; None for now.
             context: What else sets the price, as genai-prices names it: ``service_tier``, ``processing``, ``speed``.
+            local: The provider runs on the user's own machines, whether the catalogue knows it or not.
         """
-        rate = self.rate(provider, model, at, input_tokens=usage.input_tokens, context=context)
+        rate = self.rate(provider, model, at, input_tokens=usage.input_tokens, context=context, local=local)
         if rate is None:
             return Cost(self._stand_in.charge(usage), known=False)
         return Cost(rate.charge(usage), known=True)
@@ -512,11 +321,12 @@ class Prices:
         *,
         input_tokens: int = 0,
         context: Mapping[str, str] | None = None,
+        local: bool = False,
     ) -> Rate | None:
-        """The rate for a prompt of that length at that time; None if it is not known."""
-        if self._overrides and (own := self._overrides.get((provider, model.lower()))) is not None:
+        """The rate for a prompt of that length at that time; None if it is not known; arguments as for ``cost``."""
+        if self._overrides and (own := self._own(provider, model.lower())) is not None:
             return own
-        if provider in self._free:
+        if local or provider in self._catalog.local:
             return _NOTHING
         entry = self._entry(provider, model)
         if entry is None:
@@ -534,39 +344,62 @@ class Prices:
             period = _period(period.tariff, entry.found.model.per, fitting)
         return period.rate(max(input_tokens, 0))
 
+    @property
+    def source(self) -> str:
+        """Where the price list comes from, with its version."""
+        return self._book.source
+
     def models(self, provider: str) -> tuple[str, ...]:
         """The ids of the models for which the price list has prices of the provider's own; empty if it has none."""
         return self._book.models(provider)
 
-    def context_window(self, provider: str, model: str) -> int | None:
-        """The tokens that the model reads at most, as the price list has it; None if it does not say."""
-        entry = self._entry(provider, model)
-        return None if entry is None else entry.found.model.context
-
-    def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
-        """The cost in US dollars of so many tokens, by the prices of whoever the model's name says makes it.
+    def rate_of(self, model_id: str, input_tokens: int = 0) -> Rate | None:
+        """The rate of a model by its name alone, at whoever the name says makes it; None if it is not known.
 
         A name of the form ``provider/model`` is priced at that provider. A model that no maker claims is priced at the
-        first provider that lists it, one that none lists by the stand-in.
+        first provider that lists it.
         """
+        rates = (self.rate(*guess, input_tokens=input_tokens) for guess in self._guesses(model_id))
+        return next((rate for rate in rates if rate is not None), None)
+
+    def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
+        """The cost in US dollars of so many tokens, by ``rate_of``, or else by the stand-in."""
+        return self.estimate(model_id, input_tokens, output_tokens).usd
+
+    def estimate(self, model_id: str, input_tokens: int, output_tokens: int) -> Cost:
+        """The same, with whether the price is known."""
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
-        for provider, model in self._guesses(model_id):
-            if (rate := self.rate(provider, model, input_tokens=input_tokens)) is not None:
-                return to_usd(rate.charge(usage))
-        return to_usd(self._stand_in.charge(usage))
+        rate = self.rate_of(model_id, input_tokens)
+        return Cost((rate or self._stand_in).charge(usage), known=rate is not None)
+
+    def is_free(self, model_id: str) -> bool:
+        """Whether a model is known to cost nothing, however much it reads and writes."""
+        rate = self.rate_of(model_id)
+        return rate is not None and rate.free
 
     def _guesses(self, model_id: str) -> Iterator[tuple[str, str]]:
+        """Where a model may have its price, the likeliest first; on the user's own machines if nobody else lists it."""
         first, slash, rest = model_id.partition("/")
         if slash:
             yield first, rest
+        form = self._catalog.home_by_form(model_id)
+        if form is not None and form not in self._catalog.local:
+            yield form, model_id
         for maker in self._book.makers(model_id):
             yield maker, model_id
         name = model_id.lower()
-        for provider, model in self._overrides:
-            if model == name:
-                yield provider, model
+        for override in self._overrides:
+            provider, slash, model = override.partition("/")
+            if override == name or (slash and model == name):
+                yield provider, name
         for provider in self._book.providers():
             yield provider, model_id
+        if form is not None:
+            yield form, model_id
+
+    def _own(self, provider: str, name: str) -> Rate | None:
+        own = self._overrides.get(f"{provider}/{name}")
+        return self._overrides.get(name) if own is None else own
 
     def _moment(self, at: datetime | None) -> datetime:
         if at is None:
@@ -578,7 +411,7 @@ class Prices:
         try:
             return self._entries[key]
         except KeyError:
-            if len(self._entries) >= _MOST_REMEMBERED:
+            if len(self._entries) >= MOST_REMEMBERED:
                 self._entries.clear()
             found = self._book.find(provider, model)
             entry = self._entries[key] = None if found is None else _entry(found)
@@ -591,6 +424,36 @@ _NOTHING: Final = Rate(input=0, output=0)
 @cache
 def _builtin() -> Prices:
     return Prices(PriceBook())
+
+
+def own_rates(models: Mapping[str, ModelFile]) -> dict[str, Rate]:
+    """The prices that the user's file states, by the names of its tables.
+
+    Raises:
+        ConfigurationError: A price is beyond reason.
+    """
+    rates = {}
+    for name, own in models.items():
+        if own.input is None or own.output is None:
+            continue
+        try:
+            rates[name] = Rate.per_million(
+                input=own.input,
+                output=own.output,
+                cache_read=own.cache_read,
+                cache_write=own.cache_write,
+                cache_write_1h=own.cache_write_1h,
+                reasoning=own.reasoning,
+            )
+        except ConfigurationError as error:
+            message = f'models."{name}": {error.message}'
+            raise ConfigurationError(message) from error
+    return rates
+
+
+def is_free_model(model: str) -> bool:
+    """Whether a model is known to cost nothing, by the shipped prices; see ``Prices.is_free``."""
+    return Prices.builtin().is_free(model)
 
 
 def estimate_cost_usd(model_id: str, input_tokens: int, output_tokens: int) -> Decimal:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genai_spine import __version__
-from genai_spine.cli import chat, config, models, providers, serve
+from genai_spine.cli import chat, config, models, prices, providers, serve
 
 __all__ = ["app"]
 
@@ -39,4 +39,5 @@ app.command("serve")(serve.serve)
 app.command("providers")(providers.providers)
 app.command("models")(models.models)
 app.command("chat")(chat.chat)
+app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")

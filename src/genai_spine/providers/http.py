@@ -30,7 +30,6 @@ __all__ = ["HttpProvider"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_ERROR_BYTES: Final = 256 * 1024
-FREE: Final = Cost(0, known=True)
 _GLANCE: Final = Timeouts(connect=0.3, first_byte=0.7, between_chunks=0.7, total=1.0)
 _PROBE: Final = Timeouts(connect=1.0, first_byte=5.0, between_chunks=5.0, total=8.0)
 
@@ -75,7 +74,7 @@ class HttpProvider(Relays):
         self.timeouts = timeouts
         self.local = row.local
         default = default_model or row.default_model
-        self.default_model = row.replaced.get(default, default)
+        self.default_model = catalog.successor(name, default) if default else ""
         if self.default_model != default:
             self.default_warning = (
                 f"{name} has retired its default model {default}; {self.default_model} answers instead"
@@ -101,8 +100,10 @@ class HttpProvider(Relays):
     def wire(self, dialect: str | None, model: str, *, tools: bool, effort: str | None) -> Wire:
         if len(self._wires) == 1:
             return self._first
-        if tools and (demanded := (facts := self._catalog.facts(model)).tools_while_thinking) and facts.thinks(effort):
-            dialect = demanded
+        if tools:
+            facts = self._catalog.facts(model, self.name)
+            if facts.tools_while_thinking and facts.thinks(effort):
+                dialect = facts.tools_while_thinking
         return self._wires.get(dialect or "", self._first)
 
     @override
@@ -111,7 +112,7 @@ class HttpProvider(Relays):
         if found is None:
             if len(self._targets) > 1000:
                 self._targets.clear()
-            facts = self._catalog.facts(model)
+            facts = self._catalog.facts(model, self.name)
             found = Target(model=model, provider=self.name, quirks=wire.quirks, facts=facts)
             self._targets[model, wire] = found
         return found
@@ -264,7 +265,7 @@ class HttpProvider(Relays):
 
     @override
     def cost_of(self, model: str, usage: Usage) -> Cost:
-        return FREE if self.local else self._prices.cost(self.name, model, usage)
+        return self._prices.cost(self.name, model, usage, local=self.local)
 
     @override
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
@@ -272,19 +273,20 @@ class HttpProvider(Relays):
 
     @override
     def knows(self, model: str) -> bool:
-        return super().knows(model) or self._prices.rate(self.name, model) is not None
+        # What costs nothing has a price too, whether it is there or not.
+        return super().knows(model) or (not self.local and self._prices.rate(self.name, model) is not None)
 
     @override
     async def list_models(self) -> Sequence[Model]:
         if self.models:
-            return [Model(id=model, provider=self.name, owned_by=self.name) for model in self.models]
+            return [self._catalog.describe(self.name, model) for model in self.models]
         body = await self._get(self.dialect.models_path)
         try:
             found = self.dialect.decode_models(body)
         except SpineError as error:
             self.own(error)
             raise
-        return [msgspec.structs.replace(model, provider=self.name) for model in found]
+        return [self._catalog.complete(msgspec.structs.replace(model, provider=self.name)) for model in found]
 
     @override
     async def health(self) -> Health:

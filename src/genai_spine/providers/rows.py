@@ -33,7 +33,6 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         default_model: Where the caller names none; empty for the first that it lists.
         models: The models it serves, where they are few and known; else they are asked for.
         open_models: It serves models that it does not list.
-        replaced: Defaults that it has retired, with their successors.
         headers: Sent with each request.
         quirks: Its departures from the dialect.
     """
@@ -49,7 +48,6 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     default_model: str = ""
     models: tuple[str, ...] = ()
     open_models: bool = False
-    replaced: dict[str, str] = field(default_factory=dict)
     headers: dict[str, str] = field(default_factory=dict)
     quirks: Quirks = field(default_factory=Quirks)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Literal, TypeAlias
 
 from msgspec import Struct
 
-__all__ = ["Model", "ModelFacts"]
+__all__ = ["Ability", "Lifecycle", "Model", "ModelFacts"]
+
+Ability: TypeAlias = Literal["vision", "tools", "structured_output", "streaming", "thinking", "embeddings"]
+Lifecycle: TypeAlias = Literal["active", "deprecated", "retired"]
 
 
 class ModelFacts(Struct, frozen=True, kw_only=True):
@@ -42,12 +45,17 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
 
 
 class Model(Struct, frozen=True, kw_only=True):
-    """A model as a provider lists it.
+    """A model as a provider lists it, with what the catalogue knows of it.
 
     Attributes:
         created: Seconds since the Unix epoch; 0 where the provider does not tell.
         lifecycle: ``active``, ``deprecated`` or ``retired``.
         replaced_by: The model that its provider names as successor.
+        max_input_tokens: The most that it reads; None where that is not known.
+        max_output_tokens: The most that it writes; None where that is not known.
+        abilities: What it can do; None where that is not known.
+        quality_rank: Its place among all models, the best having the least; None where it has none.
+        same_as: The name that it shares with the same model at other providers; empty where none is known.
     """
 
     id: str
@@ -55,5 +63,10 @@ class Model(Struct, frozen=True, kw_only=True):
     created: int = 0
     owned_by: str = ""
     display_name: str = ""
-    lifecycle: Literal["active", "deprecated", "retired"] = "active"
+    lifecycle: Lifecycle = "active"
     replaced_by: str | None = None
+    max_input_tokens: int | None = None
+    max_output_tokens: int | None = None
+    abilities: frozenset[Ability] | None = None
+    quality_rank: int | None = None
+    same_as: str = ""

@@ -16,7 +16,9 @@ from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from genai_spine.catalog.prices import SHIPPED, STAND_IN, Cost, PriceBook, Prices, Rate, estimate_cost_usd
+from genai_spine.catalog.book import SHIPPED, PriceBook
+from genai_spine.catalog.compiling import PROVIDERS as THEIRS
+from genai_spine.catalog.prices import STAND_IN, Cost, Prices, Rate, estimate_cost_usd
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import picodollars_from
 from genai_spine.types.usage import Usage
@@ -25,8 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
 COMPILER = runpy.run_path(str(Path(__file__).parents[3] / "tools" / "compile_prices.py"))
-THEIRS: dict[str, str] = COMPILER["PROVIDERS"]
-compile_prices: Callable[[], dict[str, str]] = COMPILER["compile_prices"]
+shipped_files: Callable[[], dict[str, str]] = COMPILER["shipped_files"]
 
 PICODOLLAR = Decimal("1e-12")
 NOW = datetime(2026, 12, 1, 12, tzinfo=UTC)
@@ -217,7 +218,7 @@ def test_shipped_files_are_what_the_compiler_makes() -> None:
     """The files in the package are those that the compiler makes of the installed library, none more, none less."""
     shipped = {path.name: path.read_text(encoding="utf-8") for path in SHIPPED.iterdir()}
 
-    assert compile_prices() == shipped
+    assert shipped_files() == shipped
 
 
 def test_the_book_tells_its_source() -> None:
@@ -335,18 +336,21 @@ def test_the_stand_in_is_settable() -> None:
 
 def test_free_providers_cost_nothing() -> None:
     """A local provider's models cost 0, which is known, even where a hosted model has the same name."""
-    prices = Prices.builtin().with_own(overrides={}, free={"ollama"})
+    prices = Prices.builtin()
 
     assert Cost(0, known=True) == prices.cost("ollama", "gpt-4o", USAGES[0])
-    assert Decimal(0) == prices.estimate_cost_usd("ollama/llama3.2", 10**6, 10**6)
+    assert [Decimal(0)] * 2 == [
+        prices.estimate_cost_usd(model, 10**6, 10**6) for model in ("ollama/llama3.2", "llama3.2:latest")
+    ]
+    assert Cost(0, known=True) == prices.cost("mine", "gpt-4o", USAGES[0], local=True)
     assert Cost(7_500_000_000, known=True) == prices.cost("openai", "gpt-4o", USAGES[0])
 
 
 def test_the_users_own_prices_come_first() -> None:
     """An override wins over the list and over a provider's being free, whatever the case of the model's letters."""
     own = Rate.per_million(input="1", output="0")
-    overrides = {("openai", "GPT-4o"): own, ("ollama", "big"): own, ("scaleway", "llama-3.1-8b-instruct"): own}
-    prices = Prices.builtin().with_own(overrides=overrides, free={"ollama"})
+    overrides = {"openai/GPT-4o": own, "ollama/big": own, "llama-3.1-8b-instruct": own}
+    prices = Prices(PriceBook(), overrides=overrides)
     expected = Cost(picodollars_from("0.001"), known=True)
 
     assert [expected] * 3 == [
@@ -402,18 +406,17 @@ def test_naive_times_are_utc_and_others_are_converted() -> None:
         ("future", 0, 5),
     ],
 )
-def test_any_book_is_read(tmp_path: Path, model: str, hour: int, usd_per_million: int | None) -> None:
+def test_any_book_is_read(model: str, hour: int, usd_per_million: int | None) -> None:
     """A book from elsewhere may use every kind of clause, and hours that pass midnight; a first price needs no date."""
-    tmp_path.joinpath("index.json").write_text('{"source":"mine","providers":[{"name":"p"}]}', encoding="utf-8")
-    tmp_path.joinpath("p.json").write_text(
-        """{"provider":"p","models":[
+    files = {
+        "index.json": b'{"format":1,"source":"mine","providers":[{"name":"p"}]}',
+        "p.json": b"""{"provider":"p","models":[
         {"id":"Night-owl","prices":[{"input":1000000},{"between":["22:00:00","04:00:00"],"input":2000000}]},
         {"id":"future","prices":[{"since":"2099-01-01","input":5000000},{"since":"2100-01-01","input":6000000}]},
         {"id":"t","match":["and",[["contains","big"],["ends_with","-turbo"]]],"prices":[{"input":3000000}]},
         {"id":"r","match":["or",[["equals","r"],["regex","-r[0-9]$"]]],"prices":[{"input":4000000}]}]}""",
-        encoding="utf-8",
-    )
-    rate = Prices(PriceBook(tmp_path)).rate("p", model, NOW.replace(hour=hour))
+    }
+    rate = Prices(PriceBook(files.__getitem__)).rate("p", model, NOW.replace(hour=hour))
     expected = None if usd_per_million is None else Rate.per_million(input=usd_per_million, output=0)
 
     assert expected == rate
@@ -485,20 +488,6 @@ def test_makers_are_the_librarys() -> None:
             differing.append((name, theirs, guess))
 
     assert not differing
-
-
-def test_the_context_window_is_listed() -> None:
-    """The price list tells how much a model reads, where it knows."""
-    prices = Prices.builtin()
-
-    windows = [128_000, 128_000, None, None]
-
-    assert windows == [
-        prices.context_window("openai", "gpt-4o"),
-        prices.context_window("azure", "gpt-4o"),
-        prices.context_window("openai", "ada"),
-        prices.context_window("scaleway", "llama-3.1-8b-instruct"),
-    ]
 
 
 def test_a_date_without_dashes_is_understood() -> None:

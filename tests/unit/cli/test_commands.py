@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from typer.testing import CliRunner, Result
 
 from genai_spine import __version__
 from genai_spine.cli.main import app
+from genai_spine.testing.upstream import ScriptedUpstream, json_reply
+from tests.published_prices import published
 
 
 @pytest.fixture(autouse=True)
@@ -36,7 +41,7 @@ def test_help_names_every_command() -> None:
     """Each command is there with a line on what it does; called with nothing, the same is shown."""
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("serve", "providers", "models", "chat", "config"):
+    for command in ("serve", "providers", "models", "chat", "prices", "config"):
         assert command in result.stdout
         inner = run(command, "--help")
         assert inner.exit_code == 0
@@ -92,15 +97,32 @@ def test_models_of_the_simulator() -> None:
     """With no provider configured its models are listed, at no price."""
     result = run("models")
     assert result.exit_code == 0
-    assert ["simulator/echo", "0", "0"] == row(result, "simulator/echo")
+    assert ["simulator/echo", "0", "0", "?", "?"] == row(result, "simulator/echo")
 
 
 def test_models_with_prices() -> None:
-    """A provider's models with their prices per million tokens; a price that is not known is a question mark."""
-    environ = {"OPENAI_API_KEY": "k", "OPENAI_MODELS": "gpt-4o-mini,no-such-model"}
+    """A provider's models with their prices per million tokens; what is not known is a question mark."""
+    environ = {"OPENAI_API_KEY": "k", "OPENAI_MODELS": "gpt-4o-mini,no-such-model,o1-mini"}
     result = run("models", "openai", environ=environ)
-    assert ["openai/gpt-4o-mini", "0.15", "0.6"] == row(result, "openai/gpt-4o-mini")
-    assert ["openai/no-such-model", "?", "?"] == row(result, "openai/no-such-model")
+    abilities = ["streaming", "structured_output", "tools", "vision"]
+    assert ["openai/gpt-4o-mini", "0.15", "0.6", "128000", *abilities] == row(result, "openai/gpt-4o-mini")
+    assert ["openai/no-such-model", "?", "?", "?", "?"] == row(result, "openai/no-such-model")
+    assert "(retired)" == row(result, "openai/o1-mini")[1]
+
+
+def test_models_as_json() -> None:
+    """All that is known of each model, for programs."""
+    environ = {"OPENAI_API_KEY": "k", "OPENAI_MODELS": "gpt-4o-mini,no-such-model"}
+    result = run("models", "openai", "--json", environ=environ)
+    known, unknown = msgspec.json.decode(result.stdout)
+    assert ("openai/gpt-4o-mini", 128_000, "gpt-4o-mini") == (
+        known["id"],
+        known["max_input_tokens"],
+        known["same_as"],
+    )
+    assert {"input": 0.15, "output": 0.6, "cache_read": 0.075} == known["usd_per_million"]
+    assert ["streaming", "structured_output", "tools", "vision"] == known["abilities"]
+    assert (None, None) == (unknown["usd_per_million"], unknown["quality_rank"])
 
 
 def test_models_of_one_who_does_not_answer() -> None:
@@ -120,6 +142,35 @@ def test_models_of_nobody() -> None:
     result = run("models", "nobody")
     assert result.exit_code == 2
     assert "unknown provider 'nobody'; known providers: anthropic" in result.stderr
+
+
+# prices
+
+
+def test_prices_without_a_network(tmp_path: Path) -> None:
+    """That they cannot be fetched is said in a line, with the address."""
+    result = run(
+        "prices", "refresh", "--url", "http://127.0.0.1:9/data.json", environ={"GENAI_DATA_DIR": str(tmp_path)}
+    )
+    assert result.exit_code == 2
+    assert "spine: the prices could not be fetched from http://127.0.0.1:9/data.json" in result.stderr
+    assert "Traceback" not in result.output
+
+
+async def test_refreshed_prices(tmp_path: Path) -> None:
+    """They are kept in the data folder, and it is told how many there are."""
+    environ = {"GENAI_DATA_DIR": str(tmp_path)}
+    async with ScriptedUpstream(lambda _: json_reply(msgspec.json.encode(published()))) as upstream:
+        arguments = ("prices", "refresh", "--url", f"{upstream.url}/data.json")
+        result = await asyncio.to_thread(run, *arguments, environ=environ)
+    assert result.exit_code == 0
+    assert re.fullmatch(r"\d+ prices of 15 providers, kept in .*\n", result.stdout)
+    assert run("config", "check", environ=environ).exit_code == 0
+
+
+def test_prices_alone() -> None:
+    """It shows what it can do."""
+    assert "refresh" in run("prices").output
 
 
 # chat

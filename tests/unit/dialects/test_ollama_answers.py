@@ -36,7 +36,7 @@ from genai_spine.errors import (
 from genai_spine.types.completion import Choice, CompletionResponse, FinishReason
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Refusal, Text, Thinking, ToolCall
-from genai_spine.types.models import Model
+from genai_spine.types.models import Ability, Model
 from genai_spine.types.stream import (
     Collector,
     Event,
@@ -522,11 +522,10 @@ def test_error_is_written_with_a_status_that_ollama_has(error: SpineError, statu
 
 def test_lists_parse_in_the_official_client() -> None:
     """Models, details and version have the fields, of the types, that the client declares."""
-    model = Model(id="gpt-6", provider="openai", created=1_761_480_000)
+    can: frozenset[Ability] = frozenset({"tools", "streaming"})
+    model = Model(id="gpt-6", provider="openai", created=1_761_480_000, max_input_tokens=9, abilities=can)
     listed = ollama.ListResponse.model_validate(load(CHAT.encode_models([model, Model(id="llama3.2:latest")]))).models
-    shown = ollama.ShowResponse.model_validate(
-        load(encode_show(model, capabilities=("completion", "tools"), context_length=9))
-    )
+    shown = ollama.ShowResponse.model_validate(load(encode_show(model)))
 
     assert ["gpt-6", "llama3.2:latest"] == [entry.model for entry in listed]
     assert "openai" == (listed[0].details or ollama._types.ModelDetails()).family

@@ -152,6 +152,8 @@ class AnthropicMessages(Dialect):
                 created=_seconds(model),
                 display_name=model.text("display_name") or "",
                 lifecycle=_LIFECYCLES.get(model.text("lifecycle"), "active"),
+                max_input_tokens=model.integer("max_input_tokens"),
+                max_output_tokens=model.integer("max_tokens"),
             )
             for model in response_object(body).children("data")
         ]
@@ -206,4 +208,6 @@ def model_object(model: Model) -> JsonObject:
         "display_name": model.display_name or model.id,
         "created_at": created,
         "lifecycle": model.lifecycle,
+        "max_input_tokens": model.max_input_tokens,
+        "max_tokens": model.max_output_tokens,
     }

@@ -25,6 +25,8 @@ def decode_models(body: bytes) -> list[Model]:
             id=model.need_text("name").removeprefix(_PREFIX),
             owned_by="google",
             display_name=model.text("displayName") or "",
+            max_input_tokens=model.integer("inputTokenLimit"),
+            max_output_tokens=model.integer("outputTokenLimit"),
         )
         for model in response_object(body).children("models")
     ]
@@ -37,13 +39,20 @@ def encode_models(models: Sequence[Model]) -> bytes:
 
 def model_object(model: Model) -> JsonObject:
     """Write one model as ``GET /v1beta/models/{id}`` shows it."""
-    return {
+    written: JsonObject = {
         "name": f"{_PREFIX}{model.id}",
         "version": "",
         "displayName": model.display_name or model.id,
         "description": f"{model.id} of {model.provider or model.owned_by or 'an unnamed provider'}",
         "supportedGenerationMethods": ["generateContent", "countTokens"],
     }
+    if model.max_input_tokens is not None:
+        written["inputTokenLimit"] = model.max_input_tokens
+    if model.max_output_tokens is not None:
+        written["outputTokenLimit"] = model.max_output_tokens
+    if model.abilities is not None:
+        written["thinking"] = "thinking" in model.abilities
+    return written
 
 
 def decode_token_count(body: bytes) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 from genai_spine.dialects.fields import dump, response_object
 from genai_spine.dialects.ollama.response import decode_time, encode_time
-from genai_spine.types.json import JsonObject
+from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.models import Model
 
 __all__ = ["decode_models", "encode_show", "encode_tags", "encode_version"]
@@ -29,20 +29,12 @@ def encode_tags(models: Sequence[Model]) -> bytes:
     return dump({"models": [_entry(model) for model in models]})
 
 
-def encode_show(
-    model: Model, *, capabilities: Sequence[str] = ("completion",), context_length: int | None = None
-) -> bytes:
-    """Write the answer of ``POST /api/show``.
-
-    Args:
-        model: The model asked for.
-        capabilities: In Ollama's words: ``completion``, ``tools``, ``vision``, ``thinking``, ``embedding``.
-        context_length: In tokens; None where it is not known.
-    """
+def encode_show(model: Model) -> bytes:
+    """Write the answer of ``POST /api/show``."""
     family = _family(model)
     info: JsonObject = {"general.architecture": family, "general.basename": model.display_name or model.id}
-    if context_length is not None:
-        info[f"{family}.context_length"] = context_length
+    if model.max_input_tokens is not None:
+        info[f"{family}.context_length"] = model.max_input_tokens
     return dump(
         {
             "modelfile": "",
@@ -50,7 +42,7 @@ def encode_show(
             "template": "",
             "details": _details(model),
             "model_info": info,
-            "capabilities": list(capabilities),
+            "capabilities": _capabilities(model),
             "modified_at": encode_time(model.created),
         }
     )
@@ -71,6 +63,16 @@ def _entry(model: Model) -> JsonObject:
         "digest": hashlib.sha256(f"{model.provider}/{model.id}".encode()).hexdigest(),
         "details": _details(model),
     }
+
+
+def _capabilities(model: Model) -> list[Json]:
+    """What the model can do, in Ollama's words; of one that is not known clients may try tools."""
+    can = model.abilities
+    if can is None:
+        return ["completion", "tools"]
+    if "embeddings" in can:
+        return ["embedding"]
+    return ["completion", *(name for name in ("tools", "vision", "thinking") if name in can)]
 
 
 def _family(model: Model) -> str:

@@ -22,6 +22,7 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat, model_object
 from genai_spine.errors import ModelNotFoundError, SpineError
 from genai_spine.providers.base import Provider
 from genai_spine.server.errors import speak
+from genai_spine.server.routes.pricing import price_fields
 from genai_spine.server.state import State, describe_body, read_model, state_of
 from genai_spine.types.json import JsonObject
 from genai_spine.types.models import Model
@@ -56,7 +57,7 @@ async def _models(state: State) -> list[Model]:
     providers = state.spine.registry.configured()
     if not providers:
         providers = [state.spine.registry.get("simulator")]
-    lists = await asyncio.gather(*(_listed(provider) for provider in providers))
+    lists = await asyncio.gather(*(_listed(state, provider) for provider in providers))
     return [
         msgspec.structs.replace(model, id=f"{provider.name}/{model.id}", owned_by=model.owned_by or provider.name)
         for provider, models in zip(providers, lists, strict=True)
@@ -64,14 +65,14 @@ async def _models(state: State) -> list[Model]:
     ]
 
 
-async def _listed(provider: Provider) -> Sequence[Model]:
+async def _listed(state: State, provider: Provider) -> Sequence[Model]:
     """A provider's models; of one that fails or is slow, those known without asking."""
     try:
         async with asyncio.timeout(LISTING_SECONDS):
             return await provider.list_models()
     except (SpineError, TimeoutError):
         known = dict.fromkeys((*provider.models, provider.default_model))
-        return [Model(id=model, provider=provider.name, owned_by=provider.name) for model in known if model]
+        return [state.spine.catalog.describe(provider.name, model) for model in known if model]
 
 
 async def _model(state: State, name: str) -> Model:
@@ -84,12 +85,12 @@ async def _model(state: State, name: str) -> Model:
     provider = state.spine.registry.get(candidate.provider)
     if provider.status != "ready":
         raise state.spine.registry.unknown_model(name)
-    listed = await _listed(provider)
+    listed = await _listed(state, provider)
     found = next((model for model in listed if model.id == candidate.model), None)
     if found is None:
         if not (provider.open_models or provider.knows(candidate.model)):
             raise state.spine.registry.unknown_model(name)
-        found = Model(id=candidate.model, provider=provider.name, owned_by=provider.name)
+        found = state.spine.catalog.describe(provider.name, candidate.model)
     return msgspec.structs.replace(found, id=name)
 
 
@@ -138,10 +139,7 @@ async def show(request: Request) -> Response:
         message = "model: name the model to show"
         raise ModelNotFoundError(message, param="model")
     state = state_of(request)
-    found = await _model(state, name)
-    candidate = state.spine.gateway.planner.plan(name, None)[0]
-    window = state.spine.prices.context_window(candidate.provider, candidate.model)
-    return _json(encode_show(found, capabilities=("completion", "tools"), context_length=window))
+    return _json(encode_show(await _model(state, name)))
 
 
 @router.get("/api/version", summary="Ollama: the version")
@@ -174,15 +172,23 @@ async def provider_models(
     request: Request, name: str, *, live: Annotated[bool, Query(description="ask the provider now")] = True
 ) -> Response:
     """List a provider's models, by default as it tells them now."""
-    provider = state_of(request).spine.registry.get(name)
-    models = await provider.list_models() if live else await _listed(provider)
-    listed: list[JsonObject] = [
+    state = state_of(request)
+    provider = state.spine.registry.get(name)
+    models = await provider.list_models() if live else await _listed(state, provider)
+    listed = [
         {
             "id": model.id,
             "provider": name,
             "display_name": model.display_name or model.id,
             "is_default": model.id == provider.default_model,
             "lifecycle": model.lifecycle,
+            "replaced_by": model.replaced_by,
+            "max_input_tokens": model.max_input_tokens,
+            "max_output_tokens": model.max_output_tokens,
+            "abilities": None if model.abilities is None else sorted(model.abilities),
+            "quality_rank": model.quality_rank,
+            "same_as": model.same_as or None,
+            **price_fields(state.spine.prices.rate(name, model.id, local=provider.local)),
         }
         for model in models
     ]
