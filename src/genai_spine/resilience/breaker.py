@@ -231,15 +231,11 @@ class Circuits:
             circuit = self._circuits[name] = Circuit(name, self._clock, self._policy, self._listeners)
         return circuit
 
-    @property
-    def all_well(self) -> bool:
-        """Whether each is closed; asked for each request, so it costs nothing."""
-        return not self._unwell
-
-    def retry_after(self, name: str) -> float:
-        """Return the seconds until a call of a name may pass; 0 where one may now."""
-        circuit = self._unwell.get(name)
-        return 0.0 if circuit is None else circuit.retry_after()
+    def troubles(self) -> dict[str, float]:
+        """Return the seconds until a call may pass, by name, of those where none may now."""
+        if not self._unwell:
+            return {}
+        return {name: wait for name, circuit in self._unwell.items() if (wait := circuit.retry_after())}
 
     def reset(self, name: str | None = None) -> bool:
         """Close a circuit, or all; return whether there was one."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterable
+from math import inf
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -62,9 +63,13 @@ class _Median:
 
     def value(self, now: float) -> float | None:
         """The median, the lower of the two in the middle; None where nothing is left."""
-        while self._arrived and self._arrived[0][0] <= now - HORIZON:
+        while self._arrived and self._arrived[0][0] + HORIZON <= now:
             self._drop()
         return self._sorted[(len(self._sorted) - 1) // 2] if self._sorted else None
+
+    def stale_at(self) -> float:
+        """When the oldest value will be too old."""
+        return self._arrived[0][0] + HORIZON if self._arrived else inf
 
     def _drop(self) -> None:
         _, value = self._arrived.popleft()
@@ -72,11 +77,32 @@ class _Median:
 
 
 class _Pace:
-    __slots__ = ("first", "rate")
+    """The speed of one key, worked out anew only when something has changed."""
 
-    def __init__(self) -> None:
-        self.first = _Median()
-        self.rate = _Median()
+    __slots__ = ("_first", "_prior", "_rate", "_speed", "_stale_at")
+
+    def __init__(self, prior: Speed) -> None:
+        self._prior = prior
+        self._first = _Median()
+        self._rate = _Median()
+        self._speed = prior
+        self._stale_at = 0.0
+
+    def tell(self, now: float, first: float | None = None, rate: float | None = None) -> None:
+        if first is not None:
+            self._first.add(now, first)
+        if rate is not None:
+            self._rate.add(now, rate)
+        self._stale_at = now
+
+    def speed(self, now: float) -> Speed:
+        if now >= self._stale_at:
+            first, rate = self._first.value(now), self._rate.value(now)
+            self._speed = Speed(
+                self._prior.first if first is None else first, self._prior.rate if rate is None else rate
+            )
+            self._stale_at = min(self._first.stale_at(), self._rate.stale_at())
+        return self._speed
 
 
 class Measured(Generic[K]):
@@ -146,11 +172,18 @@ class Measurements(Generic[K]):
     def speed(self, key: K) -> Speed:
         """Return the median speed of the latest calls; the prior for what they do not tell."""
         pace = self._paces.get(key)
-        if pace is None:
-            return self._prior
-        now = self._clock.monotonic()
-        first, rate = pace.first.value(now), pace.rate.value(now)
-        return Speed(self._prior.first if first is None else first, self._prior.rate if rate is None else rate)
+        return self._prior if pace is None else pace.speed(self._clock.monotonic())
+
+    def seconds(self, keys: Iterable[K], tokens: int) -> list[float]:
+        """Return for each key how long an answer of so many tokens takes."""
+        now, paces, prior = self._clock.monotonic(), self._paces, self._prior
+        speeds = [prior if (pace := paces.get(key)) is None else pace.speed(now) for key in keys]
+        return [speed.first + tokens / speed.rate for speed in speeds]
+
+    def loads(self, keys: Iterable[K]) -> list[int]:
+        """Return for each key how many calls are under way."""
+        in_flight = self._in_flight
+        return [in_flight.get(key, 0) for key in keys]
 
     def begun(self, key: K) -> None:
         """Note that a call is under way."""
@@ -166,15 +199,15 @@ class Measurements(Generic[K]):
 
     def told_first(self, key: K, seconds: float) -> None:
         """Note how long the first piece of an answer took."""
-        self._pace(key).first.add(self._clock.monotonic(), seconds)
+        self._pace(key).tell(self._clock.monotonic(), first=seconds)
 
     def told_rate(self, key: K, tokens: int, seconds: float) -> None:
         """Note how many tokens came in how many seconds; an answer that came all at once tells no rate."""
         if seconds > 0:
-            self._pace(key).rate.add(self._clock.monotonic(), tokens / seconds)
+            self._pace(key).tell(self._clock.monotonic(), rate=tokens / seconds)
 
     def _pace(self, key: K) -> _Pace:
-        pace = self._paces.pop(key, None) or _Pace()
+        pace = self._paces.pop(key, None) or _Pace(self._prior)
         if len(self._paces) >= MOST_REMEMBERED:
             del self._paces[next(iter(self._paces))]
         self._paces[key] = pace

@@ -222,22 +222,24 @@ async def test_one_probe_among_a_hundred() -> None:
 
 
 def test_circuits_by_name() -> None:
-    """Each name has its own; whether all are well is known at once."""
+    """Each name has its own; those where nobody may pass are known at once."""
     clock = ManualClock()
     heard: list[CircuitChange] = []
     circuits = Circuits(clock, CircuitPolicy(failures=1), [heard.append])
     fail(circuits.of("openai/gpt-4o"))
     with circuits.of("openai").enter():
         pass
-    waits = [circuits.retry_after(name) for name in ("openai/gpt-4o", "openai", "nobody")]
-    assert (False, [300, 0, 0]) == (circuits.all_well, waits)
+    assert {"openai/gpt-4o": 300} == circuits.troubles()
     assert [("openai/gpt-4o", "open"), ("openai", "closed")] == [
         (found.name, found.state) for found in circuits.health()
     ]
     assert {"openai", "openai/gpt-4o"} == {circuit.name for circuit in circuits}
     clock.advance(300)
-    circuits.of("openai/gpt-4o").enter().success()
-    assert circuits.all_well
+    assert circuits.troubles() == {}
+    probe = circuits.of("openai/gpt-4o").enter()
+    assert {"openai/gpt-4o": 1} == circuits.troubles()
+    probe.success()
+    assert circuits.troubles() == {}
     assert ["open", "half_open", "closed"] == [change.after for change in heard]
 
 
@@ -250,7 +252,7 @@ def test_circuits_are_reset() -> None:
     assert not circuits.reset("nobody")
     assert ["closed", "open", "open"] == [circuit.state for circuit in circuits]
     assert circuits.reset()
-    assert circuits.all_well
+    assert circuits.troubles() == {}
 
 
 def test_the_memory_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

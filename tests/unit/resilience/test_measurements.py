@@ -41,6 +41,7 @@ def test_a_call_is_measured() -> None:
     assert Speed(0.5, 40) == measurements.speed(KEY)
     assert measurements.speed(KEY).seconds(100) == 3
     assert PRIOR == measurements.speed(("openai", "another"))
+    assert [3, PRIOR.seconds(100)] == measurements.seconds([KEY, ("openai", "another")], 100)
 
 
 def test_an_answer_at_once() -> None:
@@ -93,7 +94,7 @@ def test_the_median_is_that_of_the_latest(calls: list[tuple[float, float]]) -> N
         clock.advance(pause)
         measurements.told_first(KEY, first)
         told.append((clock.monotonic(), first))
-        fresh = [value for at, value in told[-WINDOW:] if at > clock.monotonic() - HORIZON]
+        fresh = [value for at, value in told[-WINDOW:] if at + HORIZON > clock.monotonic()]
         assert median_low(fresh) == measurements.speed(KEY).first
 
 
@@ -114,6 +115,7 @@ def test_calls_under_way() -> None:
     with measurements.measure(KEY), measurements.measure(KEY):
         assert measurements.in_flight(KEY) == 2
         assert measurements.in_flight(("openai", "another")) == 0
+        assert [2, 0] == measurements.loads([KEY, ("openai", "another")])
     assert measurements.in_flight(KEY) == 0
 
 
