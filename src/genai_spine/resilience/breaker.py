@@ -21,6 +21,7 @@ from typing_extensions import override
 
 from genai_spine.clock import Clock
 from genai_spine.errors import CircuitOpenError
+from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.faults import PERMANENT, Fault, Patterns
 from genai_spine.resilience.lease import Lease
 
@@ -79,8 +80,8 @@ class Passage(Lease):
 
     __slots__ = ("_circuit", "_era")
 
-    def __init__(self, circuit: Circuit, era: int) -> None:
-        super().__init__()
+    def __init__(self, circuit: Circuit, era: int, deadline: Deadline | None) -> None:
+        super().__init__(deadline)
         self._circuit = circuit
         self._era = era
 
@@ -149,8 +150,11 @@ class Circuit:
             return WHILE_PROBING if self._probing else 0.0
         return max(0.0, self._opened_at + self.policy.open_seconds - self._clock.monotonic())
 
-    def enter(self) -> Passage:
+    def enter(self, deadline: Deadline | None = None) -> Passage:
         """Return the right to make a call.
+
+        Args:
+            deadline: The request's own, if it has one.
 
         Raises:
             CircuitOpenError: Nobody passes now, or the one who may is on his way.
@@ -164,7 +168,7 @@ class Circuit:
                 self._change("half_open", "the next call asks whether it is back")
             self._probing = True
         self._under_way += 1
-        return Passage(self, self._era)
+        return Passage(self, self._era, deadline)
 
     def passed(self, era: int, *, well: bool | None) -> None:
         """Note how a call ended that began in an era; None where it says nothing of the provider."""

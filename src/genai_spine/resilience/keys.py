@@ -24,6 +24,7 @@ from typing_extensions import override
 from genai_spine.clock import Clock
 from genai_spine.errors import NoUsableKeyError
 from genai_spine.redact import Secret
+from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.faults import PERMANENT, Fault, Patterns
 from genai_spine.resilience.lease import Lease
 
@@ -200,7 +201,7 @@ class KeyLease(Lease):
     __slots__ = ("_key", "_number", "_turn", "fingerprint", "secret")
 
     def __init__(self, key: _Key, turn: KeyTurn, number: int) -> None:
-        super().__init__()
+        super().__init__(turn.deadline)
         self._key = key
         self._turn = turn
         self._number = number
@@ -276,14 +277,15 @@ class KeyPool:
         """Return how each key does."""
         return tuple(key.health() for key in self._keys.values())
 
-    def turn(self, preferred: str | None = None, tokens: int = 1) -> KeyTurn:
+    def turn(self, preferred: str | None = None, tokens: int = 1, deadline: Deadline | None = None) -> KeyTurn:
         """Begin a request: it tries a few of the keys, one after another.
 
         Args:
             preferred: The fingerprint of the key to begin with while it is healthy.
             tokens: How many the request needs, by which a key that is about to run dry is known.
+            deadline: The request's own, if it has one.
         """
-        return KeyTurn(self, preferred, tokens)
+        return KeyTurn(self, preferred, tokens, deadline)
 
     def lease(self, preferred: str | None = None, tokens: int = 1) -> KeyLease:
         """Return the key for a request that makes one call; as ``turn`` and its ``lease``."""
@@ -347,12 +349,14 @@ class KeyTurn:
         pool: Whose keys they are.
         tried: The fingerprints of those that were tried, in order.
         without: Of those that may not do what this request wants.
+        deadline: The request's own, if it has one.
     """
 
-    __slots__ = ("_preferred", "_tokens", "pool", "tried", "without")
+    __slots__ = ("_preferred", "_tokens", "deadline", "pool", "tried", "without")
 
-    def __init__(self, pool: KeyPool, preferred: str | None, tokens: int) -> None:
+    def __init__(self, pool: KeyPool, preferred: str | None, tokens: int, deadline: Deadline | None) -> None:
         self.pool = pool
+        self.deadline = deadline
         self.tried: list[str] = []
         self.without: set[str] = set()
         self._preferred = preferred

@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from genai_spine.errors import SpineError
+from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.faults import PERMANENT, Fault, Patterns, fault_of
 
 __all__ = ["Lease"]
@@ -21,10 +22,16 @@ class Lease(ABC):
     is lost unsettled is given back when it is collected, with a ``ResourceWarning``.
     """
 
-    __slots__ = ("_settled",)
+    __slots__ = ("_deadline", "_settled")
 
-    def __init__(self) -> None:
+    def __init__(self, deadline: Deadline | None = None) -> None:
+        """Make a lease.
+
+        Args:
+            deadline: The request's own, if it has one: a call that outlasts it does not fail by the provider's fault.
+        """
         self._settled = False
+        self._deadline = deadline
 
     @property
     def settled(self) -> bool:
@@ -94,7 +101,8 @@ class Lease(ABC):
         if error is None:
             self.success()
         elif isinstance(error, SpineError):
-            self.failure(fault_of(error, self._patterns()), error.retry_after)
+            late = self._deadline is not None and self._deadline.expired
+            self.failure(fault_of(error, self._patterns(), out_of_time=late), error.retry_after)
         else:
             self.release()
 

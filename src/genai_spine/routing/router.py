@@ -32,7 +32,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         strategy: The strategy that it names, if any.
         hint: The hint that it gives, if any.
         fallback: What it says of other models.
-        preferred: Providers to be asked first where they are candidates, the dearest first.
+        preferred: Providers to be asked first, in this order, where they are candidates.
     """
 
     model: str | None = None
@@ -133,7 +133,7 @@ class Router:
         tiers = _fitting(entry, ask.needs)
         # The order of a fixed strategy is found once, for the requests that everybody can serve.
         lasting = strategy.fixed and tiers is entry.shortlist.tiers and not ask.preferred and not snapshot.troubles
-        if lasting and ask.fallback is not False and (known := entry.fixed.get(strategy)) is not None:
+        if lasting and (known := entry.fixed.get(strategy)) is not None:
             return known
         view = View(ask.needs, snapshot, entry.turn)
         entry.turn += 1
@@ -154,7 +154,7 @@ class Router:
         measured = zip(options, snapshot.seconds(names, ask.needs.output_tokens), snapshot.loads(names), strict=True)
         return Explanation(
             strategy.name,
-            "request" if ask.strategy is not None else "configuration" if ask.hint is None else "hint",
+            "request" if ask.strategy is not None else "hint" if ask.hint is not None else "configuration",
             tuple(
                 _considered(option, ask.needs, seconds, load, _trouble(option, snapshot.troubles))
                 for option, seconds, load in measured
@@ -233,7 +233,7 @@ def _fitting(entry: _Entry, needs: Needs) -> tuple[Tier, ...]:
 def _arranged(
     options: Sequence[Option], judge: Strategy | None, preferred: tuple[str, ...], view: View
 ) -> Sequence[Option]:
-    """Some places in a strategy's order, those of the preferred providers first, the dearest before the others."""
+    """Some places in a strategy's order, but those of the preferred providers first, in the order of these."""
     if len(options) < 2:
         return options
     if judge is not None:

@@ -159,21 +159,12 @@ class _Making:
         return resolved.names
 
     def alias(self, alias: Alias, *, spread: bool) -> None:
-        """Add an alias' targets: all in one tier, or one after another."""
-        groups: list[list[Option]] = []
-        failed: SpineError | None = None
-        for target in alias.targets:
-            try:
-                options = self._target(target.model, f"the alias {alias.name!r}")
-            except SpineError as error:
-                failed = error
-                self._drop("", target.model, error.message)
-                continue
-            if alias.weighted:
-                options = self._sharing(options, target.weight or 0.0)
-            groups.append(options)
-        if not groups and failed is not None:
-            raise failed
+        """Add an alias' targets: all in one tier, or one after another.
+
+        Raises:
+            SpineError: Nobody serves any of them.
+        """
+        groups = self._targets(alias, f"the alias {alias.name!r}")
         if alias.weighted or spread:
             self._add([option for group in groups for option in group], by="strategy" if spread else "weight")
         else:
@@ -191,7 +182,7 @@ class _Making:
             alias = self._directory.alias(name)
             try:
                 if alias is not None:
-                    options = [one for target in alias.targets for one in self._target(target.model, reason)]
+                    options = [option for group in self._targets(alias, reason) for option in group]
                 elif (place := self._directory.place(name)) is not None and place.default_model:
                     options = [self._option(Candidate(name, place.default_model, reason), same_model=False)]
                 else:
@@ -242,6 +233,22 @@ class _Making:
         found = [Candidate(provider, own, f"the catalogue's {model!r}") for provider, own in places]
         usable = [one for one in found if (place := self._directory.place(one.provider)) is not None and place.usable]
         return Resolved(usable, "model") if usable else None
+
+    def _targets(self, alias: Alias, reason: str) -> list[list[Option]]:
+        """The places of each target of an alias; a target that nobody serves is left out while there are others."""
+        groups: list[list[Option]] = []
+        failed: SpineError | None = None
+        for target in alias.targets:
+            try:
+                options = self._target(target.model, reason)
+            except SpineError as error:
+                failed = error
+                self._drop("", target.model, error.message)
+                continue
+            groups.append(self._sharing(options, target.weight or 0.0) if alias.weighted else options)
+        if not groups and failed is not None:
+            raise failed
+        return groups
 
     def _target(self, model: str, reason: str) -> list[Option]:
         """A model that somebody named in the request's place, and the same model elsewhere."""

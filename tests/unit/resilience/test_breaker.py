@@ -10,6 +10,7 @@ from genai_spine import errors
 from genai_spine.errors import CircuitOpenError
 from genai_spine.resilience import breaker
 from genai_spine.resilience.breaker import Circuit, CircuitChange, CircuitHealth, CircuitPolicy, Circuits, Passage
+from genai_spine.resilience.deadline import Deadline
 from genai_spine.testing.clock import ManualClock
 
 
@@ -145,6 +146,22 @@ def test_a_block_settles_itself() -> None:
     with circuit.enter():
         pass
     assert circuit.quiet
+
+
+def test_callers_in_a_hurry() -> None:
+    """Who gives the provider less time than it needs opens no circuit; a timeout within his time counts."""
+    circuit, clock, _ = made()
+
+    def times_out(deadline: Deadline) -> None:
+        with circuit.enter(deadline):
+            clock.advance(1)
+            message = "late"
+            raise errors.ProviderTimeoutError(message)
+
+    for seconds, failures in ((0.5, 0), (1, 0), (2, 1)):
+        with pytest.raises(errors.ProviderTimeoutError):
+            times_out(Deadline(clock, seconds))
+        assert failures == circuit.health().failures
 
 
 def test_calls_of_an_earlier_time() -> None:

@@ -9,6 +9,7 @@ import pytest
 from genai_spine import errors
 from genai_spine.errors import NoUsableKeyError
 from genai_spine.redact import Secret
+from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.faults import Fault, permanent_patterns
 from genai_spine.resilience.keys import MAX_COOLDOWN_SECONDS, KeyChange, KeyHealth, KeyLease, KeyPolicy, KeyPool
 from genai_spine.testing.clock import ManualClock
@@ -329,6 +330,22 @@ def test_a_block_settles_itself() -> None:
     with pytest.raises(errors.ProviderFailedError):
         ends_with(errors.ProviderFailedError("tenant closed"))
     assert health(pool, A).status == "refused"
+
+
+def test_a_caller_in_a_hurry() -> None:
+    """A timeout by the request's own deadline is not held against the key."""
+    pool, clock = made(A)
+
+    def times_out(seconds: float) -> None:
+        with pool.turn(deadline=Deadline(clock, seconds)).lease():
+            clock.advance(1)
+            message = "late"
+            raise errors.ProviderTimeoutError(message)
+
+    for seconds, failures in ((1, 0), (2, 1)):
+        with pytest.raises(errors.ProviderTimeoutError):
+            times_out(seconds)
+        assert failures == health(pool, A).failures
 
 
 def test_settled_twice() -> None:

@@ -135,6 +135,7 @@ def test_an_alias_with_a_target_that_nobody_serves() -> None:
     found = shortlist("mixed", None, None, bare)
     assert [["openai/gpt-4o"]] == places(found)
     assert [("no-such", "unusable")] == [(one.model, one.kind) for one in found.dropped]
+    assert [["openai/gpt-4o-mini"], ["openai/gpt-4o"]] == places(shortlist(None, "openai", ("mixed",), bare))
     with pytest.raises(ModelNotFoundError):
         shortlist("lost", None, None, bare)
 
