@@ -274,6 +274,29 @@ def test_another_key_each_time() -> None:
     assert [D] == used(pool, 1)
 
 
+def test_the_preferred_key_only_at_first() -> None:
+    """A request whose preferred key has failed goes on with another; the next request begins with it again."""
+    pool, _ = made(A, B)
+    turn = pool.turn(preferred=A.fingerprint)
+    turn.lease().failure("provider")
+    with turn.lease() as lease:
+        assert B == lease.secret
+    with pool.lease(preferred=A.fingerprint) as lease:
+        assert A == lease.secret
+
+
+def test_a_key_counts_once() -> None:
+    """A key that is tried again is no further key."""
+    pool, _ = made(A, policy=KeyPolicy(max_key_attempts=2))
+    turn = pool.turn()
+    for _ in range(2):
+        turn.lease().failure("provider")
+    pool.configure([A, B])
+    with turn.lease() as lease:
+        assert B == lease.secret
+    assert [A.fingerprint, B.fingerprint] == turn.tried
+
+
 def test_a_key_of_the_three_again() -> None:
     """Once three are tried only they are left: one that failed with the provider may be used again."""
     pool, clock = made(A, B, C, D)

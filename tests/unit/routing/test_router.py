@@ -224,6 +224,19 @@ def test_plans_of_fixed_strategies_are_remembered() -> None:
     ]
 
 
+def test_what_is_remembered_is_no_other_requests() -> None:
+    """With a plan in memory, another strategy, other needs and trouble still count."""
+    router, _ = made()
+    everybody = ["ollama", "openai", "azure", "anthropic"]
+    assert everybody == names(router.plan(Ask(hint="local_preferred"), WELL))
+    assert "anthropic" == names(router.plan(Ask(hint="best_quality"), WELL))[0]
+    vision = Needs(abilities=frozenset({"vision"}))
+    assert everybody[1:] == names(router.plan(Ask(hint="local_preferred", needs=vision), WELL))
+    ill = Moment(troubles={"ollama": "its circuit is open"})
+    assert [*everybody[1:], "ollama"] == names(router.plan(Ask(hint="local_preferred"), ill))
+    assert everybody == names(router.plan(Ask(hint="local_preferred"), WELL))
+
+
 class Backwards(Strategy):
     """A strategy of the user's own."""
 
