@@ -313,10 +313,11 @@ class KeyPool:
     def take(self, turn: KeyTurn, preferred: str | None, tokens: int) -> KeyLease | None:
         """Return the best key: fewest failures in a row, then fewest calls under way, then longest unused."""
         now = self.clock.monotonic()
+        without, among = turn.without, turn.among
         best: _Key | None = None
         lowest = (True, 0, 0, 0)
         for key in self._keys.values():
-            if not key.usable(now) or not _allowed(key, turn.without, turn.among):
+            if not key.usable(now) or not _allowed(key, without, among):
                 continue
             dry = key.dry(now, tokens)
             if key.fingerprint == preferred and not dry:

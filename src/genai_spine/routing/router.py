@@ -193,7 +193,9 @@ class Router:
         for tier in tiers:
             judge = self._judge(tier, strategy)
             options: Sequence[Option] = tier.options
-            if troubles and (ill := [one for one in options if _trouble(one, troubles) is not None]):
+            if troubles and (
+                ill := [one for one in options if one.candidate.provider in troubles or one.name in troubles]
+            ):
                 # Apart, so that turns and shares are those of the places that can be used.
                 names = {one.name for one in ill}
                 options = [one for one in options if one.name not in names]
