@@ -17,6 +17,8 @@
     │   ├── UnsupportedMediaTypeError     415
     │   └── InvalidFieldError             422
     ├── UnavailableError                  503  nothing can serve it now
+    │   ├── CircuitOpenError              503
+    │   ├── NoUsableKeyError              503
     │   └── ProviderNotConfiguredError    503
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
@@ -42,6 +44,7 @@ from typing import ClassVar, Final, NamedTuple
 
 __all__ = [
     "AuthenticationError",
+    "CircuitOpenError",
     "ConfigurationError",
     "ConnectionFailedError",
     "ContentFilterError",
@@ -51,6 +54,7 @@ __all__ = [
     "InvalidRequestError",
     "MalformedResponseError",
     "ModelNotFoundError",
+    "NoUsableKeyError",
     "NotFoundError",
     "OverloadedError",
     "PayloadTooLargeError",
@@ -82,6 +86,7 @@ class Retry(NamedTuple):
 
 NOWHERE: Final = Retry(same_key=False, other_key=False, other_provider=False)
 ELSEWHERE: Final = Retry(same_key=False, other_key=True, other_provider=True)
+OTHER_PROVIDER: Final = Retry(same_key=False, other_key=False, other_provider=True)
 ANYWHERE: Final = Retry(same_key=True, other_key=True, other_provider=True)
 
 
@@ -218,6 +223,20 @@ class UnavailableError(SpineError):
     kind = "unavailable"
     status = 503
     default_code = "unavailable"
+
+
+class CircuitOpenError(UnavailableError):
+    """The provider failed too often of late and is left alone for a while; ``retry_after`` tells for how long."""
+
+    default_code = "circuit_open"
+    retry = OTHER_PROVIDER
+
+
+class NoUsableKeyError(UnavailableError):
+    """Each of the provider's keys is refused or cooling down; ``retry_after`` tells when one is back, if at all."""
+
+    default_code = "no_usable_key"
+    retry = OTHER_PROVIDER
 
 
 class ProviderNotConfiguredError(UnavailableError):

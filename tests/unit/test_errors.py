@@ -75,6 +75,8 @@ def test_every_class_knows_what_to_do(cls: type[SpineError]) -> None:
     if issubclass(cls, errors.ProviderError):
         assert cls.retry.other_provider
         assert cls.status in {429, 502, 503, 504}
+    elif issubclass(cls, errors.CircuitOpenError | errors.NoUsableKeyError):
+        assert (False, False, True) == cls.retry
     elif not issubclass(cls, errors.NotFoundError):
         assert errors.NOWHERE == cls.retry
     assert cls.__doc__

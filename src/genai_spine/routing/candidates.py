@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import Final, Protocol
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
 from genai_spine.errors import InvalidRequestError, SpineError
 from genai_spine.types.candidate import Candidate
 
-__all__ = ["Known", "Place", "candidates"]
+__all__ = ["Known", "Place", "Resolved", "candidates", "resolve"]
 
 AUTO: Final = "auto"
 _BEDROCK: Final = re.compile(
@@ -27,6 +27,7 @@ class Place(Struct, frozen=True):
     Attributes:
         usable: It is configured.
         open_models: It serves models beyond ``models``: any, if that is empty.
+        local: It runs on the user's own machines.
     """
 
     name: str
@@ -34,6 +35,18 @@ class Place(Struct, frozen=True):
     models: frozenset[str]
     default_model: str
     open_models: bool
+    local: bool = False
+
+
+class Resolved(Struct, frozen=True):
+    """Where a request may go, best first.
+
+    Attributes:
+        names: What the request named: a place and no other, a model wherever it is, or nothing.
+    """
+
+    candidates: list[Candidate]
+    names: Literal["place", "model", "nothing"]
 
 
 class Known(Protocol):
@@ -73,6 +86,11 @@ class Known(Protocol):
 
 
 def candidates(model: str | None, provider: str | None, known: Known) -> list[Candidate]:
+    """Return where a request may go, as ``resolve`` does, without what it named."""
+    return resolve(model, provider, known).candidates
+
+
+def resolve(model: str | None, provider: str | None, known: Known) -> Resolved:
     """Return where a request may go, best first.
 
     A provider that the caller named is returned whether it is configured or not: that it is not is then the answer.
@@ -81,26 +99,31 @@ def candidates(model: str | None, provider: str | None, known: Known) -> list[Ca
         SpineError: The provider is unknown, contradicts the model, or nobody serves the model.
     """
     if provider is not None:
-        return [_named(model, provider, known)]
+        return Resolved([_named(model, provider, known)], "place")
     if model is None or model == AUTO:
-        return _any(known)
+        return Resolved(_any(known), "nothing")
     prefixed = _prefixed(model, known)
     if prefixed is not None and known.serves(prefixed[0].name, prefixed[1]):
-        return [Candidate(prefixed[0].name, prefixed[1], "the model names its provider")]
+        return Resolved([Candidate(prefixed[0].name, prefixed[1], "the model names its provider")], "place")
     listed = [place for place in known.places() if _lists(place, model, known)]
     if usable := [place for place in listed if place.usable]:
-        return [Candidate(place.name, model, "the provider lists the model") for place in usable]
+        return Resolved([Candidate(place.name, model, "the provider lists the model") for place in usable], "model")
     if prefixed is not None:
-        return [Candidate(prefixed[0].name, prefixed[1], "the model names its provider")]
+        return Resolved([Candidate(prefixed[0].name, prefixed[1], "the model names its provider")], "place")
+    return Resolved([_placed(model, listed, known)], "model")
+
+
+def _placed(model: str, listed: Sequence[Place], known: Known) -> Candidate:
+    """The place of a model that nobody who is configured lists."""
     for name, reason in _by_form(model, known):
         place = known.place(name)
         if place is not None:
-            return [Candidate(name, model, reason)]
+            return Candidate(name, model, reason)
     if listed:
-        return [Candidate(listed[0].name, model, "the provider lists the model")]
+        return Candidate(listed[0].name, model, "the provider lists the model")
     default = known.default_place()
     if default is not None and default.usable and default.open_models:
-        return [Candidate(default.name, model, "nothing else places the model: the default provider")]
+        return Candidate(default.name, model, "nothing else places the model: the default provider")
     raise known.unknown_model(model)
 
 

@@ -2,67 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import pytest
 
-from genai_spine.catalog.models import ModelCatalog
-from genai_spine.errors import InvalidRequestError, ModelNotFoundError, SpineError, UnknownProviderError
-from genai_spine.routing.candidates import Place, candidates
+from genai_spine.errors import InvalidRequestError, ModelNotFoundError, UnknownProviderError
+from genai_spine.routing.candidates import candidates
+from tests.routing import World, place
 
-
-class World:
-    """Providers as the rules see them; a real ``Known``."""
-
-    def __init__(
-        self, *places: Place, default: str = "ollama", price_list: frozenset[tuple[str, str]] = frozenset()
-    ) -> None:
-        self._places = {place.name: place for place in places}
-        self._default = default
-        self._price_list = price_list
-
-    def place(self, name: str) -> Place | None:
-        """One by name, the simulator too."""
-        return SIMULATOR if name == "simulator" else self._places.get(name)
-
-    def places(self) -> Sequence[Place]:
-        """All but the simulator."""
-        return list(self._places.values())
-
-    def default_place(self) -> Place | None:
-        """The default."""
-        return self.place(self._default)
-
-    def last_resort(self) -> Place | None:
-        """The simulator."""
-        return SIMULATOR
-
-    def home(self, model: str) -> str | None:
-        """By the shipped rules."""
-        return ModelCatalog.builtin().home(model)
-
-    def serves(self, name: str, model: str) -> bool:
-        """By list, default or price list."""
-        place = self.place(name)
-        known = place is not None and (model in place.models or model == place.default_model)
-        return known or (name, model) in self._price_list
-
-    def unknown_provider(self, name: str) -> SpineError:
-        """A 400."""
-        return UnknownProviderError(name)
-
-    def unknown_model(self, model: str) -> SpineError:
-        """A 404."""
-        return ModelNotFoundError(model)
-
-
-def place(name: str, *models: str, default: str = "", usable: bool = True, open_models: bool = False) -> Place:
-    """A provider."""
-    return Place(name, usable, frozenset(models), default, open_models)
-
-
-SIMULATOR: Final = place("simulator", "echo", "flaky", default="echo")
 ALL: Final = World(
     place("openai", default="gpt-4o-mini"),
     place("anthropic", default="claude-sonnet-5-5"),

@@ -1,0 +1,259 @@
+"""A circuit: it leaves a provider alone that failed again and again, and then asks with one call whether it is back.
+
+::
+
+              5 failures in a row                300 s, then the next call
+    closed ─────────────────────────▶ open ─────────────────────────────────▶ half open: that call alone
+       ▲                               ▲                                           │
+       │                               └────────────── it failed ──────────────────┤
+       └────────────────────────────────────────────── it went well ───────────────┘
+
+Nothing here awaits, so on an event loop each method is one step that no other task sees half done.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final, Literal
+
+from msgspec import Struct
+from typing_extensions import override
+
+from genai_spine.clock import Clock
+from genai_spine.errors import CircuitOpenError
+from genai_spine.resilience.deadline import Deadline
+from genai_spine.resilience.faults import PERMANENT, Fault, Patterns
+from genai_spine.resilience.lease import Lease
+
+__all__ = ["Circuit", "CircuitChange", "CircuitHealth", "CircuitPolicy", "Circuits", "Passage"]
+
+CircuitState = Literal["closed", "open", "half_open"]
+
+# Nobody knows how long a probe takes; who asks again so soon costs nothing.
+WHILE_PROBING: Final = 1.0
+# Callers choose the models, so the circuits that are remembered must have an end.
+MOST_REMEMBERED: Final = 4096
+
+
+class CircuitPolicy(Struct, frozen=True, kw_only=True):
+    """When a circuit opens, and for how long.
+
+    Attributes:
+        failures: The provider's failures in a row that open it.
+        open_seconds: For how long nobody passes.
+        patterns: What a key refused for good looks like, which is no failure of the provider.
+    """
+
+    failures: int = 5
+    open_seconds: float = 300.0
+    patterns: Patterns = PERMANENT
+
+
+class CircuitHealth(Struct, frozen=True):
+    """How a circuit stands, for people and pages.
+
+    Attributes:
+        failures: In a row.
+        retry_after: Seconds until the next call may pass; 0 where one may now.
+    """
+
+    name: str
+    state: CircuitState
+    failures: int
+    retry_after: float
+
+
+class CircuitChange(Struct, frozen=True):
+    """A circuit went from one state to another."""
+
+    name: str
+    before: CircuitState
+    after: CircuitState
+    reason: str
+
+
+CircuitListener = Callable[[CircuitChange], None]
+
+
+class Passage(Lease):
+    """The right to make one call."""
+
+    __slots__ = ("_circuit", "_era")
+
+    def __init__(self, circuit: Circuit, era: int, deadline: Deadline | None) -> None:
+        super().__init__(deadline)
+        self._circuit = circuit
+        self._era = era
+
+    @override
+    def _succeed(self) -> None:
+        self._circuit.passed(self._era, well=True)
+
+    @override
+    def _fail(self, fault: Fault, retry_after: float | None) -> None:
+        self._circuit.passed(self._era, well=False if fault == "provider" else None)
+
+    @override
+    def _free(self) -> None:
+        self._circuit.passed(self._era, well=None)
+
+    @override
+    def _patterns(self) -> Patterns:
+        return self._circuit.policy.patterns
+
+    @override
+    def __repr__(self) -> str:
+        return f"Passage({self._circuit.name})"
+
+
+class Circuit:
+    """The circuit of one provider, or of one model there."""
+
+    def __init__(
+        self, name: str, clock: Clock, policy: CircuitPolicy | None = None, listeners: Iterable[CircuitListener] = ()
+    ) -> None:
+        """Make a circuit, closed.
+
+        Args:
+            name: What it protects.
+            clock: Whose time counts.
+            policy: When it opens.
+            listeners: Who is told of each change, after it is made; they must not raise.
+        """
+        self.name = name
+        self.policy = policy or CircuitPolicy()
+        self._clock = clock
+        self._listeners = tuple(listeners)
+        self._state: CircuitState = "closed"
+        self._failures = 0
+        self._opened_at = 0.0
+        self._probing = False
+        self._under_way = 0
+        # Grows with each change: what was begun before it is over says nothing of what is now.
+        self._era = 0
+
+    @property
+    def state(self) -> CircuitState:
+        """How it stands; open until a call has passed, even where one may."""
+        return self._state
+
+    @property
+    def quiet(self) -> bool:
+        """Whether nothing would be lost with it."""
+        return self._state == "closed" and not self._failures and not self._under_way
+
+    def retry_after(self) -> float:
+        """Return the seconds until the next call may pass; 0 where one may now."""
+        if self._state == "closed":
+            return 0.0
+        if self._state == "half_open":
+            return WHILE_PROBING if self._probing else 0.0
+        return max(0.0, self._opened_at + self.policy.open_seconds - self._clock.monotonic())
+
+    def enter(self, deadline: Deadline | None = None) -> Passage:
+        """Return the right to make a call.
+
+        Args:
+            deadline: The request's own, if it has one.
+
+        Raises:
+            CircuitOpenError: Nobody passes now, or the one who may is on his way.
+        """
+        if self._state != "closed":
+            if wait := self.retry_after():
+                what = "is being tried with another call" if self._state == "half_open" else f"rests for {wait:.0f} s"
+                message = f"{self.name} failed too often in a row and {what}"
+                raise CircuitOpenError(message, retry_after=wait)
+            if self._state == "open":
+                self._change("half_open", "the next call asks whether it is back")
+            self._probing = True
+        self._under_way += 1
+        return Passage(self, self._era, deadline)
+
+    def passed(self, era: int, *, well: bool | None) -> None:
+        """Note how a call ended that began in an era; None where it says nothing of the provider."""
+        self._under_way -= 1
+        if era != self._era:
+            return
+        self._probing = False
+        if well:
+            self._failures = 0
+            if self._state == "half_open":
+                self._change("closed", "the call that asked went well")
+        elif well is False:
+            self._failures += 1
+            if self._state == "half_open":
+                self._open("the call that asked failed")
+            elif self._failures >= self.policy.failures:
+                self._open(f"{self._failures} failures in a row")
+
+    def reset(self) -> None:
+        """Close it, whatever it was."""
+        self._failures = 0
+        self._probing = False
+        if self._state != "closed":
+            self._change("closed", "reset by hand")
+
+    def health(self) -> CircuitHealth:
+        """Return how it stands."""
+        return CircuitHealth(self.name, self._state, self._failures, self.retry_after())
+
+    def _open(self, reason: str) -> None:
+        self._opened_at = self._clock.monotonic()
+        self._change("open", reason)
+
+    def _change(self, state: CircuitState, reason: str) -> None:
+        change = CircuitChange(self.name, self._state, state, reason)
+        self._state = state
+        self._era += 1
+        for listener in self._listeners:
+            listener(change)
+
+
+class Circuits:
+    """Circuits by name, made as they are asked for: of providers, or of models as ``provider/model``."""
+
+    def __init__(
+        self, clock: Clock, policy: CircuitPolicy | None = None, listeners: Iterable[CircuitListener] = ()
+    ) -> None:
+        """Make a collection; see ``Circuit`` for what its members are handed."""
+        self._clock = clock
+        self._policy = policy or CircuitPolicy()
+        self._listeners = (self._watch, *listeners)
+        self._circuits: dict[str, Circuit] = {}
+        self._unwell: dict[str, Circuit] = {}
+
+    def __iter__(self) -> Iterator[Circuit]:
+        return iter(self._circuits.values())
+
+    def of(self, name: str) -> Circuit:
+        """Return the circuit of a name."""
+        circuit = self._circuits.get(name)
+        if circuit is None:
+            if len(self._circuits) >= MOST_REMEMBERED:
+                self._circuits = {name: circuit for name, circuit in self._circuits.items() if not circuit.quiet}
+            circuit = self._circuits[name] = Circuit(name, self._clock, self._policy, self._listeners)
+        return circuit
+
+    def troubles(self) -> dict[str, float]:
+        """Return the seconds until a call may pass, by name, of those where none may now."""
+        if not self._unwell:
+            return {}
+        return {name: wait for name, circuit in self._unwell.items() if (wait := circuit.retry_after())}
+
+    def reset(self, name: str | None = None) -> bool:
+        """Close a circuit, or all; return whether there was one."""
+        found = [circuit for circuit in self._circuits.values() if name in {None, circuit.name}]
+        for circuit in found:
+            circuit.reset()
+        return bool(found)
+
+    def health(self) -> tuple[CircuitHealth, ...]:
+        """Return how each stands."""
+        return tuple(circuit.health() for circuit in self._circuits.values())
+
+    def _watch(self, change: CircuitChange) -> None:
+        if change.after == "closed":
+            self._unwell.pop(change.name, None)
+        else:
+            self._unwell[change.name] = self._circuits[change.name]

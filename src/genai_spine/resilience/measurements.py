@@ -1,0 +1,214 @@
+"""How fast calls have been answered of late, and how many are under way."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Hashable, Iterable
+from math import inf
+from types import TracebackType
+from typing import Final, Generic, Self, TypeVar
+
+from msgspec import Struct
+
+from genai_spine.clock import Clock
+
+__all__ = ["PRIOR", "Measured", "Measurements", "Speed"]
+
+K = TypeVar("K", bound=Hashable)
+
+WINDOW: Final = 32
+"""So many of the latest calls count."""
+
+HORIZON: Final = 900.0
+"""Seconds after which a call counts no more: one that was slow once must get another chance."""
+
+MOST_REMEMBERED: Final = 1024
+
+
+class Speed(Struct, frozen=True):
+    """How fast an answer comes.
+
+    Attributes:
+        first: Seconds to its first piece.
+        rate: Tokens a second from then on.
+    """
+
+    first: float
+    rate: float
+
+    def seconds(self, tokens: int) -> float:
+        """Return how long an answer of so many tokens takes."""
+        return self.first + tokens / self.rate
+
+
+PRIOR: Final = Speed(first=1.0, rate=50.0)
+"""Taken for true until there is something measured."""
+
+
+class _Median:
+    """The median of the latest values that are not too old, kept in order so that it is read without sorting."""
+
+    __slots__ = ("_arrived", "_sorted")
+
+    def __init__(self) -> None:
+        self._arrived: deque[tuple[float, float]] = deque()
+        self._sorted: list[float] = []
+
+    def add(self, now: float, value: float) -> None:
+        if len(self._arrived) >= WINDOW:
+            self._drop()
+        self._arrived.append((now, value))
+        insort(self._sorted, value)
+
+    def value(self, now: float) -> float | None:
+        """The median, the lower of the two in the middle; None where nothing is left."""
+        while self._arrived and self._arrived[0][0] + HORIZON <= now:
+            self._drop()
+        return self._sorted[(len(self._sorted) - 1) // 2] if self._sorted else None
+
+    def stale_at(self) -> float:
+        """When the oldest value will be too old."""
+        return self._arrived[0][0] + HORIZON if self._arrived else inf
+
+    def _drop(self) -> None:
+        _, value = self._arrived.popleft()
+        del self._sorted[bisect_left(self._sorted, value)]
+
+
+class _Pace:
+    """The speed of one key, worked out anew only when something has changed."""
+
+    __slots__ = ("_first", "_prior", "_rate", "_speed", "_stale_at")
+
+    def __init__(self, prior: Speed) -> None:
+        self._prior = prior
+        self._first = _Median()
+        self._rate = _Median()
+        self._speed = prior
+        self._stale_at = 0.0
+
+    def tell(self, now: float, first: float | None = None, rate: float | None = None) -> None:
+        if first is not None:
+            self._first.add(now, first)
+        if rate is not None:
+            self._rate.add(now, rate)
+        self._stale_at = now
+
+    def speed(self, now: float) -> Speed:
+        if now >= self._stale_at:
+            first, rate = self._first.value(now), self._rate.value(now)
+            self._speed = Speed(
+                self._prior.first if first is None else first, self._prior.rate if rate is None else rate
+            )
+            self._stale_at = min(self._first.stale_at(), self._rate.stale_at())
+        return self._speed
+
+
+class Measured(Generic[K]):
+    """A call that is being measured: a ``with`` block, left when the call is over, whatever its end."""
+
+    __slots__ = ("_clock", "_first_at", "_key", "_measurements", "_started_at", "_tokens")
+
+    def __init__(self, measurements: Measurements[K], key: K, clock: Clock) -> None:
+        self._measurements = measurements
+        self._key = key
+        self._clock = clock
+        self._started_at = clock.monotonic()
+        self._first_at: float | None = None
+        self._tokens = 0
+
+    def first(self) -> None:
+        """Note that the answer's first piece is there; only the first time counts."""
+        if self._first_at is None:
+            self._first_at = self._clock.monotonic()
+
+    def wrote(self, tokens: int) -> None:
+        """Note how many tokens the answer has."""
+        self._tokens = tokens
+
+    def __enter__(self) -> Self:
+        self._measurements.begun(self._key)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._measurements.ended(self._key)
+        now = self._clock.monotonic()
+        if self._first_at is not None:
+            self._measurements.told_first(self._key, self._first_at - self._started_at)
+            if error is None and self._tokens:
+                self._measurements.told_rate(self._key, self._tokens, now - self._first_at)
+        elif error is not None and now - self._started_at > self._measurements.speed(self._key).first:
+            # It would have taken at least so long: who answers nobody must not pass for fast.
+            self._measurements.told_first(self._key, now - self._started_at)
+
+
+class Measurements(Generic[K]):
+    """Speeds and calls under way, by whatever key: a provider and model, say."""
+
+    def __init__(self, clock: Clock, prior: Speed = PRIOR) -> None:
+        """Make measurements, empty.
+
+        Args:
+            clock: Whose time counts.
+            prior: The speed of what has not been measured.
+        """
+        self._clock = clock
+        self._prior = prior
+        self._in_flight: dict[K, int] = {}
+        # In the order of their last use, so that the memory's end is found at its front.
+        self._paces: dict[K, _Pace] = {}
+
+    def measure(self, key: K) -> Measured[K]:
+        """Return the block in which a call is made."""
+        return Measured(self, key, self._clock)
+
+    def in_flight(self, key: K) -> int:
+        """Return how many calls are under way."""
+        return self._in_flight.get(key, 0)
+
+    def speed(self, key: K) -> Speed:
+        """Return the median speed of the latest calls; the prior for what they do not tell."""
+        pace = self._paces.get(key)
+        return self._prior if pace is None else pace.speed(self._clock.monotonic())
+
+    def seconds(self, keys: Iterable[K], tokens: int) -> list[float]:
+        """Return for each key how long an answer of so many tokens takes."""
+        now, paces, prior = self._clock.monotonic(), self._paces, self._prior
+        speeds = [prior if (pace := paces.get(key)) is None else pace.speed(now) for key in keys]
+        return [speed.first + tokens / speed.rate for speed in speeds]
+
+    def loads(self, keys: Iterable[K]) -> list[int]:
+        """Return for each key how many calls are under way."""
+        in_flight = self._in_flight
+        return [in_flight.get(key, 0) for key in keys]
+
+    def begun(self, key: K) -> None:
+        """Note that a call is under way."""
+        self._in_flight[key] = self._in_flight.get(key, 0) + 1
+
+    def ended(self, key: K) -> None:
+        """Note that a call is over."""
+        left = self._in_flight[key] - 1
+        if left:
+            self._in_flight[key] = left
+        else:
+            del self._in_flight[key]
+
+    def told_first(self, key: K, seconds: float) -> None:
+        """Note how long the first piece of an answer took."""
+        self._pace(key).tell(self._clock.monotonic(), first=seconds)
+
+    def told_rate(self, key: K, tokens: int, seconds: float) -> None:
+        """Note how many tokens came in how many seconds; an answer that came all at once tells no rate."""
+        if seconds > 0:
+            self._pace(key).tell(self._clock.monotonic(), rate=tokens / seconds)
+
+    def _pace(self, key: K) -> _Pace:
+        pace = self._paces.pop(key, None) or _Pace(self._prior)
+        if len(self._paces) >= MOST_REMEMBERED:
+            del self._paces[next(iter(self._paces))]
+        self._paces[key] = pace
+        return pace

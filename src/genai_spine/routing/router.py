@@ -1,0 +1,268 @@
+"""From what a request names and needs to the order in which places are asked: shortlist, filter, order.
+
+What follows from names and configuration is remembered; what is left to do for each request is little.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Final, Literal
+
+from msgspec import Struct
+
+from genai_spine.errors import UnavailableError
+from genai_spine.routing.base import Snapshot, Strategy, View
+from genai_spine.routing.options import Needs, Option
+from genai_spine.routing.registry import Strategies
+from genai_spine.routing.requirements import Dropped, Filter, nobody_fits, obstacle, too_dear
+from genai_spine.routing.shortlist import Directory, Fallback, Shortlist, Tier, shortlist
+from genai_spine.types.candidate import Candidate
+
+__all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
+
+# Callers choose the names, so what is remembered of them must have an end.
+MOST_REMEMBERED: Final = 4096
+NO_NEEDS: Final = Needs()
+
+
+class Ask(Struct, frozen=True, kw_only=True):
+    """What a request says of where it wants to go.
+
+    Attributes:
+        strategy: The strategy that it names, if any.
+        hint: The hint that it gives, if any.
+        fallback: What it says of other models.
+        preferred: Providers to be asked first, in this order, where they are candidates.
+    """
+
+    model: str | None = None
+    provider: str | None = None
+    strategy: str | None = None
+    hint: str | None = None
+    fallback: Fallback = None
+    preferred: tuple[str, ...] = ()
+    needs: Needs = NO_NEEDS
+
+
+class Plan(Struct, frozen=True):
+    """Where a request goes, best first; never nowhere."""
+
+    strategy: str
+    options: tuple[Option, ...]
+
+    @property
+    def candidates(self) -> tuple[Candidate, ...]:
+        """The places alone."""
+        return tuple(option.candidate for option in self.options)
+
+
+class Considered(Struct, frozen=True, kw_only=True):
+    """A candidate of a plan, with all that it was judged by.
+
+    Attributes:
+        same_model: It serves the model that was named, no other in its place.
+        cost: What the request would cost there, in picodollars; None where the price is not known.
+        seconds: How long its answer would take.
+        trouble: Why it comes last: it cannot be used now.
+    """
+
+    candidate: Candidate
+    same_model: bool
+    local: bool
+    rank: int | None
+    cost: int | None
+    seconds: float
+    in_flight: int
+    trouble: str | None
+
+
+class Explanation(Struct, frozen=True):
+    """A plan, and how it came about.
+
+    Attributes:
+        chosen_by: Who chose the strategy.
+    """
+
+    strategy: str
+    chosen_by: Literal["request", "hint", "configuration"]
+    considered: tuple[Considered, ...]
+    dropped: tuple[Dropped, ...]
+
+
+class _Entry:
+    """What is remembered of a request's names."""
+
+    __slots__ = ("filters", "fixed", "shortlist", "turn")
+
+    def __init__(self, made: Shortlist) -> None:
+        self.shortlist = made
+        self.filters = tuple(Filter(tier.options) for tier in made.tiers)
+        self.turn = 0
+        self.fixed: dict[Strategy, Plan] = {}
+
+
+class Router:
+    """Makes plans."""
+
+    def __init__(self, directory: Directory, strategies: Strategies, default: str = "local_first") -> None:
+        """Make a router.
+
+        Args:
+            directory: What there is.
+            strategies: How to order it.
+            default: The strategy where a request names none and gives no hint.
+
+        Raises:
+            InvalidFieldError: There is no such strategy.
+        """
+        strategies.get(default)
+        self._directory = directory
+        self._strategies = strategies
+        self._default = default
+        self._entries: dict[tuple[str | None, str | None, Fallback, bool], _Entry] = {}
+        self._version: tuple[int, int] | None = None
+
+    def plan(self, ask: Ask, snapshot: Snapshot) -> Plan:
+        """Return where a request goes.
+
+        Raises:
+            SpineError: Nobody can serve it, or it names what there is not.
+        """
+        strategy = self._strategy(ask)
+        entry = self._entry(ask)
+        tiers = _fitting(entry, ask.needs)
+        # The order of a fixed strategy is found once, for the requests that everybody can serve.
+        lasting = strategy.fixed and tiers is entry.shortlist.tiers and not ask.preferred and not snapshot.troubles
+        if lasting and (known := entry.fixed.get(strategy)) is not None:
+            return known
+        view = View(ask.needs, snapshot, entry.turn)
+        entry.turn += 1
+        plan = Plan(strategy.name, tuple(self._ordered(tiers, strategy, ask, view)))
+        if lasting and all(tier.by != "weight" for tier in tiers):
+            entry.fixed[strategy] = plan
+        return plan
+
+    def explain(self, ask: Ask, snapshot: Snapshot) -> Explanation:
+        """Return the plan that a request would get, with the reasons; raises as ``plan`` does, and takes no turn."""
+        strategy = self._strategy(ask)
+        entry = self._entry(ask)
+        view = View(ask.needs, snapshot, entry.turn)
+        options = self._ordered(_fitting(entry, ask.needs), strategy, ask, view)
+        left = {option.name for option in options}
+        out = [option for tier in entry.shortlist.tiers for option in tier.options if option.name not in left]
+        names = [option.name for option in options]
+        measured = zip(options, snapshot.seconds(names, ask.needs.output_tokens), snapshot.loads(names), strict=True)
+        return Explanation(
+            strategy.name,
+            "request" if ask.strategy is not None else "hint" if ask.hint is not None else "configuration",
+            tuple(
+                _considered(option, ask.needs, seconds, load, _trouble(option, snapshot.troubles))
+                for option, seconds, load in measured
+            ),
+            (*entry.shortlist.dropped, *(obstacle(option, ask.needs) or _forbidden(option) for option in out)),
+        )
+
+    def _strategy(self, ask: Ask) -> Strategy:
+        if ask.hint is not None:
+            # Looked up even where it does not count: what nobody knows is refused all the same.
+            hinted = self._strategies.hinted(ask.hint)
+            return hinted if ask.strategy is None else self._strategies.get(ask.strategy)
+        return self._strategies.get(self._default if ask.strategy is None else ask.strategy)
+
+    def _entry(self, ask: Ask) -> _Entry:
+        version = (self._directory.version, self._strategies.version)
+        if version != self._version or len(self._entries) > MOST_REMEMBERED:
+            self._entries.clear()
+            self._version = version
+        chosen = ask.strategy is not None or ask.hint is not None
+        key = (ask.model, ask.provider, ask.fallback, chosen)
+        entry = self._entries.get(key)
+        if entry is None:
+            made = shortlist(ask.model, ask.provider, ask.fallback, self._directory, chosen=chosen)
+            if not made.tiers:
+                message = "no provider is configured; set a key, for instance OPENAI_API_KEY"
+                raise UnavailableError(message)
+            entry = self._entries[key] = _Entry(made)
+        return entry
+
+    def _ordered(self, tiers: Sequence[Tier], strategy: Strategy, ask: Ask, view: View) -> list[Option]:
+        """All that is left, in its order; what is in trouble comes last, for it may be out of it by then."""
+        troubles = view.snapshot.troubles
+        found: list[Option] = []
+        late: list[Option] = []
+        for tier in tiers:
+            judge = self._judge(tier, strategy)
+            options: Sequence[Option] = tier.options
+            if troubles and (
+                ill := [one for one in options if one.candidate.provider in troubles or one.name in troubles]
+            ):
+                # Apart, so that turns and shares are those of the places that can be used.
+                names = {one.name for one in ill}
+                options = [one for one in options if one.name not in names]
+                late += _arranged(ill, judge, ask.preferred, view)
+            found += _arranged(options, judge, ask.preferred, view)
+        found += late
+        return found[:1] if ask.fallback is False else found
+
+    def _judge(self, tier: Tier, strategy: Strategy) -> Strategy | None:
+        if tier.by == "strategy":
+            return strategy
+        return self._strategies.get("weighted") if tier.by == "weight" else None
+
+
+def _fitting(entry: _Entry, needs: Needs) -> tuple[Tier, ...]:
+    """The tiers without the places that cannot serve the request; the very same where all can.
+
+    Where the request named a model and nobody would be left, only its price refuses it: the provider knows better than
+    the catalogue what its model can do.
+
+    Raises:
+        SpineError: Nobody is left.
+    """
+    tiers = entry.shortlist.tiers
+    fitting = [one.fitting(needs) for one in entry.filters]
+    if all(len(options) == len(tier.options) for tier, options in zip(tiers, fitting, strict=True)):
+        return tiers
+    if not any(fitting):
+        refused = [obstacle(option, needs) for tier in tiers for option in tier.options]
+        if entry.shortlist.named:
+            fitting = [[one for one in tier.options if not too_dear(one, needs)] for tier in tiers]
+        if not any(fitting):
+            raise nobody_fits([why for why in refused if why is not None])
+    return tuple(Tier(tuple(options), tier.by) for tier, options in zip(tiers, fitting, strict=True) if options)
+
+
+def _arranged(
+    options: Sequence[Option], judge: Strategy | None, preferred: tuple[str, ...], view: View
+) -> Sequence[Option]:
+    """Some places in a strategy's order, but those of the preferred providers first, in the order of these."""
+    if len(options) < 2:
+        return options
+    if judge is not None:
+        options = judge.order(options, view)
+    if preferred:
+        places = {provider: place for place, provider in reversed([*enumerate(preferred)])}
+        options = sorted(options, key=lambda option: places.get(option.candidate.provider, len(preferred)))
+    return options
+
+
+def _trouble(option: Option, troubles: Mapping[str, str]) -> str | None:
+    return troubles.get(option.candidate.provider) or troubles.get(option.name)
+
+
+def _forbidden(option: Option) -> Dropped:
+    candidate = option.candidate
+    return Dropped(candidate.provider, candidate.model, "forbidden", "the request forbids to move on")
+
+
+def _considered(option: Option, needs: Needs, seconds: float, load: int, trouble: str | None) -> Considered:
+    return Considered(
+        candidate=option.candidate,
+        same_model=option.same_model,
+        local=option.local,
+        rank=option.traits.rank,
+        cost=option.traits.cost(needs.input_tokens, needs.output_tokens),
+        seconds=seconds,
+        in_flight=load,
+        trouble=trouble,
+    )
