@@ -73,7 +73,7 @@ class FileSettings(_Frozen):
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
     state_max_bytes: int = Field(
-        default=64 * 1024 * 1024, ge=0, description="most that is kept in memory between requests, such as answers"
+        default=64 * 1024 * 1024, ge=0, description="most that is kept in memory between requests: answers, and seals"
     )
     fetch_media: bool = Field(
         default=True, description="fetch images and documents by address for providers that do not"

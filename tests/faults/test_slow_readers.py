@@ -16,7 +16,7 @@ from tests.conftest import Gateways
 from tests.faults.tools import DOORS, PROVIDERS, Door, Provider, raw_request, raw_server
 
 PIECE: Final = 32 * 1024
-PIECES: Final = 2048
+PIECES: Final = 1900
 # What the sockets' buffers on the way may hold, as large as the kernel lets them grow, and what the gateway does.
 HELD_BY_KERNEL: Final = 24 * 1024 * 1024
 HELD_BY_GATEWAY: Final = 4 * 1024 * 1024

@@ -360,6 +360,13 @@ class Dialect(ABC):
         """
         return None
 
+    def marks_calls(self, request: CompletionRequest) -> bool:  # noqa: ARG002  # most dialects ask for no seals
+        """Return whether a provider of this dialect would ask for a seal with the tool calls that answer a request.
+
+        Those of another provider, which bear none, are then marked by an empty tag, so that they are known again.
+        """
+        return False
+
     def opened(self, data: JsonObject) -> Part:
         """Return what ``sealed`` gave as a part of a turn, for an encoder of this dialect."""
         return Opaque(dialect=self.name, data=data)

@@ -7,10 +7,10 @@ model. One class is often both, and then bodies pass through.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar, Final, Protocol, runtime_checkable
+from collections.abc import Mapping
+from typing import ClassVar, Final, TypeVar
 
 import msgspec
-from msgspec import Raw
 
 from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, Target
 from genai_spine.dialects.fields import Fields
@@ -23,13 +23,15 @@ __all__ = [
     "EmbeddingDoor",
     "EmbeddingService",
     "Embeds",
-    "changed",
     "matched",
     "none_embedded",
+    "suited",
     "take_vector",
     "take_vectors",
     "words_of",
 ]
+
+T = TypeVar("T")
 
 MOST_INPUTS: Final = 2048
 """What OpenAI takes in one call."""
@@ -99,14 +101,16 @@ class EmbeddingDoor(ABC):
         """Read the usage of an answer that passes through; raises as ``EmbeddingService.decode_response`` does."""
 
 
-@runtime_checkable
-class Embeds(Protocol):
-    """The ability of a dialect's services to make embeddings."""
+class Embeds:
+    """The ability of a dialect's services to make embeddings.
 
-    @property
-    def embeddings(self) -> EmbeddingService:
-        """How they are asked."""
-        ...
+    A class and no protocol: whether a dialect has it is asked for each request, and that must cost nothing.
+
+    Attributes:
+        embeddings: How they are asked.
+    """
+
+    embeddings: ClassVar[EmbeddingService]
 
 
 # What the services of several dialects share.
@@ -150,16 +154,16 @@ def words_of(request: EmbeddingRequest, losses: Losses) -> list[str]:
     return words
 
 
-def changed(envelope: Envelope, target: Target, losses: Losses) -> dict[str, Raw]:
-    """Return the fields of a request that passes through, renamed or left out as the provider's row says."""
-    fields = dict(envelope.fields)
+def suited(fields: Mapping[str, T], target: Target, losses: Losses) -> dict[str, T]:
+    """Return the fields of a request renamed or left out as the provider's row says."""
+    found = dict(fields)
     for name in target.quirks.drop:
-        if fields.pop(name, None) is not None:
+        if found.pop(name, None) is not None:
             losses.drop(name)
     for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
-    return fields
+        if name in found:
+            found[other] = found.pop(name)
+    return found
 
 
 def matched(response: EmbeddingResponse, request: EmbeddingRequest) -> EmbeddingResponse:

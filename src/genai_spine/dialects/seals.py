@@ -13,10 +13,12 @@ from typing import Any, Final
 import msgspec
 from msgspec import Struct
 
-__all__ = ["Seal", "holds_tags", "is_tag", "read_tag", "tag_of"]
+__all__ = ["EMPTY", "Seal", "holds_tags", "is_tag", "read_tag", "tag_of"]
 
 # Twelve signs of base64: what follows is decoded for itself.
 MARK: Final = "SpineSeal001"
+EMPTY: Final = MARK
+"""The tag of no seal: it tells no more than that what it stands with is another provider's."""
 _IN_BODY: Final = b'"SpineSeal001'
 # Google's client writes the alphabet for addresses.
 _STANDARD: Final = str.maketrans("-_", "+/")

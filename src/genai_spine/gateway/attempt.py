@@ -174,7 +174,7 @@ class Attempt:
         options = self.begin(call)
         origin = origin_of(provider, _model(call), options)
         opened = await self._seals.to_provider(call.principal, door, filled, origin)
-        return opened, self._seals.to_caller(door, origin), options
+        return opened, self._seals.to_caller(door, request, origin), options
 
     def _reply(self, call: Call, question: Question, request: CompletionRequest) -> Reply:
         return Reply(

@@ -4,6 +4,8 @@ What a provider sealed of a turn it wants back with the next request, unchanged;
 refuses it. So each seal that leaves the gateway in a foreign dialect is tagged with its origin, and each tag that comes
 in is opened if the request goes to that origin, and dropped if not. Callers whose dialect has no place for a tag send
 tool calls back without it: for them it is kept here under the call.
+
+A caller who makes up a tag says no more with it than he may say in the provider's own dialect.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import msgspec
 from msgspec import Struct, structs
 
 from genai_spine.dialects.base import Dialect
-from genai_spine.dialects.seals import Seal, is_tag, read_tag, tag_of
+from genai_spine.dialects.seals import EMPTY, Seal, is_tag, read_tag, tag_of
 from genai_spine.providers.base import CallOptions, Provider
 from genai_spine.shared_state.base import SharedState
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -71,12 +73,15 @@ class Seals:
         """Return a request with the seals of ``origin`` in their places, and no other's."""
         if door.carries_seals:
             return self.opened(request, origin)
-        messages = [await self._recalled(principal, door, message, origin) for message in request.messages]
+        messages = [
+            await self._recalled(principal, door, message, origin) if message.role == "assistant" else message
+            for message in request.messages
+        ]
         return structs.replace(request, messages=tuple(messages))
 
-    def to_caller(self, door: Dialect, origin: str) -> Sealing:
-        """Begin to tag the seals of an answer made by ``origin``."""
-        return Sealing(door, origin, self._dialects)
+    def to_caller(self, door: Dialect, request: CompletionRequest, origin: str) -> Sealing:
+        """Begin to tag the seals of the answer that ``origin`` gives to a request."""
+        return Sealing(door, origin, self._dialects, marks_calls=door.marks_calls(request))
 
     async def keep(self, principal: Principal, sealing: Sealing) -> None:
         """Keep the seals of an answer whose caller cannot carry them."""
@@ -133,7 +138,10 @@ def _key(principal: Principal, key: str) -> str:
 
 
 def _call_key(door: Dialect, call: ToolCall) -> str:
-    """Return what a caller sends back of a tool call unchanged: its id, or where there is none what is called."""
+    """Return what a caller sends back of a tool call unchanged: its id, or where there is none what is called.
+
+    Of two equal calls without an id the later one's seals are then put back for both.
+    """
     if door.call_ids:
         return call.id
     try:
@@ -151,6 +159,7 @@ class _Choice:
         run: The reasoning in a row that goes by: its seal comes with its last part.
         head: Seals at the head of the turn that no call has followed yet; ``before``: those behind words.
         begun: Words or a call have come.
+        tagged: A tag has been told.
     """
 
     def __init__(self) -> None:
@@ -163,6 +172,7 @@ class _Choice:
         self.head: list[Seal] = []
         self.before: list[Seal] = []
         self.begun = False
+        self.tagged = False
 
     def thought(self) -> Thinking:
         """Return the reasoning that has gone by."""
@@ -186,34 +196,39 @@ class Sealing:
         kept: What is to be kept, by the key of the call.
     """
 
-    def __init__(self, door: Dialect, origin: str, dialects: Mapping[str, Dialect]) -> None:
+    def __init__(self, door: Dialect, origin: str, dialects: Mapping[str, Dialect], *, marks_calls: bool) -> None:
         self._door = door
+        self._marks_calls = marks_calls
         self._origin = origin
         self._dialects = dialects
         self._maker: Dialect | None = None
+        self._foreign = True
         self._choices: dict[int, _Choice] = {}
         self.kept: dict[str, _Kept] = {}
 
     def response(self, response: CompletionResponse) -> CompletionResponse:
         """Return a whole answer, its seals tagged."""
+        self._begun(response.dialect)
+        if not self._foreign:
+            return response
         collector = Collector()
         for event in events_of(response):
             for told in self.add(event):
                 collector.add(told)
-        if self._maker is None:
-            return response
         return structs.replace(response, choices=collector.response().choices)
 
     def add(self, event: Event) -> list[Event]:
         """Return the events to be told in the place of one."""
-        if isinstance(event, Start) and event.dialect is not None:
-            # A door's own seals are carried as they are.
-            own = self._door.carries_seals and event.dialect == self._door.name
-            self._maker = None if own else self._dialects.get(event.dialect)
-        if self._maker is None or not isinstance(event, _PIECES):
+        if isinstance(event, Start):
+            self._begun(event.dialect)
+        if not self._foreign or not isinstance(event, _PIECES):
             return [event]
-        choice = self._choices.setdefault(event.choice, _Choice())
+        choice = self._choices.get(event.choice)
+        if choice is None:
+            choice = self._choices[event.choice] = _Choice()
         match event:
+            case TextDelta():
+                pass
             case PartStart():
                 return self._begin(choice, event)
             case ThinkingDelta():
@@ -224,6 +239,11 @@ class Sealing:
                 choice.texts.append(event.text)
         return [structs.replace(event, index=event.index + choice.shift) if choice.shift else event]
 
+    def _begun(self, maker: str | None) -> None:
+        """Note in which dialect the answer was made: a door's own seals are carried as they are."""
+        self._foreign = not (self._door.carries_seals and maker == self._door.name)
+        self._maker = self._dialects.get(maker or "")
+
     def _begin(self, choice: _Choice, event: PartStart) -> list[Event]:
         choice.part, choice.texts, choice.signature, choice.redacted = event, [], None, None
         before: list[Event] = []
@@ -232,7 +252,7 @@ class Sealing:
             before = self._sealed_before(choice, event)
         if event.part in {"text", "refusal"}:
             choice.begun = True
-        return [*before, structs.replace(event, index=event.index + choice.shift)]
+        return [*before, structs.replace(event, index=event.index + choice.shift)] if choice.shift else [event]
 
     def _sealed_before(self, choice: _Choice, event: PartStart) -> list[Event]:
         part: Part
@@ -240,17 +260,23 @@ class Sealing:
             part = ToolCall(id=event.id, name=event.name, custom=event.custom, extras=event.extras)
         else:
             part = Text(text="", extras=event.extras)
-        if (seal := self._seal((part,))) is None:
-            return []
+        seal = self._seal((part,))
         if not self._door.carries_seals:
-            if event.part == "tool_call":
+            if seal is not None and event.part == "tool_call":
                 self._hold(choice, seal)
             return []
+        if seal is not None:
+            tag = tag_of(seal)
+        elif self._marks_calls and event.part == "tool_call" and not choice.tagged:
+            tag = EMPTY
+        else:
+            return []
+        choice.tagged = True
         index = event.index + choice.shift
         choice.shift += 1
         return [
             PartStart(index=index, part="thinking", choice=event.choice),
-            ThinkingDelta(index=index, signature=tag_of(seal), choice=event.choice),
+            ThinkingDelta(index=index, signature=tag, choice=event.choice),
             PartEnd(index=index, choice=event.choice),
         ]
 
@@ -265,14 +291,11 @@ class Sealing:
         return [ThinkingDelta(index=event.index + choice.shift, text=event.text, choice=event.choice)]
 
     def _end(self, choice: _Choice, event: PartEnd) -> list[Event]:
-        start, choice.part = choice.part, None
-        end = structs.replace(event, index=event.index + choice.shift)
-        if start is None:
-            return [end]
-        if start.part == "tool_call":
+        start = choice.part
+        end = structs.replace(event, index=event.index + choice.shift) if choice.shift else event
+        if start is not None and start.part == "tool_call":
             self._called(choice, start)
-            return [end]
-        if start.part != "thinking":
+        if start is None or start.part != "thinking":
             return [end]
         choice.run.append(choice.thought())
         # Words without a seal are shown, and come back by themselves, if the caller's dialect has a place for them.
@@ -281,6 +304,7 @@ class Sealing:
         if seal is None:
             return [end]
         choice.run = []
+        choice.tagged = True
         if not self._door.carries_seals:
             self._hold(choice, seal)
             return [end]

@@ -6,9 +6,9 @@ import json
 
 import pytest
 
-from genai_spine.dialects.base import Target
+from genai_spine.dialects.base import Quirks, Target
 from genai_spine.dialects.ollama.embeddings import OllamaEmbeddings, OllamaOldEmbeddings
-from genai_spine.errors import MalformedResponseError, ProviderFailedError
+from genai_spine.errors import InvalidFieldError, MalformedResponseError, ProviderFailedError
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.usage import Usage
@@ -31,6 +31,24 @@ def test_the_older_door() -> None:
     assert {"model": "nomic", "input": "Hi", "options": {"num_ctx": 9}} == json.loads(written.body)
     response = EmbeddingResponse(vectors=((1.0, 0.5),), model="m", usage=Usage(input_tokens=3))
     assert b'{"embedding":[1.0,0.5]}' == OLDER.encode_response(response, request)
+
+
+def test_an_older_request_that_is_none() -> None:
+    """Without a prompt there is nothing to embed."""
+    with pytest.raises(InvalidFieldError, match="prompt"):
+        OLDER.decode_request(b'{"model": "m", "prompt": ""}')
+
+
+def test_a_request_as_a_service_takes_it() -> None:
+    """Fields are renamed or left out as the row says, whether a body is written or passes through."""
+    quirks = Quirks(drop=("keep_alive",), rename={"dimensions": "length"})
+    target = Target(model="nomic", provider="acme", quirks=quirks)
+    body = b'{"model": "m", "input": "Hi", "dimensions": 3, "keep_alive": "5m"}'
+    written = TODAY.encode_request(TODAY.decode_request(body), target)
+    relayed = TODAY.relay_request(TODAY.read_envelope(body, {}), target)
+    for out in (written, relayed):
+        assert {"model": "nomic", "input": "Hi", "length": 3} == json.loads(out.body)
+        assert ("keep_alive: left out, acme does not know it",) == out.warnings
 
 
 def test_answers() -> None:

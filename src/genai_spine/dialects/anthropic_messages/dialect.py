@@ -133,6 +133,10 @@ class AnthropicMessages(Dialect):
         return sealed(parts)
 
     @override
+    def marks_calls(self, request: CompletionRequest) -> bool:
+        return request.reasoning is not None and request.reasoning.mode not in {None, "disabled"}
+
+    @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:
         return MessagesDecoder(quirks)
 
@@ -170,7 +174,9 @@ class AnthropicMessages(Dialect):
 
     @override
     def must_translate(self, body: bytes, quirks: Quirks) -> bool:
-        return not quirks.image_urls and any(addresses_in(body))
+        # Another provider's reasoning bears an empty signature, which the service refuses.
+        unsealed = b'"signature":""' in body or b'"signature": ""' in body
+        return unsealed or (not quirks.image_urls and any(addresses_in(body)))
 
     @override
     def watch(self, envelope: Envelope, quirks: Quirks) -> Watch:

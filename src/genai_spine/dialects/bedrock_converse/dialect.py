@@ -31,6 +31,7 @@ from genai_spine.dialects.bedrock_converse.relay import ConverseWatch, check_res
 from genai_spine.dialects.bedrock_converse.request import decode_request, encode_request
 from genai_spine.dialects.bedrock_converse.response import decode_response, encode_response
 from genai_spine.dialects.bedrock_converse.stream import ConverseDecoder, ConverseEncoder
+from genai_spine.dialects.embeddings import Embeds
 from genai_spine.dialects.fields import dump, response_object
 from genai_spine.errors import SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
@@ -44,7 +45,7 @@ __all__ = ["BedrockConverse"]
 _RETIRING: Final = "LEGACY"
 
 
-class BedrockConverse(Dialect):
+class BedrockConverse(Dialect, Embeds):
     """``POST /model/{id}/converse`` and ``/converse-stream``."""
 
     name = NAME

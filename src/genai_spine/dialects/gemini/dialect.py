@@ -23,6 +23,7 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.embeddings import Embeds
 from genai_spine.dialects.gemini.catalogue import (
     decode_models,
     decode_token_count,
@@ -58,7 +59,7 @@ from genai_spine.types.usage import Usage
 __all__ = ["Gemini", "GeminiDoor", "model_object"]
 
 
-class Gemini(Dialect):
+class Gemini(Dialect, Embeds):
     """``POST /v1beta/models/{model}:generateContent``, streamed or not, and the count of tokens beside it.
 
     Model and stream are told by the path, which a request's body does not know: at a door, use ``GeminiDoor``.
@@ -124,6 +125,10 @@ class Gemini(Dialect):
     @override
     def sealed(self, parts: tuple[Part, ...]) -> JsonObject | None:
         return sealed(parts)
+
+    @override
+    def marks_calls(self, request: CompletionRequest) -> bool:
+        return True
 
     @override
     def stream_decoder(self, quirks: Quirks) -> StreamDecoder:

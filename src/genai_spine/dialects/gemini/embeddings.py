@@ -15,8 +15,8 @@ from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, T
 from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
-    changed,
     none_embedded,
+    suited,
     take_vector,
     words_of,
 )
@@ -160,7 +160,7 @@ class GeminiEmbeddings(EmbeddingDoor, EmbeddingService):
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = changed(envelope, target, losses)
+        fields = suited(envelope.fields, target, losses)
         if not self._batch:
             body = splice(fields, _full_name(target.model))
             return Encoded(method_path(target.model, SINGLE), body, {}, losses.warnings)

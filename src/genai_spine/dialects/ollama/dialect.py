@@ -22,6 +22,7 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.embeddings import Embeds
 from genai_spine.dialects.ollama.catalogue import decode_models, encode_tags
 from genai_spine.dialects.ollama.embeddings import OllamaEmbeddings
 from genai_spine.dialects.ollama.errors import decode_error, encode_error, encode_stream_error
@@ -51,7 +52,7 @@ from genai_spine.types.usage import Usage
 __all__ = ["Ollama", "OllamaGenerate"]
 
 
-class Ollama(Dialect):
+class Ollama(Dialect, Embeds):
     """``POST /api/chat``."""
 
     name = NAME

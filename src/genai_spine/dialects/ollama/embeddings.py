@@ -15,7 +15,7 @@ from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, T
 from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
-    changed,
+    suited,
     take_vectors,
     words_of,
 )
@@ -100,12 +100,13 @@ class OllamaEmbeddings(EmbeddingDoor, EmbeddingService):
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         body |= losses.extras(request, _NAME)
-        return Encoded(_PATH, dump(body), {}, losses.warnings)
+        return Encoded(_PATH, dump(suited(body, target, losses)), {}, losses.warnings)
 
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        return Encoded(_PATH, splice(changed(envelope, target, losses), target.model), {}, losses.warnings)
+        fields = suited(envelope.fields, target, losses)
+        return Encoded(_PATH, splice(fields, target.model), {}, losses.warnings)
 
     # Answers.
 

@@ -22,6 +22,7 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.embeddings import Embeds
 from genai_spine.dialects.fields import dump, response_object
 from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.relay import ChatWatch, check_response, read_envelope, relay_request
@@ -41,7 +42,7 @@ from genai_spine.types.usage import Usage
 __all__ = ["OpenAIChat", "model_object"]
 
 
-class OpenAIChat(Dialect):
+class OpenAIChat(Dialect, Embeds):
     """``POST /chat/completions``."""
 
     name = NAME

@@ -25,6 +25,7 @@ from genai_spine.dialects.base import (
     Target,
     Watch,
 )
+from genai_spine.dialects.embeddings import Embeds
 from genai_spine.dialects.media import addresses_in
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_embeddings import OpenAIEmbeddings
@@ -66,7 +67,7 @@ __all__ = ["COUNT_PATH", "OpenAIResponses"]
 _CHAT: Final = OpenAIChat()
 
 
-class OpenAIResponses(Dialect, Continues):
+class OpenAIResponses(Dialect, Embeds, Continues):
     """``POST /responses``, and the count of tokens beside it."""
 
     name = NAME
