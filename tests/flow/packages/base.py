@@ -66,7 +66,7 @@ class Ask(Struct, frozen=True, kw_only=True):
 
     prompt: str = "What is the capital of France?"
     system: str = ""
-    max_tokens: int = 300
+    max_tokens: int | None = 300
     image: bytes | str | None = None
     document: bytes | str | None = None
     tools: tuple[ToolSpec, ...] = ()

@@ -62,7 +62,7 @@ class GeminiClient:
         return contents
 
     def _config(self, ask: Ask) -> types.GenerateContentConfig:
-        config: dict[str, Any] = {"max_output_tokens": ask.max_tokens}
+        config: dict[str, Any] = {} if ask.max_tokens is None else {"max_output_tokens": ask.max_tokens}
         if ask.system:
             config["system_instruction"] = ask.system
         if ask.stop:

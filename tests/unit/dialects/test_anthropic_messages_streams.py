@@ -371,6 +371,19 @@ def test_a_foreign_stream_is_written_in_the_dialect() -> None:
     ] == told(encode(events))
 
 
+def test_usage_at_the_end_repeats_nothing_of_the_beginning() -> None:
+    """What a message begins with, such as the tier that serves it, has no place in the last count."""
+    stream = sse(start(), opened(0, type="text", text=""), closed(0), stopped(), STOP)
+    begun, *_, ended, _ = told(encode(decode(stream)))
+    message, usage = begun["message"], ended["usage"]
+    assert isinstance(message, dict)
+    assert isinstance(message["usage"], dict)
+    assert "standard" == message["usage"]["service_tier"]
+    assert isinstance(usage, dict)
+    assert "service_tier" not in usage
+    assert 9 == usage["output_tokens"]
+
+
 def test_a_stream_of_another_dialect_is_translated() -> None:
     """A call whose name and arguments come at once, words and late usage arrive whole at an Anthropic client."""
     chunk: JsonObject = {"id": "c", "object": "chat.completion.chunk", "created": 1, "model": "gpt"}

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 
 from genai_spine import errors
-from genai_spine.gateway.attempt import Attempt, aclose, estimated
+from genai_spine.gateway.attempt import Attempt, aclose, estimated, settled
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.seals import Seals
 from genai_spine.shared_state.memory import MemoryState
@@ -107,3 +107,25 @@ async def test_closing_what_cannot_be_closed() -> None:
             raise StopAsyncIteration
 
     await aclose(Plain())
+
+
+@pytest.mark.parametrize(
+    ("told", "characters", "whole", "used"),
+    [
+        (None, 0, False, None),
+        (None, 8, True, Usage(output_tokens=2, estimated=True)),
+        # What was known at the beginning: the input, and the first token.
+        (Usage(input_tokens=9, output_tokens=1), 40, False, Usage(input_tokens=9, output_tokens=10, estimated=True)),
+        (Usage(input_tokens=9, output_tokens=30), 40, False, Usage(input_tokens=9, output_tokens=30)),
+        (Usage(input_tokens=9, output_tokens=1), 40, True, Usage(input_tokens=9, output_tokens=1)),
+        (Usage(input_tokens=9), 0, False, Usage(input_tokens=9)),
+    ],
+)
+def test_an_answer_cut_short_is_never_free(
+    told: Usage | None,
+    characters: int,
+    whole: bool,  # noqa: FBT001  # a table of cases
+    used: Usage | None,
+) -> None:
+    """A provider's last count is taken; one from before the words came is raised to what was passed on."""
+    assert used == settled(told, characters, whole=whole)

@@ -7,6 +7,7 @@ import json
 
 import pytest
 
+from genai_spine.dialects.gemini.signatures import holds_unsigned_call
 from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.testing.dialects import check_envelope, check_relay, check_request
 from genai_spine.types.completion import OutputSchema, Reasoning
@@ -380,3 +381,31 @@ def test_the_request_to_count_may_be_wrapped() -> None:
     for name in ("generateContentRequest", "generate_content_request"):
         read = GEMINI.decode_request(json.dumps({name: inner}).encode())
         assert ("models/gemini-x", (Text(text="Hi"),)) == (read.model, read.messages[0].parts)
+
+
+def test_a_turn_that_comes_back_in_pieces() -> None:
+    """Clients send a model's turn back as its stream came; its words are one text again, but for what is signed."""
+    told = [{"text": "Let"}, {"text": " me"}, {"text": " look.", "thoughtSignature": "s"}, {"text": " So"}]
+    contents = [{"role": "user", "parts": [{"text": "a"}, {"text": "b"}]}, {"role": "model", "parts": told}]
+    user, model = GEMINI.decode_request(json.dumps({"contents": contents}).encode()).messages
+    assert ["a", "b"] == [part.text for part in user.parts if isinstance(part, Text)]
+    assert ["Let me", " look.", " So"] == [part.text for part in model.parts if isinstance(part, Text)]
+
+
+@pytest.mark.parametrize(
+    ("parts", "unsigned"),
+    [
+        ([{"text": "Hi"}], False),
+        ([{"functionCall": {"name": "f"}}], True),
+        ([{"function_call": {"name": "f"}, "thought_signature": "s"}], False),
+        # Of parallel calls only the first is signed.
+        ([{"text": "x"}, {"functionCall": {"name": "f"}, "thoughtSignature": "s"}, {"functionCall": {}}], False),
+        ([{"functionCall": {}}, {"functionCall": {"name": "f"}, "thoughtSignature": "s"}], True),
+        ("functionCall", False),
+        ([{"text": '"functionCall"'}], False),
+    ],
+)
+def test_calls_without_a_signature_are_found(parts: Json, unsigned: bool) -> None:  # noqa: FBT001  # a table of cases
+    """A step whose first call has no signature must not pass as it came; what cannot be read is not ours to judge."""
+    body = json.dumps({"contents": [{"role": "model", "parts": parts}]}).encode()
+    assert unsigned == holds_unsigned_call(body)
