@@ -6,7 +6,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast lint format lock bench clean
+.PHONY: help serve test test-fast lint format lock bench fuzz clean
 
 help: ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -32,6 +32,9 @@ format: $(VENV)/.dev ## Bring the code into form.
 bench: $(VENV)/.dev ## Measure the gateway beside nginx, a naive proxy and LiteLLM.
 	@$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)-fuzz/.made ## Fuzz every reader of foreign bytes, each for some seconds: make fuzz ARGS="60 stream-gemini".
+	@$(VENV)-fuzz/bin/python -m tests.fuzz $(or $(ARGS),30)
+
 lock: ## Resolve the requirements anew into the two lock files.
 	@for group in "" dev; do \
 	  $(BIN)/python -m uv pip compile pyproject.toml --group build $${group:+--group $$group} --universal \
@@ -39,7 +42,7 @@ lock: ## Resolve the requirements anew into the two lock files.
 	    --output-file requirements$${group:+-$$group}.lock || exit 1; done
 
 clean: ## Remove the environment and everything that can be made again.
-	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
+	@rm -rf $(VENV) $(VENV)-fuzz .fuzz .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments: made once, and again when a lock or the project's metadata changes.
@@ -61,4 +64,13 @@ $(VENV)/.dev: $(BIN)/python requirements-dev.lock pyproject.toml
 	@echo "==> installing the locked requirements for development (once, a minute or two)"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Apart, for the fuzzer has no wheel for every Python.
+$(VENV)-fuzz/.made: requirements-dev.lock pyproject.toml
+	@echo "==> making the environment for fuzzing in $(VENV)-fuzz (Atheris has wheels for Python 3.11 to 3.13 on Linux)"
+	@$(PYTHON) -m venv $(VENV)-fuzz
+	@$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements-dev.lock
+	@$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --only-binary :all: "atheris>=3,<4"
+	@$(VENV)-fuzz/bin/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@

@@ -6,14 +6,16 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from typing_extensions import override
 
 from genai_spine import errors
-from genai_spine.gateway.attempt import Attempt, aclose, estimated
+from genai_spine.gateway.attempt import MAX_ANSWER_BYTES, Attempt, aclose, estimated
 from genai_spine.gateway.context import Call
+from genai_spine.providers.base import NO_OPTIONS, CallOptions
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.completion import CompletionRequest
-from genai_spine.types.messages import Message, Text
-from genai_spine.types.stream import Start, TextDelta
+from genai_spine.types.messages import Message, Opaque, Text
+from genai_spine.types.stream import Event, PartStart, Start, TextDelta
 from genai_spine.types.usage import Usage
 from tests.providers import OwnProvider
 
@@ -100,3 +102,34 @@ async def test_closing_what_cannot_be_closed() -> None:
             raise StopAsyncIteration
 
     await aclose(Plain())
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        TextDelta(index=0, text="a" * 1024 * 1024),
+        PartStart(index=0, part="opaque", data=Opaque(dialect="d", data={"a": "b" * 1024 * 1024})),
+        TextDelta(index=0, logprobs=["a" * 1024 * 1024]),
+    ],
+)
+async def test_an_answer_without_end(piece: Event) -> None:
+    """A stream is given up where a whole answer would be: some callers are told it whole at its end."""
+
+    class Endless(OwnProvider):
+        @override
+        async def stream_complete(
+            self, request: CompletionRequest, options: CallOptions = NO_OPTIONS
+        ) -> AsyncIterator[Event]:
+            self.asked.append((request, options))
+            yield Start(model="mine-1")
+            while True:
+                yield piece
+
+    stream = Attempt(ManualClock()).events(call(ManualClock()), HI, Endless())
+    assert Start(model="mine-1") == await anext(stream)
+    told = 0
+    with contextlib.suppress(errors.MalformedResponseError):
+        while True:
+            await anext(stream)
+            told += 1
+    assert told == MAX_ANSWER_BYTES // (1024 * 1024) - 1
