@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import base64
 from typing import Final
 
 from msgspec import structs
 
 from genai_spine.types.messages import Media
 
-__all__ = ["from_address", "media_type_of", "to_address"]
+__all__ = ["from_address", "media_type_of", "to_address", "words_of"]
 
 # The first base64 characters of each format's signature.
 _SIGNATURES: Final = {
@@ -50,3 +51,11 @@ def media_type_of(media: Media, fallback: str) -> str:
         if data.startswith(signature) and (found != "image/webp" or data[12:16] == _WEBP):
             return found
     return media.media_type or fallback
+
+
+def words_of(media: Media) -> str | None:
+    """Return the words of a text file; None where its bytes are no UTF-8 in base64."""
+    try:
+        return base64.b64decode("".join((media.data or "").split()), validate=True).decode()
+    except ValueError:
+        return None

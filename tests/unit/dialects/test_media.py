@@ -6,7 +6,7 @@ import base64
 
 import pytest
 
-from genai_spine.dialects.media import from_address, media_type_of, to_address
+from genai_spine.dialects.media import from_address, media_type_of, to_address, words_of
 from genai_spine.types.messages import Media
 
 _HEADS = {
@@ -53,3 +53,21 @@ def test_addresses_there_and_back(address: str) -> None:
     media = from_address(address)
     assert address == to_address(media, "x/y")
     assert (media.data is not None) == (";base64," in address)
+
+
+@pytest.mark.parametrize(
+    ("data", "words"),
+    [
+        ("SGk=", "Hi"),
+        ("S\nGk=\r\n", "Hi"),
+        ("", ""),
+        (None, ""),
+        ("SGk", None),
+        ("***", None),
+        ("é", None),
+        ("/w==", None),
+    ],
+)
+def test_words_of_a_file(data: str | None, words: str | None) -> None:
+    """They are UTF-8 in base64, in lines or not; anything else holds none."""
+    assert words == words_of(Media(data=data))

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
 from typing import Final
 
@@ -11,7 +9,7 @@ import msgspec
 
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.losses import Losses
-from genai_spine.dialects.media import media_type_of
+from genai_spine.dialects.media import media_type_of, words_of
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
     Audio,
@@ -344,11 +342,9 @@ class BlockWriter:
         if kind == "application/pdf":
             return {"type": "base64", "media_type": kind, "data": media.data}
         if kind.startswith("text/") or kind in {"application/json", "application/xml"}:
-            try:
-                words = base64.b64decode(media.data or "").decode()
-            except (binascii.Error, UnicodeDecodeError) as error:
+            if (words := words_of(media)) is None:
                 fault = self._losses.refuse(f"document of type {kind}", "send its words in base64 of UTF-8")
-                raise fault from error
+                raise fault
             return {"type": "text", "media_type": "text/plain", "data": words}
         fault = self._losses.refuse(f"document of type {kind}", "send a PDF or plain text")
         raise fault

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-
 from genai_spine.dialects.arguments import arguments_object
 from genai_spine.dialects.fields import Fields, dump_text, load
 from genai_spine.dialects.losses import Losses
+from genai_spine.dialects.media import words_of
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import (
@@ -172,11 +170,10 @@ class Turns:
         text = part.text
         media = part.media or Media()
         if text is None and media.data is not None and (media.media_type or "").startswith("text/"):
-            try:
-                text = base64.b64decode(media.data, validate=True).decode()
-            except (binascii.Error, UnicodeDecodeError) as error:
+            text = words_of(media)
+            if text is None:
                 refused = self._losses.refuse("document", "it claims to be text but is not UTF-8 text in base64")
-                raise refused from error
+                raise refused
         if text is None:
             advice = "send the document's text, or choose a provider that reads documents"
             refused = self._losses.refuse("document", advice)
