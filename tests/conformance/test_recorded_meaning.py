@@ -6,6 +6,7 @@ Other suites hold that a dialect agrees with itself. This one holds that it agre
 from __future__ import annotations
 
 import base64
+import functools
 import json
 import random
 import struct
@@ -25,7 +26,8 @@ from tests.conformance.readers import READERS, Gist, arguments_value
 from tests.conformance.recordings import Exchange, about, exchanges, require, unread
 
 _REPLY: Final = Reply(model="m", request_id="request-1", now=1_700_000_000)
-_DOORS: Final[dict[str, Dialect]] = {member.dialect.name: member.dialect for member in DIALECTS} | {
+_MEMBERS: Final = {member.dialect.name: member for member in DIALECTS}
+_DOORS: Final[dict[str, Dialect]] = {name: member.dialect for name, member in _MEMBERS.items()} | {
     "openai_completions": OpenAICompletions()
 }
 _SEED: Final = 20260114
@@ -129,17 +131,40 @@ def _told(door: str, expected: Gist, finish: str, told: Gist) -> None:
     assert (expected.usage or (0, 0)) == (told.usage or (0, 0))
 
 
+@functools.cache
+def _wholes(name: str) -> list[tuple[Exchange, Gist, CompletionResponse]]:
+    """The good answers of a dialect: each with what it says, and as it is read."""
+    member = _MEMBERS[name]
+    return [
+        (
+            exchange,
+            READERS[name].whole(exchange.body),
+            member.dialect.decode_response(exchange.body, member.quirks_of(exchange)),
+        )
+        for exchange in _good(member, stream=False)
+    ]
+
+
+@functools.cache
+def _streams(name: str) -> list[tuple[Exchange, Gist, list[Event]]]:
+    """The good streams of a dialect, likewise."""
+    member, chance = _MEMBERS[name], random.Random(_SEED)  # noqa: S311  # places to cut at, no secrets
+    return [
+        (exchange, READERS[name].stream(exchange.body), _decoded(member, exchange, chance))
+        for exchange in _good(member, stream=True)
+    ]
+
+
 @each_door
 @each_member
 def test_whole_answers_at_each_door(member: DialectMember, door: str) -> None:
     """Written at a door, an answer says the same to who reads the door's own format."""
     require()
-    for exchange in _good(member, stream=False):
+    name = member.dialect.name
+    for exchange, expected, response in _wholes(name):
         with about(exchange):
-            expected = READERS[member.dialect.name].whole(exchange.body)
-            response = member.dialect.decode_response(exchange.body, member.quirks_of(exchange))
-            finish = _finish(member.dialect.name, expected)
-            _told(door, expected, finish, READERS[door].whole(_DOORS[door].encode_response(response, _REPLY)))
+            body = _DOORS[door].encode_response(response, _REPLY)
+            _told(door, expected, _finish(name, expected), READERS[door].whole(body))
 
 
 @each_door
@@ -147,14 +172,12 @@ def test_whole_answers_at_each_door(member: DialectMember, door: str) -> None:
 def test_streams_at_each_door(member: DialectMember, door: str) -> None:
     """So does a stream."""
     require()
-    chance = random.Random(_SEED)  # noqa: S311  # places to cut at, no secrets
-    for exchange in _good(member, stream=True):
+    name = member.dialect.name
+    for exchange, expected, events in _streams(name):
         with about(exchange):
-            expected = READERS[member.dialect.name].stream(exchange.body)
             encoder = _DOORS[door].stream_encoder(_REPLY)
-            events = _decoded(member, exchange, chance)
             body = b"".join(map(encoder.encode, events)) + encoder.end()
-            _told(door, expected, _finish(member.dialect.name, expected), READERS[door].stream(body))
+            _told(door, expected, _finish(name, expected), READERS[door].stream(body))
 
 
 # Requests.

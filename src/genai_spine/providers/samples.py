@@ -25,7 +25,7 @@ _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 2000
 _MAX_LENGTH: Final = 10_000
 # Fields looked at in all: references and `allOf` make much work of few words.
-_MAX_LOOKS: Final = 400_000
+_MAX_LOOKS: Final = 200_000
 _MERGE: Final = 20
 
 

@@ -12,7 +12,7 @@ from genai_spine.dialects.schemas import closed
 from genai_spine.types.json import Json, JsonObject
 from tests.work import GROWTH, work_of
 
-_DEEP: Final = 100_000
+_DEEP: Final = 20_000
 
 
 def _nested(depth: int, keyword: str = "items", leaf: JsonObject | None = None) -> JsonObject:
