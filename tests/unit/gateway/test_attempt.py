@@ -9,7 +9,7 @@ import pytest
 from typing_extensions import override
 
 from genai_spine import errors
-from genai_spine.gateway.attempt import MAX_ANSWER_BYTES, Attempt, aclose, estimated
+from genai_spine.gateway.attempt import MAX_STREAMED, Attempt, aclose, estimated
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import NO_OPTIONS, CallOptions
 from genai_spine.testing.clock import ManualClock
@@ -113,7 +113,7 @@ async def test_closing_what_cannot_be_closed() -> None:
     ],
 )
 async def test_an_answer_without_end(piece: Event) -> None:
-    """A stream is given up where a whole answer would be: some callers are told it whole at its end."""
+    """A stream is given up at a length past all reason: some callers are told it whole at its end."""
 
     class Endless(OwnProvider):
         @override
@@ -132,4 +132,4 @@ async def test_an_answer_without_end(piece: Event) -> None:
         while True:
             await anext(stream)
             told += 1
-    assert told == MAX_ANSWER_BYTES // (1024 * 1024) - 1
+    assert told == MAX_STREAMED // (1024 * 1024) - 1
