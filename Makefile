@@ -8,7 +8,7 @@ CLIENTS := tests/clients
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast test-clients lint format lock bench clean
+.PHONY: help serve test test-fast test-clients lint format lock bench fuzz clean
 
 help: ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -37,6 +37,9 @@ format: $(VENV)/.dev ## Bring the code into form.
 bench: $(VENV)/.dev ## Measure the gateway beside nginx, a naive proxy and LiteLLM.
 	@$(BIN)/python -m bench $(ARGS)
 
+fuzz: $(VENV)-fuzz/.made ## Fuzz every reader of foreign bytes, each for some seconds: make fuzz ARGS="60 stream-gemini".
+	@$(VENV)-fuzz/bin/python -m tests.fuzz $(or $(ARGS),30)
+
 lock: ## Resolve the requirements anew into the two lock files.
 	@for group in "" dev; do \
 	  $(BIN)/python -m uv pip compile pyproject.toml --group build $${group:+--group $$group} --universal \
@@ -47,7 +50,8 @@ lock: ## Resolve the requirements anew into the two lock files.
 	@npm install --prefix $(CLIENTS) --package-lock-only --no-audit --no-fund --loglevel=error
 
 clean: ## Remove the environment and everything that can be made again.
-	@rm -rf $(VENV) $(VENV)-clients $(CLIENTS)/node_modules .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
+	@rm -rf $(VENV) $(VENV)-clients $(VENV)-fuzz $(CLIENTS)/node_modules .fuzz
+	@rm -rf .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage* htmlcov dist build
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # The environments: made once, and again when a lock or the project's metadata changes.
@@ -85,4 +89,13 @@ $(CLIENTS)/node_modules/.installed: $(CLIENTS)/package-lock.json
 	    "On Debian or Ubuntu: apt-get install nodejs npm"; exit 1; }
 	@echo "==> installing the clients of Node (once, half a minute, 0.8 GB)"
 	@npm ci --prefix $(CLIENTS) --ignore-scripts --no-audit --no-fund --loglevel=error
+	@touch $@
+
+# Apart, for the fuzzer has no wheel for every Python.
+$(VENV)-fuzz/.made: requirements-dev.lock pyproject.toml
+	@echo "==> making the environment for fuzzing in $(VENV)-fuzz (Atheris has wheels for Python 3.11 to 3.13 on Linux)"
+	@$(PYTHON) -m venv $(VENV)-fuzz
+	@$(VENV)-fuzz/bin/python $(PIP) --require-hashes -r requirements-dev.lock
+	@$(VENV)-fuzz/bin/python $(PIP) --only-binary :all: "atheris>=3,<4"
+	@$(VENV)-fuzz/bin/python $(PIP) --no-deps --no-build-isolation -e .
 	@touch $@

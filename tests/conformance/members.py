@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Final
 
@@ -39,6 +40,13 @@ class DialectMember(Struct, frozen=True, kw_only=True):
     broken: Mapping[str, str] = field(default_factory=dict)
     no_answers: frozenset[str] = frozenset()
     stream_in_path: bool = False
+
+    def quirks_of(self, exchange: Exchange) -> Quirks:
+        """Return the quirks of the service that an exchange was with."""
+        for pattern, quirks in self.quirks.items():
+            if fnmatch.fnmatchcase(exchange.host, pattern):
+                return quirks
+        return Quirks()
 
 
 _OPENAI_BROKEN: Final = {

@@ -7,6 +7,7 @@ import functools
 import json
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
@@ -15,7 +16,7 @@ import pytest
 import yaml
 from msgspec import Struct
 
-__all__ = ["Exchange", "exchanges", "folder", "require"]
+__all__ = ["Exchange", "about", "exchanges", "folder", "require", "unread"]
 
 _ROOT: Final = Path(__file__).parents[2]
 _LOADER: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -66,6 +67,16 @@ def require() -> None:
     pytest.skip(message)
 
 
+@contextmanager
+def about(exchange: Exchange) -> Iterator[None]:
+    """Name the exchange that a failure comes from."""
+    try:
+        yield
+    except Exception as error:
+        error.add_note(f"in the recorded exchange {exchange.name}")
+        raise
+
+
 def exchanges(
     uri: str = "*", *, host: str = "*", path: str = "*", stream: bool | None = None, failed: bool | None = None
 ) -> tuple[Exchange, ...]:
@@ -87,6 +98,16 @@ def exchanges(
         and stream in {None, found.is_stream}
         and failed in {None, found.status >= 400}
     )
+
+
+def unread() -> list[str]:
+    """Return the names of files that hold what another recorder wrote; of it nothing is read."""
+    place = folder()
+    return [
+        f"{file.parent.name}/{file.stem}"
+        for file in (sorted(place.rglob("*.yaml")) if place else ())
+        if not any(True for _ in _read(file))
+    ]
 
 
 @functools.cache

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import fnmatch
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Final
 
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 
-from genai_spine.dialects.base import Quirks, Target
+from genai_spine.dialects.base import Target
 from genai_spine.testing.dialects import (
     DialectSamples,
     ErrorSample,
@@ -34,7 +31,7 @@ from genai_spine.types.stream import Event, events_of
 from genai_spine.types.tools import Tool
 from genai_spine.types.usage import Usage
 from tests.conformance.members import DIALECTS, DialectMember
-from tests.conformance.recordings import Exchange, require
+from tests.conformance.recordings import about, require
 from tests.strategies import answers, event_sequences, requests
 
 _CALLS: Final = (
@@ -69,23 +66,6 @@ _FEW: Final = settings(deadline=None, max_examples=25, suppress_health_check=[He
 each_dialect: Final = pytest.mark.parametrize(
     "member", [pytest.param(member, id=member.dialect.name) for member in DIALECTS]
 )
-
-
-@contextmanager
-def _about(exchange: Exchange) -> Iterator[None]:
-    """Name the exchange that a failure comes from."""
-    try:
-        yield
-    except Exception as error:
-        error.add_note(f"in the recorded exchange {exchange.name}")
-        raise
-
-
-def _quirks(member: DialectMember, exchange: Exchange) -> Quirks:
-    for pattern, quirks in member.quirks.items():
-        if fnmatch.fnmatchcase(exchange.host, pattern):
-            return quirks
-    return Quirks()
 
 
 @each_dialect
@@ -153,7 +133,7 @@ def test_recorded_requests(member: DialectMember) -> None:
     """T1: every recorded request is read, and passes through, with all that it holds."""
     require()
     for exchange in member.recorded():
-        with _about(exchange):
+        with about(exchange):
             check_request(member.dialect, exchange.request)
             check_relay(member.dialect, exchange.request)
 
@@ -163,7 +143,7 @@ def test_recorded_envelopes(member: DialectMember) -> None:
     """Recorded requests, spoilt field by field, are refused."""
     require()
     for exchange in member.recorded()[:3]:
-        with _about(exchange):
+        with about(exchange):
             check_envelope(member.dialect, [exchange.request])
 
 
@@ -173,8 +153,8 @@ def test_recorded_answers(member: DialectMember) -> None:
     require()
     for exchange in member.recorded():
         if exchange.status < 400 and not exchange.is_stream and exchange.name not in member.no_answers:
-            with _about(exchange):
-                check_response(member.dialect, exchange.body, _quirks(member, exchange))
+            with about(exchange):
+                check_response(member.dialect, exchange.body, member.quirks_of(exchange))
 
 
 @each_dialect
@@ -184,8 +164,8 @@ def test_recorded_streams(member: DialectMember) -> None:
     for exchange in member.recorded():
         if not exchange.is_stream:
             continue
-        quirks = _quirks(member, exchange)
-        with _about(exchange):
+        quirks = member.quirks_of(exchange)
+        with about(exchange):
             if (kind := member.broken.get(exchange.name)) is not None:
                 assert kind == check_broken_stream(member.dialect, exchange.body, quirks).kind
             else:
@@ -206,8 +186,8 @@ def test_recorded_errors(member: DialectMember) -> None:
             told = (kind for words, kind in _TOLD_KINDS.items() if words in exchange.body)
             kind = next(told, _KINDS[exchange.status])
             sample = ErrorSample(status=exchange.status, headers=exchange.headers, body=exchange.body, kind=kind)
-            with _about(exchange):
-                check_error_sample(member.dialect, sample, _quirks(member, exchange))
+            with about(exchange):
+                check_error_sample(member.dialect, sample, member.quirks_of(exchange))
 
 
 @each_dialect

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import binascii
 import re
 from collections.abc import Iterator
 from typing import Final
@@ -117,8 +116,8 @@ def words_of(part: Document, losses: Losses) -> str | None:
     if media.data is None or not is_text(media_type_of(media, "application/pdf")):
         return None
     try:
-        return base64.b64decode(media.data, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
+        return base64.b64decode("".join(media.data.split()), validate=True).decode()
+    except ValueError as error:
         refused = losses.refuse("document", "it claims to be text but is not UTF-8 text in base64")
         raise refused from error
 

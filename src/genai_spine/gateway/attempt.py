@@ -29,8 +29,9 @@ from genai_spine.types.usage import Usage
 __all__ = ["Attempt", "Question", "passing_wire"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
+MAX_STREAMED: Final = 2 * MAX_ANSWER_BYTES
 _CONTENT: Final = (TextDelta, ThinkingDelta, ToolArguments)
-_TOO_LONG: Final = f"the provider's stream holds an answer of more than {MAX_ANSWER_BYTES} bytes"
+_TOO_LONG: Final = f"the provider's stream holds an answer of more than {MAX_STREAMED} bytes"
 # What any event costs whoever keeps it.
 _EVENT: Final = 16
 
@@ -219,7 +220,7 @@ class Attempt:
             async for event in stream:
                 # Whoever tells the answer whole at its end must keep all of it.
                 kept += _weight(event)
-                if kept > MAX_ANSWER_BYTES:
+                if kept > MAX_STREAMED:
                     raise MalformedResponseError(_TOO_LONG)
                 if isinstance(event, _CONTENT):
                     characters += len(event.text)

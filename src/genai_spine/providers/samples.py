@@ -27,7 +27,8 @@ _MAX_DEPTH: Final = 64
 _MAX_VALUES: Final = 2000
 _MAX_LENGTH: Final = 10_000
 # Fields looked at in all: references and `allOf` make much work of few words.
-_MAX_LOOKS: Final = 1_000_000
+_MAX_LOOKS: Final = 200_000
+_MERGE: Final = 20
 
 
 def sample(schema: Json, text: str) -> Json:
@@ -155,7 +156,7 @@ class _Sampler:
 
     def _merged(self, one: JsonObject, other: JsonObject) -> JsonObject:
         merged = one | other
-        self._looked += len(merged)
+        self._looked += _MERGE + len(merged)
         for name in ("properties", "required"):
             first, second = one.get(name), other.get(name)
             if isinstance(first, dict) and isinstance(second, dict):

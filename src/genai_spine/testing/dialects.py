@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import pairwise
 from typing import Final, NoReturn, TypeAlias, TypeVar
 
 from msgspec import Raw, Struct, field, structs
@@ -61,6 +62,8 @@ _PLAIN: Final = Quirks(developer_role=True)
 _DEPTH: Final = 100_000
 _SPREAD: Final = 7919
 """A prime: multiples of it, taken modulo a length, are spread over it evenly and the same way each time."""
+
+_CLOSELY: Final = 2000
 
 V = TypeVar("V")
 Delta: TypeAlias = TextDelta | ThinkingDelta | ToolArguments
@@ -321,10 +324,7 @@ def check_stream(
 
 
 def check_broken_stream(dialect: Dialect, body: bytes, quirks: Quirks | None = None) -> SpineError:
-    """A stream that told of a failure, or broke off, ends in ``Failed``, passing through too. Returns the failure.
-
-    What came before the failure is told, and passes, however the bytes were cut.
-    """
+    """A stream that failed, or broke off, ends in ``Failed``, and passes up to there. Returns the failure."""
     quirks = quirks or Quirks()
     events = decode_stream(dialect, body, quirks)
     last = events[-1] if events else None
@@ -491,7 +491,11 @@ def _decoded(dialect: Dialect, pieces: Sequence[bytes], quirks: Quirks) -> list[
 
 
 def _bytes_of(body: bytes) -> list[bytes]:
-    return [body[place : place + 1] for place in range(len(body))]
+    """Cut a body byte by byte; in the midst of a long one into crumbs."""
+    end = len(body) - _CLOSELY
+    near = {place for place in range(len(body)) if place < _CLOSELY or place >= end}
+    places = sorted(near.union(range(_CLOSELY, end, 7)))
+    return [body[start:stop] for start, stop in pairwise([*places, len(body)])]
 
 
 def _places(length: int, count: int) -> Iterator[int]:

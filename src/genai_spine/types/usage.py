@@ -33,6 +33,16 @@ class Usage(Struct, frozen=True, kw_only=True):
     extras: JsonObject = field(default_factory=dict)
 
     @property
+    def input_apart(self) -> tuple[int, int, int]:
+        """The input as three counters that add up to it: untouched by the cache, read from it, written to it.
+
+        Some services count tokens as read and as written at once; here each counts once.
+        """
+        read = min(self.cache_read_tokens or 0, self.input_tokens)
+        written = min(self.cache_write_tokens or 0, self.input_tokens - read)
+        return self.input_tokens - read - written, read, written
+
+    @property
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens

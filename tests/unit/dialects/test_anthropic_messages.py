@@ -366,7 +366,7 @@ def test_a_foreign_answer_is_whole() -> None:
                 finish_reason="tool_calls",
             ),
         ),
-        usage=Usage(input_tokens=3, output_tokens=2, cache_read_tokens=5),
+        usage=Usage(input_tokens=7, output_tokens=2, cache_read_tokens=5),
         dialect="openai_chat",
     )
 
@@ -383,7 +383,7 @@ def test_a_foreign_answer_is_whole() -> None:
         "stop_reason": "tool_use",
         "stop_sequence": None,
         "usage": {
-            "input_tokens": 0,
+            "input_tokens": 2,
             "cache_creation_input_tokens": 0,
             "cache_read_input_tokens": 5,
             "output_tokens": 2,

@@ -6,8 +6,10 @@ import base64
 
 import pytest
 
-from genai_spine.dialects.media import from_address, media_type_of, to_address
-from genai_spine.types.messages import Media
+from genai_spine.dialects.losses import Losses
+from genai_spine.dialects.media import from_address, media_type_of, to_address, words_of
+from genai_spine.errors import InvalidFieldError
+from genai_spine.types.messages import Document, Media
 
 _HEADS = {
     "image/png": b"\x89PNG\r\n\x1a\n" + bytes(8),
@@ -53,3 +55,18 @@ def test_addresses_there_and_back(address: str) -> None:
     media = from_address(address)
     assert address == to_address(media, "x/y")
     assert (media.data is not None) == (";base64," in address)
+
+
+@pytest.mark.parametrize(("data", "words"), [("SGk=", "Hi"), ("S\nGk=\r\n", "Hi"), ("", "")])
+def test_words_of_a_file(data: str, words: str) -> None:
+    """They are UTF-8 in base64, in lines or not."""
+    part = Document(media=Media(data=data, media_type="text/plain"))
+    assert words == words_of(part, Losses("here"))
+
+
+@pytest.mark.parametrize("data", ["SGk", "***", "é", "/w=="])
+def test_a_file_that_claims_to_hold_words(data: str) -> None:
+    """Whatever letters it has, what is no UTF-8 in base64 is refused."""
+    part = Document(media=Media(data=data, media_type="text/plain"))
+    with pytest.raises(InvalidFieldError, match="claims to be text"):
+        words_of(part, Losses("here"))

@@ -7,6 +7,8 @@ import json
 import httpx2
 import openai
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types import Completion
 
 from genai_spine.dialects.base import Reply, Target
@@ -19,6 +21,8 @@ from genai_spine.types.json import Json, JsonObject
 from genai_spine.types.messages import Message, Refusal, Text, Thinking, ToolCall
 from genai_spine.types.stream import Event, Failed, Finish, Start, TextDelta, UsageTold, events_of
 from genai_spine.types.usage import Usage
+from tests.conformance.readers import READERS
+from tests.strategies import answers
 
 DOOR = OpenAICompletions()
 REPLY = Reply(model="m", request_id="r1", now=9)
@@ -233,3 +237,32 @@ async def test_the_official_client() -> None:
         stream = await sdk.completions.create(model="m", prompt="Once", stream=True)
         texts = [choice.text async for chunk in stream for choice in chunk.choices]
     assert "Hi" == "".join(texts)
+
+
+@given(answer=answers())
+def test_an_answer_streamed_is_the_answer_whole(answer: CompletionResponse) -> None:
+    """T3: words, reason and tokens are the same in pieces, and the words are those of the answer."""
+    reader = READERS["openai_completions"]
+    whole = reader.whole(DOOR.encode_response(answer, REPLY))
+    encoder = DOOR.stream_encoder(REPLY)
+    body = b"".join(map(encoder.encode, events_of(answer))) + encoder.end()
+    assert whole == reader.stream(body)
+    refused = "".join(part.text for part in answer.parts if isinstance(part, Refusal))
+    assert len(answer.content) + len(refused) == len(whole.text)
+
+
+@given(
+    prompt=st.text(min_size=1),
+    stop=st.none() | st.lists(st.text(min_size=1), min_size=1, max_size=3),
+    temperature=st.none() | st.floats(0, 2),
+    unknown=st.dictionaries(st.from_regex(r"x_[a-z]{1,5}", fullmatch=True), st.integers() | st.text(), max_size=3),
+)
+def test_nothing_of_a_request_is_lost(
+    prompt: str, stop: list[str] | None, temperature: float | None, unknown: dict[str, Json]
+) -> None:
+    """T1, as far as a door goes: what is asked is in the request, and fields that nobody knows are kept."""
+    told: dict[str, Json] = {"prompt": prompt, "stop": None if stop is None else [*stop], "temperature": temperature}
+    read = DOOR.decode_request(body_of(**told, **unknown))
+    assert prompt == "".join(part.text for turn in read.messages for part in turn.parts if isinstance(part, Text))
+    assert (tuple(stop or ()), temperature) == (read.stop, read.temperature)
+    assert ("openai_completions", unknown) == (read.dialect, read.extras)

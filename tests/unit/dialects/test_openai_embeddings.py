@@ -211,3 +211,24 @@ async def test_the_official_client(form: Literal["float"] | None) -> None:
         told = await sdk.embeddings.create(model="m", input="hi", encoding_format=form or Omit())
     assert [form or "base64"] == [request.encoding_format for request in asked]
     assert [0.5, 1.0] == told.data[0].embedding
+
+
+@given(
+    value=st.text(min_size=1)
+    | st.lists(st.text(min_size=1), min_size=1, max_size=3)
+    | st.lists(st.integers(0, 9), min_size=1, max_size=4),
+    dimensions=st.none() | st.integers(1, 4096),
+    form=st.sampled_from([None, "float", "base64"]),
+    unknown=st.dictionaries(st.from_regex(r"x_[a-z]{1,5}", fullmatch=True), st.integers() | st.text(), max_size=3),
+)
+def test_nothing_of_a_request_is_lost(
+    value: Json, dimensions: int | None, form: str | None, unknown: dict[str, Json]
+) -> None:
+    """T1: what is read, written and read again is the same, unknown fields among it."""
+    fields: dict[str, Json] = {"dimensions": dimensions, "encoding_format": form}
+    told = {name: said for name, said in fields.items() if said is not None} | unknown
+    read = WIRE.decode_request(body_of(value, **told))
+    written = WIRE.encode_request(read, Target(model="m"))
+    assert read == WIRE.decode_request(written.body)
+    assert () == written.warnings
+    assert unknown == read.extras

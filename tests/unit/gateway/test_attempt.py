@@ -6,16 +6,18 @@ import contextlib
 from collections.abc import AsyncIterator
 
 import pytest
+from typing_extensions import override
 
 from genai_spine import errors
-from genai_spine.gateway.attempt import Attempt, aclose, estimated, settled
+from genai_spine.gateway.attempt import MAX_STREAMED, Attempt, aclose, estimated, settled
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.seals import Seals
+from genai_spine.providers.base import NO_OPTIONS, CallOptions
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.completion import CompletionRequest
-from genai_spine.types.messages import Message, Text
-from genai_spine.types.stream import Start, TextDelta
+from genai_spine.types.messages import Message, Opaque, Text
+from genai_spine.types.stream import Event, PartStart, Start, TextDelta
 from genai_spine.types.usage import Usage
 from tests.providers import OwnProvider
 
@@ -129,3 +131,34 @@ def test_an_answer_cut_short_is_never_free(
 ) -> None:
     """A provider's last count is taken; one from before the words came is raised to what was passed on."""
     assert used == settled(told, characters, whole=whole)
+
+
+@pytest.mark.parametrize(
+    "piece",
+    [
+        TextDelta(index=0, text="a" * 1024 * 1024),
+        PartStart(index=0, part="opaque", data=Opaque(dialect="d", data={"a": "b" * 1024 * 1024})),
+        TextDelta(index=0, logprobs=["a" * 1024 * 1024]),
+    ],
+)
+async def test_an_answer_without_end(piece: Event) -> None:
+    """A stream is given up at a length past all reason: some callers are told it whole at its end."""
+
+    class Endless(OwnProvider):
+        @override
+        async def stream_complete(
+            self, request: CompletionRequest, options: CallOptions = NO_OPTIONS
+        ) -> AsyncIterator[Event]:
+            self.asked.append((request, options))
+            yield Start(model="mine-1")
+            while True:
+                yield piece
+
+    stream = attempt(ManualClock()).events(call(ManualClock()), HI, Endless())
+    assert Start(model="mine-1") == await anext(stream)
+    told = 0
+    with contextlib.suppress(errors.MalformedResponseError):
+        while True:
+            await anext(stream)
+            told += 1
+    assert told == MAX_STREAMED // (1024 * 1024) - 1

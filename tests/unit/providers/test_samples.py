@@ -11,6 +11,7 @@ from hypothesis import given
 from genai_spine.providers.samples import sample
 from genai_spine.types.json import Json, JsonObject
 from tests.schemas import faults, schemas
+from tests.work import work_of
 
 TREE: Final[JsonObject] = {
     "$defs": {
@@ -127,3 +128,24 @@ def test_a_schema_that_refers_to_itself() -> None:
 def test_a_schema_that_asks_for_too_much(schema: Json) -> None:
     """A schema that no value of sensible size satisfies still gets one, and it fits into memory."""
     assert len(json.dumps(sample(schema, "x"))) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"allOf": [{"$ref": "#"}] * 10},
+        {"$ref": "#"},
+        {"$defs": {"a": {"$ref": "#/$defs/b"}, "b": {"$ref": "#/$defs/a"}}, "$ref": "#/$defs/a"},
+        {"allOf": [{"$ref": "#"}] * 3, "required": [f"a{number}" for number in range(1000)], "type": "object"},
+        {
+            "type": "object",
+            "properties": {f"a{number}": {"$ref": "#"} for number in range(1000)},
+            "allOf": [{"$ref": "#"}, {"$ref": "#"}],
+        },
+    ],
+)
+def test_schemas_that_make_work(schema: JsonObject) -> None:
+    """Few words that ask for work without end get a value after a bounded number of steps."""
+    work = work_of(lambda _: sample(schema, "text"), [b""])
+    assert work.calls < 500_000
+    assert work.memory < 64 * 1024 * 1024

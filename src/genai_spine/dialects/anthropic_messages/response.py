@@ -149,14 +149,14 @@ def encode_usage(usage: Usage | None, *, own: bool) -> JsonObject:
     Clients add up the cache's counters without asking whether they are there, so they always are.
     """
     usage = usage or Usage()
-    read, written, hour = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+    fresh, read, written = usage.input_apart
     body: JsonObject = {
-        "input_tokens": max(0, usage.input_tokens - (read or 0) - (written or 0)),
-        "cache_creation_input_tokens": written if own else written or 0,
-        "cache_read_input_tokens": read if own else read or 0,
+        "input_tokens": fresh,
+        "cache_creation_input_tokens": None if own and usage.cache_write_tokens is None else written,
+        "cache_read_input_tokens": None if own and usage.cache_read_tokens is None else read,
     }
-    if hour is not None:
-        short: JsonObject = {} if own else {"ephemeral_5m_input_tokens": max(0, (written or 0) - hour)}
+    if (hour := usage.cache_write_1h_tokens) is not None:
+        short: JsonObject = {} if own else {"ephemeral_5m_input_tokens": max(0, written - hour)}
         body["cache_creation"] = {**short, "ephemeral_1h_input_tokens": hour}
     body["output_tokens"] = usage.output_tokens
     if usage.reasoning_tokens is not None:

@@ -135,19 +135,19 @@ def decode_usage(fields: Fields) -> Usage:
 
 def encode_usage(usage: Usage, *, own: bool) -> JsonObject:
     """Write usage; ``own`` keeps the extras."""
-    read, written, hour = usage.cache_read_tokens, usage.cache_write_tokens, usage.cache_write_1h_tokens
+    fresh, read, written = usage.input_apart
     body: JsonObject = {
-        "inputTokens": max(0, usage.input_tokens - (read or 0) - (written or 0)),
+        "inputTokens": fresh,
         "outputTokens": usage.output_tokens,
         "totalTokens": usage.total_tokens,
     }
-    if read is not None:
+    if usage.cache_read_tokens is not None:
         body["cacheReadInputTokens"] = read
-    if written is not None:
+    if usage.cache_write_tokens is not None:
         body["cacheWriteInputTokens"] = written
-    if hour is not None and not own:
+    if (hour := usage.cache_write_1h_tokens) is not None and not own:
         body["cacheDetails"] = [
-            {"ttl": "5m", "inputTokens": max(0, (written or 0) - hour)},
+            {"ttl": "5m", "inputTokens": max(0, written - hour)},
             {"ttl": _HOUR, "inputTokens": hour},
         ]
     return merge(body, usage.extras) if own else body

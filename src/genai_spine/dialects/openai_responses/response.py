@@ -245,6 +245,9 @@ def finished(item: JsonObject, item_id: str, *, own: bool, cut: bool) -> JsonObj
 
 def encode_outcome(reason: FinishReason, extras: JsonObject, *, own: bool) -> JsonObject:
     """Write how an answer ended."""
+    if own and "status" in extras:
+        # One that the vocabulary has not, such as that of an answer to be fetched later.
+        return dict(extras)
     outcome: JsonObject = {"status": "completed"}
     if reason in CUT:
         outcome = {

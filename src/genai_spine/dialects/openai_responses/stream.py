@@ -336,11 +336,14 @@ class ResponsesDecoder(StreamDecoder):
         """Return the item under way, its part ``name`` at ``number`` open.
 
         Raises:
-            MalformedResponseError: No item is under way.
+            MalformedResponseError: No item is under way, or one that holds no such part.
         """
         item = self._item
         if item is None:
             message = "the provider's stream holds a piece of an item that was never announced"
+            raise MalformedResponseError(message)
+        if item.kind in CALL_BODIES:
+            message = "the provider's stream holds words within a tool call"
             raise MalformedResponseError(message)
         place = (name, number or 0)
         if item.place != place or item.index < 0:
