@@ -85,6 +85,22 @@ def _base64(told: str, value: Any) -> Any:
     return value
 
 
+def _pieces(told: str, value: Any) -> Any:
+    if told != "contents" or not isinstance(value, list):
+        return value
+    return [{**turn, "parts": _joined(turn["parts"])} if turn.get("role") == "model" else turn for turn in value]
+
+
+def _joined(parts: list[Any]) -> list[Any]:
+    joined: list[Any] = []
+    for part in parts:
+        if joined and part.keys() == {"text"} and joined[-1].keys() == {"text"}:
+            joined[-1] = {"text": joined[-1]["text"] + part["text"]}
+        else:
+            joined.append(part)
+    return joined
+
+
 RULES: Final = (
     Rule("null, and an object or array that is empty, say nothing", _on(), lambda _, value: value),
     Rule("no stream is the default", _on(), lambda name, value: None if (name, value) == ("stream", False) else value),
@@ -109,6 +125,7 @@ RULES: Final = (
         lambda name, value: json.loads(value) if name == "schema" and isinstance(value, str) else value,
     ),
     Rule("instructions are of no role", _on("gemini"), _without("no role", "systemInstruction", "role", "user")),
+    Rule("pieces of a streamed answer, handed back one by one, are one text", _on("gemini"), _pieces),
     Rule("base64 has two alphabets, and its end may be left out", _on("gemini"), _base64),
     Rule(
         "one set of tools needs no list around it",

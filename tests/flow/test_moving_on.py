@@ -1,7 +1,7 @@
 """A conversation with tools that was begun through one provider goes on through another, and comes back.
 
 The service behind each provider is strict: the readers stand for its rules, and a request that breaks one fails there
-as it would with a 400. What is thought, and the seals that go with it, are tested elsewhere.
+as it would with a 400. The models think; what becomes of the seals on their thoughts, ``test_seals.py`` shows closer.
 """
 
 from __future__ import annotations
@@ -36,12 +36,12 @@ TALKING: Final = tuple(client for client in CLIENTS if (client, "openai", "tools
 
 
 def calls_in(provider: str, *countries: str) -> Said:
-    """Words, and a call for each country."""
+    """Thoughts, words, and a call for each country."""
     calls = tuple(
         Call(IDS[provider].format(number), "get_capital", {"country": country})
         for number, country in enumerate(countries)
     )
-    return Said(text="Let me look.", calls=calls, finish="tool_calls")
+    return Said(text="Let me look.", thinking="Hm, where?", calls=calls, finish="tool_calls")
 
 
 def told_in(seen: Seen) -> list[tuple[str, Any, Any]]:

@@ -24,17 +24,25 @@ PITFALLS: Final[dict[int, tuple[str, ...]]] = {
     # Where clients put the key.
     3: ("faults/test_bad_requests.py::test_each_place_of_the_key",),
     # Thinking that is a signature alone.
-    4: (f"{ANTHROPIC}.py::test_blocks_are_read_and_written_back",),
+    4: (
+        "flow/test_seals.py::test_pitfall_4_a_signature_alone",
+        f"{ANTHROPIC}.py::test_blocks_are_read_and_written_back",
+    ),
     # Streams without their signatures.
-    5: (f"{ANTHROPIC}_streams.py::test_a_stream_is_the_answer_not_streamed",),
+    5: (
+        "flow/test_seals.py::test_pitfall_5_a_stream_made_here_bears_signatures",
+        f"{ANTHROPIC}_streams.py::test_a_stream_is_the_answer_not_streamed",
+    ),
     # Thinking of another provider, or none where it is due.
     6: (
+        "flow/test_seals.py::test_pitfall_6_thinking_that_was_not_begun",
         f"{ANTHROPIC}_encoding.py::test_thinking_is_off_in_a_loop_that_began_without",
         f"{BEDROCK}/test_conversation.py::test_reasoning_of_others_is_not_sent",
         f"{GEMINI}/test_encoding.py::test_foreign_signatures_are_not_sent",
     ),
     # Signatures of calls, lost or at another place.
     7: (
+        "flow/test_seals.py::test_pitfall_7_the_first_of_parallel_calls_is_signed",
         f"{GEMINI}/test_encoding.py::test_pitfall_7_a_signature_lost_is_stood_in_for",
         f"{GEMINI}/test_encoding.py::test_pitfall_7_each_step_of_the_current_turn",
         "flow/test_moving_on.py::test_a_conversation_moves_on_and_comes_back",
@@ -116,7 +124,10 @@ PITFALLS: Final[dict[int, tuple[str, ...]]] = {
         "flow/test_sdk_answers.py::test_cut_at_the_limit",
     ),
     # Reasoning that must come back.
-    30: (f"{CHAT}/test_request.py::test_30_deepseek_wants_its_reasoning_back",),
+    30: (
+        "flow/test_seals.py::test_pitfall_30_deepseek_is_shown_its_reasoning",
+        f"{CHAT}/test_request.py::test_30_deepseek_wants_its_reasoning_back",
+    ),
     # Content in lists, names, a seed of another name.
     31: (f"{CHAT}/test_request.py::test_31_mistral_requests", f"{CHAT}/test_stream.py::test_31_mistral_streams"),
     # A limit that is reserved as a whole.

@@ -135,6 +135,8 @@ class OpenAIChat(Dialect, Embeds):
             (not quirks.developer_role and b'"developer"' in body)
             # Reasoning that the service demands back is seen, and kept for callers who do not hand it back.
             or (quirks.replay_reasoning and (b'"tools"' in body or b'"tool_calls"' in body))
+            # A service that tells no reasoning refuses turns that bear another's.
+            or (not quirks.reasoning_field and b'"reasoning_content"' in body)
             or (not quirks.image_urls and any(addresses_in(body)))
         )
 
