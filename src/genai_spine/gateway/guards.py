@@ -1,0 +1,163 @@
+"""How providers do: their keys, their circuits, how much may be tried again, and how fast they answer.
+
+What is kept of a provider is made when it is first called, and goes by its name. All of it together is also the snapshot
+by which routes are planned.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from genai_spine.clock import Clock
+from genai_spine.errors import OverloadedError, SpineError
+from genai_spine.providers.base import Provider
+from genai_spine.redact import Secret
+from genai_spine.resilience.breaker import Circuit, CircuitListener, CircuitPolicy, Circuits
+from genai_spine.resilience.keys import KeyChange, KeyPolicy, KeyPool
+from genai_spine.resilience.measurements import Measurements
+from genai_spine.resilience.retry import RetryBudget, RetryPolicy
+
+__all__ = ["Guard", "Guards", "KeyListener", "KeyNews", "Policies"]
+
+# Of a provider that answers for its other models: the trouble is the model's.
+_OF_THE_MODEL: Final = (OverloadedError,)
+
+
+class Policies(Struct, frozen=True, kw_only=True):
+    """The operator's choices; each has a default of its own.
+
+    Attributes:
+        retry_share: Which part of a provider's calls may be retries.
+    """
+
+    keys: KeyPolicy = KeyPolicy()
+    circuit: CircuitPolicy = CircuitPolicy()
+    retry: RetryPolicy = RetryPolicy()
+    retry_share: float = 0.2
+
+
+class KeyNews(Struct, frozen=True):
+    """A call failed by the fault of a provider's key."""
+
+    provider: str
+    change: KeyChange
+
+
+KeyListener: TypeAlias = Callable[[KeyNews], None]
+
+
+class Guard:
+    """What is kept of one provider.
+
+    Attributes:
+        keys: Its keys; None where it needs none.
+        circuit: Its own; those of its models are found by ``model_circuit``.
+        budget: How many retries it may see.
+    """
+
+    __slots__ = ("_circuits", "budget", "circuit", "given", "keys", "name")
+
+    def __init__(
+        self, name: str, given: tuple[Secret, ...], keys: KeyPool | None, circuits: Circuits, budget: RetryBudget
+    ) -> None:
+        self.name = name
+        self.given = given
+        self.keys = keys
+        self.circuit = circuits.of(name)
+        self.budget = budget
+        self._circuits = circuits
+
+    def model_circuit(self, model: str) -> Circuit:
+        """Return the circuit of one of its models."""
+        return self._circuits.of(f"{self.name}/{model}")
+
+    def is_of_model(self, error: SpineError) -> bool:
+        """Return whether a failure is counted against the model alone."""
+        return isinstance(error, _OF_THE_MODEL)
+
+    def reset(self) -> None:
+        """Take the provider, its keys and its models for healthy again."""
+        if self.keys is not None:
+            self.keys.reset()
+        for circuit in self._circuits:
+            if circuit.name == self.name or circuit.name.startswith(f"{self.name}/"):
+                circuit.reset()
+
+
+class Guards:
+    """What is kept of all providers."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        policies: Policies | None = None,
+        *,
+        circuit_listeners: Sequence[CircuitListener] = (),
+        key_listeners: Sequence[KeyListener] = (),
+    ) -> None:
+        """Make it, empty.
+
+        Args:
+            clock: Whose time counts.
+            policies: The operator's choices.
+            circuit_listeners: Who is told of each change of a circuit.
+            key_listeners: Who is told when a call failed by a key's fault.
+        """
+        self.policies = policies or Policies()
+        self.circuits = Circuits(clock, self.policies.circuit, circuit_listeners)
+        self.measurements: Measurements[str] = Measurements(clock)
+        self._clock = clock
+        self._key_listeners = tuple(key_listeners)
+        self._guards: dict[str, Guard] = {}
+
+    def of(self, provider: Provider) -> Guard:
+        """Return what is kept of a provider. Keys that were exchanged are noticed; the others keep their state."""
+        guard = self._guards.get(provider.name)
+        if guard is None:
+            guard = self._guards[provider.name] = self._make(provider)
+        elif guard.given is not provider.keys:
+            self._exchange(guard, provider)
+        return guard
+
+    # How things stand at this moment (routing.base.Snapshot).
+
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Why a provider, or a ``provider/model``, cannot be used now."""
+        found = {name: f"its circuit is open for {wait:.0f} s" for name, wait in self.circuits.troubles().items()}
+        for name, guard in self._guards.items():
+            if guard.keys is not None and guard.keys.ready_in() != 0 and name not in found:
+                found[name] = "no key of it can be used"
+        return found
+
+    def seconds(self, names: Sequence[str], tokens: int) -> Sequence[float]:
+        """How long an answer of so many tokens takes at each ``provider/model``."""
+        return self.measurements.seconds(names, tokens)
+
+    def loads(self, names: Sequence[str]) -> Sequence[int]:
+        """How many calls are under way at each ``provider/model``."""
+        return self.measurements.loads(names)
+
+    def _make(self, provider: Provider) -> Guard:
+        keys = self._pool(provider.name, provider.keys) if provider.keys else None
+        budget = RetryBudget(self._clock, share=self.policies.retry_share)
+        return Guard(provider.name, provider.keys, keys, self.circuits, budget)
+
+    def _exchange(self, guard: Guard, provider: Provider) -> None:
+        guard.given = provider.keys
+        if guard.keys is None or not provider.keys:
+            guard.keys = self._pool(provider.name, provider.keys) if provider.keys else None
+        else:
+            guard.keys.configure(provider.keys)
+        # What failed with the old keys says nothing of the new ones.
+        guard.circuit.reset()
+
+    def _pool(self, name: str, keys: tuple[Secret, ...]) -> KeyPool:
+        def tell(change: KeyChange) -> None:
+            for listener in self._key_listeners:
+                listener(KeyNews(name, change))
+
+        return KeyPool(keys, self._clock, self.policies.keys, [tell])
