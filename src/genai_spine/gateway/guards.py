@@ -1,7 +1,7 @@
 """How providers do: their keys, their circuits, how much may be tried again, and how fast they answer.
 
-What is kept of a provider is made when it is first called, and goes by its name. All of it together is also the snapshot
-by which routes are planned.
+What is kept of a provider is made when it is first called, and goes by its name. All of it together is the snapshot by
+which routes are planned.
 """
 
 from __future__ import annotations
