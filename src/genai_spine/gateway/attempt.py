@@ -55,7 +55,7 @@ class Attempt:
 
     # Bytes in, bytes out.
 
-    async def answer(self, call: Call, question: Question, provider: Provider) -> bytes:
+    async def answer(self, call: Call, question: Question, provider: Provider, options: CallOptions) -> bytes:
         """Return the whole answer in the caller's dialect.
 
         Raises:
@@ -65,36 +65,38 @@ class Attempt:
             try:
                 dialect = _spoken(question, wire)
                 encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
-                body = await self.relay(call, encoded, provider, wire)
+                body = await self.relay(call, encoded, provider, wire, options)
             except DialectNotSpokenError:
-                pass  # the provider speaks another, into which the request is translated
+                call.attempts += 1  # the provider speaks another, into which the request is translated
             else:
                 call.usage, _ = dialect.check_response(body, wire.quirks)
                 return body
-        request, sealing, options = await self._translated(call, question, provider)
+        request, sealing = await self._translated(call, question, provider, options)
         response = await provider.complete(request, options)
         self.note(call, response)
         response = sealing.response(response)
         await self._seals.keep(call.principal, sealing)
         return question.door.encode_response(response, self._reply(call, question, request))
 
-    def stream(self, call: Call, question: Question, provider: Provider) -> AsyncGenerator[bytes, None]:
+    def stream(
+        self, call: Call, question: Question, provider: Provider, options: CallOptions
+    ) -> AsyncGenerator[bytes, None]:
         """Yield the answer in the caller's dialect, as it comes.
 
         Raises:
             SpineError: There is none, or it broke off.
         """
         if isinstance(provider, Relays) and (wire := passing_wire(call, question, provider)) is not None:
-            return self._relay_stream(call, question, provider, wire)
-        return self._translate_stream(call, question, provider)
+            return self._relay_stream(call, question, provider, wire, options)
+        return self._translate_stream(call, question, provider, options)
 
-    async def relay(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire) -> bytes:
+    async def relay(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire, options: CallOptions) -> bytes:
         """Return the whole answer to a body that passes through.
 
         Raises:
             SpineError: There is none.
         """
-        incoming = await self._open(call, encoded, provider, wire, stream=False)
+        incoming = await self._open(call, encoded, provider, wire, options, stream=False)
         try:
             body = await incoming.read(MAX_ANSWER_BYTES)
         finally:
@@ -102,22 +104,25 @@ class Attempt:
         call.first_token_at = self._clock.monotonic()
         return body
 
-    async def _open(self, call: Call, encoded: Encoded, provider: Relays, wire: Wire, *, stream: bool) -> Incoming:
+    async def _open(
+        self, call: Call, encoded: Encoded, provider: Relays, wire: Wire, options: CallOptions, *, stream: bool
+    ) -> Incoming:
         """Send a body that passes through."""
-        incoming = await provider.open(wire, encoded, self.begin(call), stream=stream)
+        incoming = await provider.open(wire, encoded, options, stream=stream)
         call.warn(encoded.warnings)
         call.passthrough = True
         return incoming
 
     async def _relay_stream(
-        self, call: Call, question: Question, provider: Relays, wire: Wire
+        self, call: Call, question: Question, provider: Relays, wire: Wire, options: CallOptions
     ) -> AsyncGenerator[bytes, None]:
         dialect = _spoken(question, wire)
         try:
             encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
-            incoming = await self._open(call, encoded, provider, wire, stream=True)
+            incoming = await self._open(call, encoded, provider, wire, options, stream=True)
         except DialectNotSpokenError:
-            async with aclosing(self._translate_stream(call, question, provider)) as translated:
+            call.attempts += 1
+            async with aclosing(self._translate_stream(call, question, provider, options)) as translated:
                 async for data in translated:
                     yield data
             return
@@ -147,9 +152,9 @@ class Attempt:
             call.usage = settled(watch.usage, watch.characters, whole=watch.finish_reason is not None)
 
     async def _translate_stream(
-        self, call: Call, question: Question, provider: Provider
+        self, call: Call, question: Question, provider: Provider, options: CallOptions
     ) -> AsyncGenerator[bytes, None]:
-        request, sealing, options = await self._translated(call, question, provider)
+        request, sealing = await self._translated(call, question, provider, options)
         encoder = question.door.stream_encoder(self._reply(call, question, request))
         events = self._events(call, request, provider, options)
         try:
@@ -165,17 +170,16 @@ class Attempt:
             yield data
 
     async def _translated(
-        self, call: Call, question: Question, provider: Provider
-    ) -> tuple[CompletionRequest, Sealing, CallOptions]:
-        """Return the request in the project's own words, what is to tag the seals of its answer, and how to call."""
+        self, call: Call, question: Question, provider: Provider, options: CallOptions
+    ) -> tuple[CompletionRequest, Sealing]:
+        """Return the request in the project's own words, and what is to tag the seals of its answer."""
         door = question.door
         request = door.decode_request(question.body)
         addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
         filled = await self.filled(call, addressed, provider)
-        options = self.begin(call)
         origin = origin_of(provider, _model(call), options)
         opened = await self._seals.to_provider(call.principal, door, filled, origin)
-        return opened, self._seals.to_caller(door, request, origin), options
+        return opened, self._seals.to_caller(door, request, origin)
 
     def _reply(self, call: Call, question: Question, request: CompletionRequest) -> Reply:
         return Reply(
@@ -188,25 +192,29 @@ class Attempt:
 
     # The vocabulary in, the vocabulary out.
 
-    async def complete(self, call: Call, request: CompletionRequest, provider: Provider) -> CompletionResponse:
+    async def complete(
+        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
+    ) -> CompletionResponse:
         """Return the whole answer.
 
         Raises:
             SpineError: There is none.
         """
         request = await self.filled(call, request, provider)
-        response = await provider.complete(request, self.begin(call))
+        response = await provider.complete(request, options)
         self.note(call, response)
         return response
 
-    async def events(self, call: Call, request: CompletionRequest, provider: Provider) -> AsyncGenerator[Event, None]:
+    async def events(
+        self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
+    ) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
         Raises:
             SpineError: There is none, or it broke off.
         """
         request = await self.filled(call, request, provider)
-        async with aclosing(self._events(call, request, provider, self.begin(call))) as events:
+        async with aclosing(self._events(call, request, provider, options)) as events:
             async for event in events:
                 yield event
 
@@ -245,13 +253,6 @@ class Attempt:
         if self._media is None:
             return request
         return await self._media.filled(call, request, provider, call.left(self._clock.monotonic()))
-
-    # What every call begins and ends with.
-
-    def begin(self, call: Call) -> CallOptions:
-        """Count a call, and return how it is to be made."""
-        call.attempts += 1
-        return CallOptions(seconds=call.left(self._clock.monotonic()))
 
     def note(self, call: Call, response: CompletionResponse | EmbeddingResponse) -> None:
         """Note what a whole answer tells."""

@@ -35,10 +35,13 @@ class Call:
         warnings: What the caller should know of how the request was served.
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
         begun: The head of the answer has gone to the caller.
+        fallback: Not the first candidate is asked.
+        preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """
 
     __slots__ = (
+        "_told_before",
         "answer_id",
         "attempts",
         "begun",
@@ -47,10 +50,12 @@ class Call:
         "cost_usd",
         "door",
         "error",
+        "fallback",
         "fetched",
         "first_token_at",
         "gone",
         "passthrough",
+        "preferred_key",
         "principal",
         "request_id",
         "seconds",
@@ -93,11 +98,26 @@ class Call:
         self.gone = False
         self.passthrough = False
         self.fetched: dict[str, Media] = {}
+        self.fallback = False
+        self.preferred_key: str | None = None
+        self._told_before = 0
 
     def charge(self, cost: Cost) -> None:
-        """Note what it cost."""
+        """Note what one of its calls cost."""
+        if self.cost is not None:
+            cost = Cost(self.cost.picodollars + cost.picodollars, known=self.cost.known and cost.known)
         self.cost = cost
         self.cost_usd = usd_text(cost.picodollars)
+
+    def begin_attempt(self, candidate: Candidate) -> None:
+        """Note that another call is made; what an earlier one found out does not count for it."""
+        if not self.attempts:
+            self._told_before = len(self.warnings)
+        del self.warnings[self._told_before :]
+        self.attempts += 1
+        self.candidate = candidate
+        self.usage = self.first_token_at = None
+        self.passthrough = False
 
     def warn(self, warnings: tuple[str, ...]) -> None:
         """Add to the warnings what is not among them yet."""

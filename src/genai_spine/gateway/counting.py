@@ -20,14 +20,15 @@ MAX_COUNT_BYTES: Final = 1024 * 1024
 GUESSED: Final = "the number of tokens is a guess, the provider cannot count them"
 
 
-async def count_tokens(call: Call, question: Question, provider: Provider, seals: Seals, attempt: Attempt) -> int:
+async def count_tokens(
+    call: Call, question: Question, provider: Provider, options: CallOptions, seals: Seals, attempt: Attempt
+) -> int:
     """Return the number of input tokens; a guess is noted in the call's warnings.
 
     Raises:
         SpineError: The provider failed, or the request is wrong.
     """
     model = call.candidate.model if call.candidate else ""
-    options = CallOptions(seconds=call.seconds)
     decoded = msgspec.structs.replace(question.door.decode_request(question.body), model=model)
     request = seals.opened(decoded, origin_of(provider, model, options))
     if not isinstance(provider, Relays):
@@ -42,7 +43,6 @@ async def count_tokens(call: Call, question: Question, provider: Provider, seals
     else:
         encoded = dialect.encode_count_request(await attempt.filled(call, request, provider), target)
     call.warn(encoded.warnings)
-    call.attempts += 1
     incoming = await provider.open(wire, encoded, options, stream=False)
     try:
         return dialect.decode_token_count(await incoming.read(MAX_COUNT_BYTES))

@@ -12,7 +12,7 @@ from genai_spine.dialects.embeddings import EmbeddingDoor, Embeds, matched
 from genai_spine.errors import InvalidFieldError
 from genai_spine.gateway.attempt import Attempt
 from genai_spine.gateway.context import Call
-from genai_spine.providers.base import Provider, Relays, Wire
+from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.usage import Usage
 
@@ -29,7 +29,9 @@ class EmbeddingQuestion(msgspec.Struct, frozen=True):
     body: bytes
 
 
-async def answer_embedding(call: Call, question: EmbeddingQuestion, provider: Provider, attempt: Attempt) -> bytes:
+async def answer_embedding(
+    call: Call, question: EmbeddingQuestion, provider: Provider, options: CallOptions, attempt: Attempt
+) -> bytes:
     """Return the answer in the caller's dialect.
 
     Raises:
@@ -38,15 +40,17 @@ async def answer_embedding(call: Call, question: EmbeddingQuestion, provider: Pr
     door = question.door
     if isinstance(provider, Relays) and (wire := _passing_wire(call, door, provider)) is not None:
         target = provider.target(call.candidate.model if call.candidate else "", wire)
-        body = await attempt.relay(call, door.relay_request(question.envelope, target), provider, wire)
+        body = await attempt.relay(call, door.relay_request(question.envelope, target), provider, wire, options)
         # Only where nobody counted the tokens must the body be looked into.
         call.usage = door.check_response(body, target) or _guess(call, _tokens(question))
         return body
     request = _addressed(call, door.decode_request(question.body))
-    return door.encode_response(await embed(call, request, provider, attempt), request)
+    return door.encode_response(await embed(call, request, provider, options, attempt), request)
 
 
-async def embed(call: Call, request: EmbeddingRequest, provider: Provider, attempt: Attempt) -> EmbeddingResponse:
+async def embed(
+    call: Call, request: EmbeddingRequest, provider: Provider, options: CallOptions, attempt: Attempt
+) -> EmbeddingResponse:
     """Return a vector for each input.
 
     Raises:
@@ -54,7 +58,7 @@ async def embed(call: Call, request: EmbeddingRequest, provider: Provider, attem
     """
     request = _addressed(call, request)
     # A provider of the user's own is code that nobody here has seen.
-    response = matched(await provider.embed(request, attempt.begin(call)), request)
+    response = matched(await provider.embed(request, options), request)
     if response.usage is None:
         response = msgspec.structs.replace(response, usage=_guess(call, estimate_embedding_tokens(request)))
     attempt.note(call, response)

@@ -17,17 +17,20 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
-from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
+from genai_spine.errors import ProviderNotConfiguredError, SpineError
 from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
 from genai_spine.gateway.embedding import EmbeddingQuestion, answer_embedding, embed
+from genai_spine.gateway.failover import Failover
+from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.seals import Seals
-from genai_spine.providers.base import Provider
+from genai_spine.gateway.trial import Trial
 from genai_spine.providers.registry import Registry
+from genai_spine.routing.options import Option
 from genai_spine.shared_state.base import SharedState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.logging import logger
@@ -39,7 +42,8 @@ __all__ = ["Gateway"]
 
 R = TypeVar("R", CompletionResponse, EmbeddingResponse)
 
-EMPTY: Final = "the provider's stream ended without an answer"
+ALIVE: Final = b": keep-alive\n\n"
+"""A comment line of an event stream, which clients' parsers skip."""
 
 
 class Gateway:
@@ -54,6 +58,7 @@ class Gateway:
         state: SharedState,
         dialects: Mapping[str, Dialect],
         media: MediaFetching | None = None,
+        guards: Guards | None = None,
     ) -> None:
         self.registry = registry
         self.planner = planner
@@ -61,6 +66,8 @@ class Gateway:
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
+        self.guards = guards or Guards(clock)
+        self._failover = Failover(registry, self.guards, clock, self._over)
         self._observers = observers
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -75,9 +82,11 @@ class Gateway:
             SpineError: There is none.
         """
         with self._recorded(call):
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            options = self._plan(call, question.envelope.model, question.envelope.provider)
             question = await self.answers.resume(call.principal, question)
-            body = await self._attempt.answer(call, question, provider)
+            body = await self._failover.whole(
+                call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
+            )
             await self.answers.keep(call, question, body)
             return body
 
@@ -89,16 +98,20 @@ class Gateway:
         """
         try:
             with self._recorded(call):
-                provider = self._plan(call, question.envelope.model, question.envelope.provider)
+                options = self._plan(call, question.envelope.model, question.envelope.provider)
                 question = await self.answers.resume(call.principal, question)
-                async with aclosing(self._attempt.stream(call, question, provider)) as stream:
+                pieces = self._failover.stream(
+                    call,
+                    options,
+                    lambda trial: self._attempt.stream(call, question, trial.provider, trial.options),
+                    ALIVE if question.door.stream_comments else None,
+                )
+                async with aclosing(pieces) as stream:
                     async for data in stream:
                         # Before its end is told: the caller may go on from it at once.
                         await self.answers.keep(call, question, data)
                         call.begun = True
                         yield data
-                if not call.begun:
-                    raise MalformedResponseError(EMPTY)
         except SpineError as error:
             if not call.begun:
                 raise
@@ -111,9 +124,15 @@ class Gateway:
             SpineError: There is none.
         """
         with self._recorded(call):
-            chosen = self._plan(call, request.model, provider)
-            response = await self._attempt.complete(call, self._addressed(call, request), chosen)
-        return _served(call, response, chosen)
+            options = self._plan(call, request.model, provider)
+            response = await self._failover.whole(
+                call,
+                options,
+                lambda trial: self._attempt.complete(
+                    call, self._addressed(call, request), trial.provider, trial.options
+                ),
+            )
+        return _served(call, response)
 
     async def events(
         self, call: Call, request: CompletionRequest, provider: str | None = None
@@ -124,8 +143,13 @@ class Gateway:
             SpineError: There is none, or it broke off.
         """
         with self._recorded(call):
-            chosen = self._plan(call, request.model, provider)
-            async with aclosing(self._attempt.events(call, self._addressed(call, request), chosen)) as stream:
+            options = self._plan(call, request.model, provider)
+            events = self._failover.stream(
+                call,
+                options,
+                lambda trial: self._attempt.events(call, self._addressed(call, request), trial.provider, trial.options),
+            )
+            async with aclosing(events) as stream:
                 async for event in stream:
                     call.begun = True
                     yield event
@@ -137,9 +161,13 @@ class Gateway:
             SpineError: The provider failed, or the request is wrong.
         """
         with self._recorded(call):
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            options = self._plan(call, question.envelope.model, question.envelope.provider)
             question = await self.answers.resume(call.principal, question)
-            return await count_tokens(call, question, provider, self._seals, self._attempt)
+            return await self._failover.whole(
+                call,
+                options,
+                lambda trial: count_tokens(call, question, trial.provider, trial.options, self._seals, self._attempt),
+            )
 
     async def answer_embedding(self, call: Call, question: EmbeddingQuestion) -> bytes:
         """Return embeddings in the caller's dialect.
@@ -148,8 +176,12 @@ class Gateway:
             SpineError: There are none.
         """
         with self._recorded(call):
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
-            return await answer_embedding(call, question, provider, self._attempt)
+            options = self._plan(call, question.envelope.model, question.envelope.provider)
+            return await self._failover.whole(
+                call,
+                options,
+                lambda trial: answer_embedding(call, question, trial.provider, trial.options, self._attempt),
+            )
 
     async def embed(self, call: Call, request: EmbeddingRequest, provider: str | None = None) -> EmbeddingResponse:
         """Return embeddings, with their cost.
@@ -158,22 +190,25 @@ class Gateway:
             SpineError: There are none.
         """
         with self._recorded(call):
-            chosen = self._plan(call, request.model, provider)
-            response = await embed(call, request, chosen, self._attempt)
-        return _served(call, response, chosen)
+            options = self._plan(call, request.model, provider)
+            response = await self._failover.whole(
+                call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
+            )
+        return _served(call, response)
 
     # The steps.
 
-    def _plan(self, call: Call, model: str | None, provider: str | None) -> Provider:
-        candidate = self.planner.plan(model, provider)[0]
-        call.candidate = candidate
-        chosen = self.registry.get(candidate.provider)
+    def _plan(self, call: Call, model: str | None, provider: str | None) -> Sequence[Option]:
+        """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
+        candidates = self.planner.plan(model, provider)
+        call.candidate = candidates[0]
+        chosen = self.registry.get(candidates[0].provider)
         if chosen.status == "not_configured":
             message = f"{chosen.name} is not configured: {chosen.hint}"
             raise ProviderNotConfiguredError(message, provider=chosen.name)
-        if chosen.default_warning and candidate.model == chosen.default_model and model != candidate.model:
+        if chosen.default_warning and candidates[0].model == chosen.default_model and model != candidates[0].model:
             call.warn((chosen.default_warning,))
-        return chosen
+        return [Option(candidate=candidates[0])]
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """The request for the model chosen; its temperature is the project's own only where the project makes it."""
@@ -183,13 +218,18 @@ class Gateway:
             temperature = call.temperature
         return msgspec.structs.replace(request, model=model, temperature=temperature)
 
+    def _over(self, call: Call, trial: Trial) -> None:
+        """Price what one of the calls used."""
+        if trial.usage is not None:
+            call.charge(trial.provider.cost_of(trial.option.candidate.model, trial.usage))
+
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:
         """Note how what is done within ends, and record it whatever its end. A fault of ours becomes our error."""
         try:
             yield
         except SpineError as error:
-            self._failed(call, error)
+            call.error = error
             raise
         except (asyncio.CancelledError, GeneratorExit):
             call.gone = True
@@ -201,16 +241,8 @@ class Gateway:
         finally:
             self._account(call)
 
-    def _failed(self, call: Call, error: SpineError) -> None:
-        call.error = error
-        if call.attempts and call.candidate is not None:
-            self.registry.get(call.candidate.provider).own(error)
-
     def _account(self, call: Call) -> None:
-        """Price what was used, and tell the observers. Nothing is awaited: the caller may be gone."""
-        if call.usage is not None and call.candidate is not None:
-            provider = self.registry.get(call.candidate.provider)
-            call.charge(provider.cost_of(call.candidate.model, call.usage))
+        """Tell the observers. Nothing is awaited: the caller may be gone."""
         record = call.record(self.clock.monotonic())
         for observer in self._observers:
             try:
@@ -219,11 +251,11 @@ class Gateway:
                 logger.exception("an observer failed", observer=type(observer).__name__)
 
 
-def _served(call: Call, response: R, provider: Provider) -> R:
+def _served(call: Call, response: R) -> R:
     """Add to an answer what is known once it has been accounted for."""
     return msgspec.structs.replace(
         response,
-        provider=provider.name,
+        provider=call.candidate.provider if call.candidate else "",
         cost_usd=call.cost.usd if call.cost else None,
         price_known=call.cost.known if call.cost else False,
         attempts=call.attempts,

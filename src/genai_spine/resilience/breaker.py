@@ -85,6 +85,11 @@ class Passage(Lease):
         self._circuit = circuit
         self._era = era
 
+    @property
+    def probing(self) -> bool:
+        """Whether others wait for this call to learn whether the provider is back."""
+        return self._circuit.state == "half_open" and not self.settled
+
     @override
     def _succeed(self) -> None:
         self._circuit.passed(self._era, well=True)

@@ -118,10 +118,10 @@ class Measured(Generic[K]):
         self._first_at: float | None = None
         self._tokens = 0
 
-    def first(self) -> None:
-        """Note that the answer's first piece is there; only the first time counts."""
+    def first(self, at: float | None = None) -> None:
+        """Note that the answer's first piece is there, or was ``at`` a moment; only the first time counts."""
         if self._first_at is None:
-            self._first_at = self._clock.monotonic()
+            self._first_at = self._clock.monotonic() if at is None else at
 
     def wrote(self, tokens: int) -> None:
         """Note how many tokens the answer has."""

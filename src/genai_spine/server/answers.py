@@ -65,7 +65,7 @@ def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
             (b"x-spine-provider", _value(call.candidate.provider)),
             (b"x-spine-model", _value(call.candidate.model)),
             (b"x-spine-attempts", str(call.attempts).encode()),
-            (b"x-spine-fallback", b"false"),
+            (b"x-spine-fallback", b"true" if call.fallback else b"false"),
         ]
     if call.cost is not None:
         headers.append((b"x-spine-cost-usd", call.cost_usd.encode()))

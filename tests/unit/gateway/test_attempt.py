@@ -34,17 +34,6 @@ def call(clock: ManualClock, seconds: float | None = None) -> Call:
     return Call(request_id="req_1", door="library", started=clock.monotonic(), seconds=seconds)
 
 
-@pytest.mark.parametrize(("allowed", "spent", "left"), [(None, 5, None), (10, 4, 6), (10, 10, 0.001), (10, 99, 0.001)])
-async def test_what_is_left_of_the_deadline(allowed: float | None, spent: float, left: float | None) -> None:
-    """A provider is told what remains; after a deadline that has passed next to nothing, so that it ends at once."""
-    clock, provider = ManualClock(), OwnProvider()
-    begun = call(clock, allowed)
-    clock.advance(spent)
-    await attempt(clock).complete(begun, HI, provider)
-    assert left == provider.asked[0][1].seconds
-    assert begun.attempts == 1
-
-
 async def test_what_a_call_finds_out() -> None:
     """Usage, warnings once each, and when the first piece came are noted."""
     clock, usage = ManualClock(), Usage(input_tokens=3, output_tokens=4)
@@ -52,15 +41,15 @@ async def test_what_a_call_finds_out() -> None:
     noted = call(clock)
     clock.advance(2)
     for _ in range(2):
-        await attempt(clock).complete(noted, HI, provider)
-    assert (usage, 2.0, ["noted"], 2) == (noted.usage, noted.first_token_at, noted.warnings, noted.attempts)
+        await attempt(clock).complete(noted, HI, provider, NO_OPTIONS)
+    assert (usage, 2.0, ["noted"]) == (noted.usage, noted.first_token_at, noted.warnings)
 
 
 async def test_a_stream_that_nobody_counted() -> None:
     """Without usage from the provider, the words that passed are estimated at four characters a token."""
     clock = ManualClock()
     noted = call(clock)
-    async for _ in attempt(clock).events(noted, HI, OwnProvider()):
+    async for _ in attempt(clock).events(noted, HI, OwnProvider(), NO_OPTIONS):
         pass
     assert noted.usage == Usage(output_tokens=4, estimated=True)
 
@@ -69,7 +58,7 @@ async def test_a_stream_that_is_left() -> None:
     """A reader who leaves closes the provider's stream, and what came until then is counted."""
     clock, provider = ManualClock(), OwnProvider(usage=Usage(output_tokens=99))
     noted = call(clock)
-    stream = attempt(clock).events(noted, HI, provider)
+    stream = attempt(clock).events(noted, HI, provider, NO_OPTIONS)
     async with contextlib.aclosing(stream) as reading:
         async for event in reading:
             if isinstance(event, TextDelta):
@@ -82,7 +71,7 @@ async def test_a_stream_that_fails() -> None:
     """A failure told as the last event is raised, and the stream closed."""
     clock, provider = ManualClock(), OwnProvider()
     provider.broken = errors.StreamInterruptedError("cut")
-    stream = aiter(attempt(clock).events(call(clock), HI, provider))
+    stream = aiter(attempt(clock).events(call(clock), HI, provider, NO_OPTIONS))
     told = [await anext(stream) for _ in range(3)]
     assert isinstance(told[0], Start)
     with pytest.raises(errors.StreamInterruptedError):
@@ -154,7 +143,7 @@ async def test_an_answer_without_end(piece: Event) -> None:
             while True:
                 yield piece
 
-    stream = attempt(ManualClock()).events(call(ManualClock()), HI, Endless())
+    stream = attempt(ManualClock()).events(call(ManualClock()), HI, Endless(), NO_OPTIONS)
     assert Start(model="mine-1") == await anext(stream)
     told = 0
     with contextlib.suppress(errors.MalformedResponseError):

@@ -1,0 +1,306 @@
+"""One request's way from candidate to candidate and from key to key, until one answers.
+
+::
+
+    candidate ──▶ circuit ──▶ key ──▶ call ──▶ answered
+        ▲            ▲                 │
+        │            └──── wait ◀──────┤ the same provider once more
+        └──────────────────────────────┘ the next candidate, or the end
+
+Whole answers and streams go the same way: a stream has answered once a model's first words are there. What came before
+them is held back till then, so that an early death can still be made good elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
+from typing import Final, Generic, TypeAlias, TypeVar
+
+from genai_spine.clock import Clock
+from genai_spine.errors import (
+    ContextLengthError,
+    MalformedResponseError,
+    ProviderTimeoutError,
+    SpineError,
+    UnavailableError,
+)
+from genai_spine.gateway.attempt import aclose
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.guards import Guard, Guards
+from genai_spine.gateway.trial import Trial
+from genai_spine.providers.base import CallOptions
+from genai_spine.providers.registry import Registry
+from genai_spine.resilience.deadline import Deadline
+from genai_spine.resilience.keys import KeyTurn
+from genai_spine.resilience.retry import Stop
+from genai_spine.routing.options import Option
+from genai_spine.routing.requirements import has_longer_context
+
+__all__ = ["HOLD_SECONDS", "Failover"]
+
+T = TypeVar("T")
+Ended: TypeAlias = Callable[[Call, Trial], None]
+
+HOLD_SECONDS: Final = 10.0
+"""How long a stream's first frames are held back. Then they go out, and with them the chance to ask somebody else."""
+EMPTY: Final = "the provider's stream ended without an answer"
+OUT_OF_TIME: Final = "the request's own deadline has passed"
+
+
+class _Begun(Generic[T]):
+    """A stream, and what of it was held back; ``task`` waits for its first words where they took too long."""
+
+    __slots__ = ("held", "stream", "task")
+
+    def __init__(self, stream: AsyncGenerator[T, None]) -> None:
+        self.stream = stream
+        self.held: list[T] = []
+        self.task: asyncio.Task[None] | None = None
+
+
+class Failover:
+    """Makes calls until one succeeds, as often as the policies allow."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        guards: Guards,
+        clock: Clock,
+        ended: Ended,
+        *,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        """Prepare to make calls.
+
+        Args:
+            registry: Whom to call.
+            guards: How they do.
+            clock: Whose time counts.
+            ended: Told of each call that is over, whatever its end; must not raise.
+            jitter: Returns a number from 0 up to 1, by which waits differ.
+        """
+        self._registry = registry
+        self._guards = guards
+        self._clock = clock
+        self._ended = ended
+        self._jitter = jitter
+
+    async def whole(self, call: Call, options: Sequence[Option], ask: Callable[[Trial], Awaitable[T]]) -> T:
+        """Return the first answer that ``ask`` gets.
+
+        Raises:
+            SpineError: There is none; of several failures, the one that tells the caller most.
+        """
+        answer, trial = await self._first(call, options, ask)
+        self._over(call, trial, well=True)
+        return answer
+
+    async def stream(
+        self,
+        call: Call,
+        options: Sequence[Option],
+        begin: Callable[[Trial], AsyncGenerator[T, None]],
+        alive: T | None = None,
+    ) -> AsyncGenerator[T, None]:
+        """Yield the first stream that comes to a model's words.
+
+        Args:
+            call: The request.
+            options: Where it may go, best first.
+            begin: Begins a stream; it notes in ``call`` when the first words are there.
+            alive: Yielded from time to time once the first frames were let out and the words still do not come.
+
+        Raises:
+            SpineError: There is none, or it broke off.
+        """
+        begun, trial = await self._first(call, options, lambda trial: _until_words(call, begin(trial)))
+        try:
+            if begun.task is not None:
+                async with aclosing(_late(begun, begun.task, alive)) as late:
+                    async for piece in late:
+                        yield piece
+            for piece in begun.held:
+                yield piece
+            trial.answering()
+            async for piece in begun.stream:
+                yield piece
+            self._over(call, trial, well=True)
+        except SpineError as error:
+            trial.provider.own(error)
+            self._over(call, trial, error)
+            raise
+        finally:
+            # What was used is known once the stream has ended; a caller who left says nothing of the provider.
+            await aclose(begun.stream)
+            self._over(call, trial)
+
+    async def _first(
+        self, call: Call, options: Sequence[Option], ask: Callable[[Trial], Awaitable[T]]
+    ) -> tuple[T, Trial]:
+        deadline = Deadline(self._clock, call.left(self._clock.monotonic()))
+        failure: SpineError | None = None
+        too_long: Option | None = None
+        for place, option in enumerate(options):
+            if too_long is not None and not has_longer_context(option, too_long):
+                continue
+            try:
+                return await self._at(call, option, deadline, ask, moved=place > 0, last=place + 1 == len(options))
+            except ContextLengthError as error:
+                too_long, failure = option, error
+            except SpineError as error:
+                failure = _more_telling(failure, error)
+                if not error.retry.other_provider or deadline.expired:
+                    break
+        raise failure or MalformedResponseError(EMPTY)
+
+    async def _at(
+        self,
+        call: Call,
+        option: Option,
+        deadline: Deadline,
+        ask: Callable[[Trial], Awaitable[T]],
+        *,
+        moved: bool,
+        last: bool,
+    ) -> tuple[T, Trial]:
+        """Try one candidate, as often as that makes sense; raises why there is no answer from it."""
+        guard = self._guards.of(self._registry.get(option.candidate.provider))
+        keys = guard.keys
+        turn = keys.turn(call.preferred_key, deadline=deadline) if keys is not None else None
+        made = 0
+        while True:
+            trial = self._begin(call, option, guard, turn, deadline)
+            call.fallback = moved
+            if not made:
+                guard.budget.called()
+            made += 1
+            try:
+                return await ask(trial), trial
+            except SpineError as error:
+                trial.provider.own(error)
+                failure = error
+                self._over(call, trial, error)
+            except BaseException:  # the caller left, or a fault of ours: it says nothing of the provider
+                self._over(call, trial)
+                raise
+            decision = self._guards.policies.retry.decide(
+                failure,
+                made,
+                deadline=deadline,
+                budget=guard.budget,
+                random=self._jitter,
+                ready_in=turn.ready_in() if turn is not None else 0.0,
+                elsewhere=not last,
+            )
+            if isinstance(decision, Stop):
+                raise failure
+            if decision.seconds > 0:
+                await asyncio.sleep(decision.seconds)
+
+    def _begin(self, call: Call, option: Option, guard: Guard, turn: KeyTurn | None, deadline: Deadline) -> Trial:
+        """Allow one call.
+
+        Raises:
+            CircuitOpenError: The provider, or the model there, is left alone for a while.
+            NoUsableKeyError: No key of it can be used now.
+            ProviderTimeoutError: There is no time left.
+        """
+        if deadline.expired:
+            raise ProviderTimeoutError(OUT_OF_TIME)
+        candidate = option.candidate
+        passage = guard.circuit.enter(deadline)
+        lease = None
+        try:
+            of_model = guard.model_circuit(candidate.model).enter(deadline)
+            try:
+                lease = turn.lease() if turn is not None else None
+            except SpineError:
+                of_model.release()
+                raise
+        except SpineError:
+            passage.release()
+            raise
+        call.begin_attempt(candidate)
+        seconds = None if deadline.endless else max(0.001, deadline.left())
+        return Trial(
+            number=call.attempts,
+            option=option,
+            provider=self._registry.get(candidate.provider),
+            guard=guard,
+            lease=lease,
+            passages=(passage, of_model),
+            measured=self._guards.measurements.measure(option.name),
+            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds),
+            deadline=deadline,
+            clock=self._clock,
+        )
+
+    def _over(self, call: Call, trial: Trial, error: SpineError | None = None, *, well: bool = False) -> None:
+        """Settle a call and tell of it."""
+        if trial.over:
+            return
+        if well:
+            trial.succeeded(call)
+        elif error is not None:
+            trial.failed(call, error)
+        else:
+            trial.abandoned(call)
+        self._ended(call, trial)
+
+
+def _more_telling(former: SpineError | None, latter: SpineError) -> SpineError:
+    """Return which of two failures to tell: one of a provider that was asked before one of nobody asked."""
+    asked_nobody = isinstance(latter, UnavailableError)
+    return latter if former is None or not asked_nobody or isinstance(former, UnavailableError) else former
+
+
+async def _until_words(call: Call, stream: AsyncGenerator[T, None]) -> _Begun[T]:
+    """Wait for a stream's first words, for some time; raises why there will be none."""
+    begun = _Begun(stream)
+
+    async def words() -> None:
+        async for piece in stream:
+            begun.held.append(piece)
+            if call.first_token_at is not None:
+                return
+        if not begun.held:
+            raise MalformedResponseError(EMPTY)
+
+    task = asyncio.ensure_future(words())
+    try:
+        await asyncio.wait({task}, timeout=HOLD_SECONDS)
+        if task.done():
+            task.result()
+        else:
+            begun.task = task
+    except BaseException:  # whatever it was: the stream must end before anybody else is asked
+        await _ended(task)
+        await aclose(stream)
+        raise
+    return begun
+
+
+async def _late(begun: _Begun[T], task: asyncio.Task[None], alive: T | None) -> AsyncGenerator[T, None]:
+    """Yield what was held back, and signs of life, until the first words are there."""
+    try:
+        while True:
+            while begun.held:
+                yield begun.held.pop(0)
+            if task.done():
+                task.result()
+                return
+            await asyncio.wait({task}, timeout=HOLD_SECONDS)
+            if not task.done() and alive is not None:
+                yield alive
+    finally:
+        await _ended(task)
+
+
+async def _ended(task: asyncio.Task[None]) -> None:
+    """Make sure that nothing goes on in a task."""
+    if not task.done():
+        task.cancel()
+        await asyncio.wait({task})

@@ -1,0 +1,138 @@
+"""One call to one candidate with one key, from the moment it is allowed to the moment it is settled."""
+
+from __future__ import annotations
+
+from genai_spine.clock import Clock
+from genai_spine.errors import SpineError
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.guards import Guard
+from genai_spine.providers.base import CallOptions, Provider
+from genai_spine.resilience.breaker import Passage
+from genai_spine.resilience.deadline import Deadline
+from genai_spine.resilience.keys import KeyLease
+from genai_spine.resilience.measurements import Measured
+from genai_spine.routing.options import Option
+from genai_spine.types.usage import Usage
+
+__all__ = ["Trial"]
+
+
+class Trial:
+    """A call that may be made. It must be settled, and is so once: what comes later is without effect.
+
+    Attributes:
+        number: Its place among the request's calls, from 1.
+        options: How it is to be made.
+        started: When it was allowed, on the clock's monotonic time.
+        ended: When it was settled.
+        first_token_at: When the first piece of its answer was there.
+        error: How it failed; None where it did not.
+        left: The caller was gone before its end.
+        usage: What it used.
+    """
+
+    __slots__ = (
+        "_clock",
+        "_guard",
+        "_lease",
+        "_measured",
+        "_of_model",
+        "_of_provider",
+        "deadline",
+        "ended",
+        "error",
+        "first_token_at",
+        "left",
+        "number",
+        "option",
+        "options",
+        "over",
+        "provider",
+        "started",
+        "usage",
+    )
+
+    def __init__(
+        self,
+        *,
+        number: int,
+        option: Option,
+        provider: Provider,
+        guard: Guard,
+        lease: KeyLease | None,
+        passages: tuple[Passage, Passage],
+        measured: Measured[str],
+        options: CallOptions,
+        deadline: Deadline,
+        clock: Clock,
+    ) -> None:
+        self.number = number
+        self.option = option
+        self.provider = provider
+        self.options = options
+        self.deadline = deadline
+        self.started = self.ended = clock.monotonic()
+        self.first_token_at: float | None = None
+        self.error: SpineError | None = None
+        self.left = False
+        self.over = False
+        self.usage: Usage | None = None
+        self._clock = clock
+        self._guard = guard
+        self._lease = lease
+        self._of_provider, self._of_model = passages
+        self._measured = measured
+        measured.__enter__()
+
+    @property
+    def key(self) -> str:
+        """The fingerprint of the key in use; empty where none is needed."""
+        return "" if self._lease is None else self._lease.fingerprint
+
+    def answering(self) -> None:
+        """Note that the first words are there: whoever waits to see whether the provider is back need wait no more."""
+        for passage in (self._of_provider, self._of_model):
+            if passage.probing:
+                passage.success()
+
+    def succeeded(self, call: Call) -> None:
+        """Settle it: there was an answer."""
+        if self._settle(call):
+            self._measured.wrote(call.usage.output_tokens if call.usage else 0)
+            self._leave(None)
+
+    def failed(self, call: Call, error: SpineError) -> None:
+        """Settle it: there was none, or it broke off."""
+        if not self._settle(call):
+            return
+        self.error = error
+        spared = self._of_provider if self._guard.is_of_model(error) else self._of_model
+        if not spared.settled:
+            spared.release()
+        self._leave(error)
+
+    def abandoned(self, call: Call) -> None:
+        """Settle it if it is not: the caller left, or the fault was ours, which says nothing of the provider."""
+        if self._settle(call):
+            self.left = True
+            self._leave(GeneratorExit())
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Give everything back; each takes from the error what concerns it, and from one of the caller's nothing."""
+        kind = None if error is None else type(error)
+        self._measured.__exit__(kind, error, None)
+        self._of_provider.__exit__(kind, error, None)
+        self._of_model.__exit__(kind, error, None)
+        if self._lease is not None:
+            self._lease.__exit__(kind, error, None)
+
+    def _settle(self, call: Call) -> bool:
+        if self.over:
+            return False
+        self.over = True
+        self.ended = self._clock.monotonic()
+        self.usage = call.usage
+        self.first_token_at = call.first_token_at
+        if self.first_token_at is not None:
+            self._measured.first(self.first_token_at)
+        return True
