@@ -14,6 +14,7 @@ from genai_spine import errors
 from genai_spine.assembly import DIALECTS, Spine
 from genai_spine.catalog.prices import estimate_cost_usd
 from genai_spine.settings import Settings
+from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import RequestEnded
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import Recorder
@@ -336,11 +337,11 @@ async def test_a_retired_default_is_replaced(upstream: ScriptedUpstream) -> None
 async def test_an_observer_that_fails_costs_nobody_an_answer() -> None:
     """Its fault is logged; the answer goes out, and other observers are told."""
 
-    class Faulty:
+    class Faulty(Observer):
         """Fails."""
 
+        @override
         def request_ended(self, record: RequestEnded) -> None:
-            """Fail."""
             raise RuntimeError(record.request_id)
 
     recorder = Recorder()

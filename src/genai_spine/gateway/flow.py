@@ -23,6 +23,7 @@ from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
 from genai_spine.gateway.embedding import EmbeddingQuestion, answer_embedding, embed
+from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.seals import Seals
@@ -53,11 +54,13 @@ class Gateway:
         observers: Sequence[Observer],
         state: SharedState,
         dialects: Mapping[str, Dialect],
+        guards: Guards,
         media: MediaFetching | None = None,
     ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
+        self.guards = guards
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)

@@ -15,6 +15,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 from typing_extensions import override
 
 from genai_spine.redact import scrub
+from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import RequestEnded
 
 __all__ = ["LineWriter", "LogObserver", "configure_logging", "logger"]
@@ -157,7 +158,7 @@ class _Bridge(logging.Handler):
         )
 
 
-class LogObserver:
+class LogObserver(Observer):
     """Logs each request that is over: the fields of ``RequestEnded``, written without structlog's detours."""
 
     def __init__(self, writer: LineWriter, level: str = "info") -> None:
@@ -166,8 +167,8 @@ class LogObserver:
         self._level = LEVELS[level]
         self._second, self._stamp = -1, ""
 
+    @override
     def request_ended(self, record: RequestEnded) -> None:
-        """Log a request."""
         level = "info" if record.outcome in {"success", "cancelled"} else "warning"
         if LEVELS[level] < self._level:
             return

@@ -10,6 +10,7 @@ from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, M
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
+from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import RequestEnded
 
 __all__ = ["PrometheusObserver"]
@@ -53,7 +54,7 @@ class _Series:
         self.output_tokens = 0
 
 
-class PrometheusObserver(Collector):
+class PrometheusObserver(Observer, Collector):
     """Counts requests and tokens, and measures how long answers take.
 
     The numbers are kept plain and turned into the client library's metrics when they are asked for: all are counted on
@@ -65,8 +66,8 @@ class PrometheusObserver(Collector):
         self.registry.register(self)
         self._series: dict[tuple[str, str], _Series] = {}
 
+    @override
     def request_ended(self, record: RequestEnded) -> None:
-        """Count a request that is over."""
         key = (record.door, record.provider)
         series = self._series.get(key)
         if series is None:
