@@ -36,6 +36,7 @@ from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
+from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange, CircuitListener, CircuitPolicy
 from genai_spine.resilience.faults import permanent_patterns
 from genai_spine.resilience.keys import KeyPolicy
@@ -422,6 +423,8 @@ def policies_from(settings: Settings) -> Policies:
 def _on_circuits(observer: Observer) -> CircuitListener:
     def tell(change: CircuitChange) -> None:
         provider, _, model = change.name.partition("/")
+        # Callers write the models, and may have put a key there.
+        model = scrub(model)
         observer.circuit_changed(
             CircuitChanged(
                 provider=provider, model=model, before=change.before, after=change.after, reason=change.reason
