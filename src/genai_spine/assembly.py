@@ -388,17 +388,9 @@ class Spine:
 
 
 def policies_from(settings: Settings) -> Policies:
-    """Return when keys rest, circuits open and calls are made again.
-
-    Raises:
-        ConfigurationError: A pattern is no regular expression.
-    """
+    """Return when keys rest, circuits open and calls are made again."""
     values = settings.values
-    try:
-        patterns = permanent_patterns(*values.permanent_error_patterns)
-    except ConfigurationError as error:
-        message = f"GENAI_PERMANENT_ERROR_PATTERNS (or permanent_error_patterns in spine.toml): {error.message}"
-        raise ConfigurationError(message) from error
+    patterns = permanent_patterns(*values.permanent_error_patterns)
     return Policies(
         keys=KeyPolicy(
             max_failures_before_cooldown=values.max_failures_before_cooldown,

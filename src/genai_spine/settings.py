@@ -7,13 +7,14 @@ A setting is looked up in the environment by its canonical name (``GENAI_...``),
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
@@ -164,6 +165,17 @@ class FileSettings(_Frozen):
     )
     providers: dict[str, ProviderFile] = Field(default={}, description="tables of providers")
     models: dict[str, ModelFile] = Field(default={}, description="tables of models")
+
+    @field_validator("permanent_error_patterns")
+    @classmethod
+    def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for number, pattern in enumerate(patterns, 1):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                message = f"number {number} is not a regular expression: {error}"
+                raise ValueError(message) from error
+        return patterns
 
 
 # Canonical variable, then the older names; each sets the file's field of that name.
