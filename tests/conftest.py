@@ -30,6 +30,10 @@ async def upstream() -> AsyncIterator[ScriptedUpstream]:
         yield server
 
 
+ONE_CALL = {"GENAI_RETRY_ATTEMPTS": "1", "GENAI_CIRCUIT_FAILURES": "1000000"}
+"""Settings of a gateway that makes one call and remembers no failure, so that a script says all that happens."""
+
+
 class Gateways:
     """Starts gateways, and stops them when the test is over."""
 
@@ -37,8 +41,8 @@ class Gateways:
         self._stack = stack
 
     async def start(self, **environ: str) -> RunningGateway:
-        """Return a running gateway with just this environment."""
-        return await self._stack.enter_async_context(running_gateway(environ))
+        """Return a running gateway with just this environment; it tries nothing again unless that says so."""
+        return await self._stack.enter_async_context(running_gateway({**ONE_CALL, **environ}))
 
     async def before(self, upstream: ScriptedUpstream, **environ: str) -> RunningGateway:
         """Return a running gateway whose providers openai, anthropic and ollama are all ``upstream``."""

@@ -29,15 +29,23 @@ from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineErr
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
+from genai_spine.gateway.guards import Guards, KeyListener, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
+from genai_spine.redact import scrub
+from genai_spine.resilience.breaker import CircuitChange, CircuitListener, CircuitPolicy
+from genai_spine.resilience.faults import permanent_patterns
+from genai_spine.resilience.keys import KeyPolicy
+from genai_spine.resilience.retry import RetryPolicy
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.events import CircuitChanged, KeyFailed
+from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
@@ -50,7 +58,7 @@ from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
 from genai_spine.types.usage import Usage
 
-__all__ = ["DIALECTS", "Spine"]
+__all__ = ["DIALECTS", "Spine", "policies_from"]
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     dialect.name: dialect
@@ -76,6 +84,7 @@ class Spine:
         catalog: What it knows of models.
         prices: What they cost.
         gateway: What serves the requests.
+        guards: How its providers do.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
         open: It has been started and not closed.
@@ -96,7 +105,7 @@ class Spine:
             settings: The settings, read.
             transport: What carries requests; by default HTTP.
             clock: The source of time.
-            observers: Who is told of each request, beside the metrics.
+            observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
 
         Raises:
@@ -130,9 +139,17 @@ class Spine:
         self.metrics = PrometheusObserver()
         planner = Planner(self.registry, catalog, values.default_provider)
         self._state = MemoryState(values.state_max_bytes, self.clock)
-        observed = [self.metrics, *observers]
+        observed = Observers([self.metrics, *observers])
+        self.guards = Guards(
+            self.clock,
+            policies_from(settings),
+            circuit_listeners=[_on_circuits(observed)],
+            key_listeners=[_on_keys(observed)],
+        )
         media = self._media() if values.fetch_media else None
-        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, media)
+        self.gateway = Gateway(
+            self.registry, planner, self.clock, [observed], self._state, DIALECTS, self.guards, media
+        )
         self.warnings = (*((aside,) if aside else ()), *self._check())
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
@@ -368,3 +385,58 @@ class Spine:
             output_schema=None if output_schema is None else OutputSchema(schema=output_schema),
             tools=tuple(tools),
         )
+
+
+def policies_from(settings: Settings) -> Policies:
+    """Return when keys rest, circuits open and calls are made again."""
+    values = settings.values
+    patterns = permanent_patterns(*values.permanent_error_patterns)
+    return Policies(
+        keys=KeyPolicy(
+            max_failures_before_cooldown=values.max_failures_before_cooldown,
+            default_cooldown=values.default_cooldown,
+            max_cooldown=values.max_cooldown_seconds,
+            max_key_attempts=values.max_key_attempts,
+            patterns=patterns,
+        ),
+        circuit=CircuitPolicy(
+            failures=values.circuit_failures, open_seconds=values.circuit_open_seconds, patterns=patterns
+        ),
+        retry=RetryPolicy(
+            attempts=values.retry_attempts,
+            first_wait=values.retry_first_wait,
+            longest_wait=values.retry_longest_wait,
+            patterns=patterns,
+        ),
+        retry_share=values.retry_share,
+    )
+
+
+def _on_circuits(observer: Observer) -> CircuitListener:
+    def tell(change: CircuitChange) -> None:
+        provider, _, model = change.name.partition("/")
+        # Callers write the models, and may have put a key there.
+        model = scrub(model)
+        observer.circuit_changed(
+            CircuitChanged(
+                provider=provider, model=model, before=change.before, after=change.after, reason=change.reason
+            )
+        )
+
+    return tell
+
+
+def _on_keys(observer: Observer) -> KeyListener:
+    def tell(news: KeyNews) -> None:
+        change = news.change
+        observer.key_failed(
+            KeyFailed(
+                provider=news.provider,
+                key=change.fingerprint,
+                fault=change.fault,
+                status=change.status,
+                usable_in=change.usable_in,
+            )
+        )
+
+    return tell

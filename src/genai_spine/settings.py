@@ -7,13 +7,14 @@ A setting is looked up in the environment by its canonical name (``GENAI_...``),
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
 from typing import Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
@@ -132,6 +133,29 @@ class FileSettings(_Frozen):
         default={}, description="how often the simulator fails in which way, e.g. {500 = 0.1, cut = 0.05}"
     )
     simulator_chunk_seconds: float = Field(default=0, ge=0, description="pause before each piece of its streams")
+    default_cooldown: float = Field(
+        default=60, gt=0, description="seconds that a provider's key rests first; each further failure doubles them"
+    )
+    max_cooldown_seconds: float = Field(default=3600, gt=0, description="the longest of such rests")
+    max_failures_before_cooldown: int = Field(default=3, gt=0, description="failures in a row after which a key rests")
+    max_key_attempts: int = Field(default=3, gt=0, description="keys of a provider that are tried for one request")
+    permanent_error_patterns: tuple[str, ...] = Field(
+        default=(),
+        description="further regular expressions of what providers say of a key that is gone for good; "
+        "in the environment one a line",
+    )
+    circuit_failures: int = Field(default=5, gt=0, description="a provider's failures in a row that open its circuit")
+    circuit_open_seconds: float = Field(
+        default=300, gt=0, description="for how long it is then not asked; one call finds out whether it is back"
+    )
+    retry_attempts: int = Field(default=3, gt=0, description="calls to one provider for one request; 1 never retries")
+    retry_first_wait: float = Field(
+        default=1, ge=0, description="seconds before the second call; each further wait is twice as long"
+    )
+    retry_longest_wait: float = Field(default=30, ge=0, description="seconds that no such wait exceeds")
+    retry_share: float = Field(
+        default=0.2, ge=0, le=1, description="which part of a provider's calls may be retries, when it is in trouble"
+    )
     probe_local: bool = Field(default=True, description="look for local providers at their usual addresses")
     unknown_price_input: Decimal = Field(
         default=Decimal("0.05"), ge=0, description="USD per million tokens read by a model whose price is not known"
@@ -141,6 +165,17 @@ class FileSettings(_Frozen):
     )
     providers: dict[str, ProviderFile] = Field(default={}, description="tables of providers")
     models: dict[str, ModelFile] = Field(default={}, description="tables of models")
+
+    @field_validator("permanent_error_patterns")
+    @classmethod
+    def _patterns(cls, patterns: tuple[str, ...]) -> tuple[str, ...]:
+        for number, pattern in enumerate(patterns, 1):
+            try:
+                re.compile(pattern)
+            except re.error as error:
+                message = f"number {number} is not a regular expression: {error}"
+                raise ValueError(message) from error
+        return patterns
 
 
 # Canonical variable, then the older names; each sets the file's field of that name.
@@ -161,11 +196,24 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "fetch_timeout": ("GENAI_FETCH_TIMEOUT",),
     "simulator_failures": ("GENAI_SIMULATOR_FAILURES",),
     "simulator_chunk_seconds": ("GENAI_SIMULATOR_CHUNK_SECONDS",),
+    "default_cooldown": ("GENAI_DEFAULT_COOLDOWN", "DEFAULT_COOLDOWN"),
+    "max_cooldown_seconds": ("GENAI_MAX_COOLDOWN_SECONDS", "MAX_COOLDOWN_SECONDS"),
+    "max_failures_before_cooldown": ("GENAI_MAX_FAILURES_BEFORE_COOLDOWN", "MAX_FAILURES_BEFORE_COOLDOWN"),
+    "max_key_attempts": ("GENAI_MAX_KEY_ATTEMPTS", "MAX_KEY_ATTEMPTS"),
+    "permanent_error_patterns": ("GENAI_PERMANENT_ERROR_PATTERNS",),
+    "circuit_failures": ("GENAI_CIRCUIT_FAILURES",),
+    "circuit_open_seconds": ("GENAI_CIRCUIT_OPEN_SECONDS",),
+    "retry_attempts": ("GENAI_RETRY_ATTEMPTS",),
+    "retry_first_wait": ("GENAI_RETRY_FIRST_WAIT",),
+    "retry_longest_wait": ("GENAI_RETRY_LONGEST_WAIT",),
+    "retry_share": ("GENAI_RETRY_SHARE",),
     "probe_local": ("GENAI_PROBE_LOCAL",),
     "unknown_price_input": ("GENAI_UNKNOWN_PRICE_INPUT",),
     "unknown_price_output": ("GENAI_UNKNOWN_PRICE_OUTPUT",),
 }
 _LISTS: Final = frozenset({"cors_origins", "fetch_hosts"})
+# A regular expression may hold a comma.
+_LINES: Final = frozenset({"permanent_error_patterns"})
 _TABLES: Final = frozenset({"simulator_failures"})
 _GATEWAY_KEYS: Final = "GENAI_API_KEYS"
 # AWS's own names, but the first.
@@ -224,6 +272,8 @@ def _split(text: str) -> tuple[str, ...]:
 def _parsed(name: str, text: str) -> object:
     if name in _LISTS:
         return _split(text)
+    if name in _LINES:
+        return tuple(line for line in map(str.strip, text.splitlines()) if line)
     if name in _TABLES:
         return {key.strip(): value.strip() for key, _, value in (item.partition("=") for item in _split(text))}
     return text.strip()

@@ -23,6 +23,7 @@ from genai_spine.telemetry.logging import LineWriter, LogObserver, configure_log
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from genai_spine.types.json import JsonObject
+from tests.conftest import ONE_CALL
 from tests.faults.tools import DOORS, PROVIDERS, Ask, Door, Provider, ask, streamed, whole
 
 # Of a well-known shape and of none: services' keys have many.
@@ -100,6 +101,7 @@ async def bench(request: pytest.FixtureRequest, log: tuple[io.StringIO, LineWrit
 
 def _environment(url: str, key: str) -> dict[str, str]:
     return {
+        **ONE_CALL,
         "OPENAI_API_KEY": key,
         "OPENAI_API_URL": f"{url}/v1",
         "ANTHROPIC_API_KEY": key,

@@ -415,7 +415,7 @@ async def test_probes(caller: Caller) -> None:
     assert {"status": "ok", "version": __version__} == (await caller.call("GET", "/health", headers=headers)).json()
     answer = await caller.call("GET", "/ready", headers=headers)
     assert 200 == answer.status
-    assert {"status": "ready", "providers": ["openai", "anthropic", "ollama"]} == answer.json()
+    assert {"status": "ready", "providers": ["openai", "anthropic", "ollama"], "troubles": {}} == answer.json()
     assert [] == caller.upstream.received
 
 
@@ -456,8 +456,10 @@ PATHS: Final = {
     "/health",
     "/metrics",
     "/providers",
+    "/providers/{name}/health",
     "/providers/{name}/models",
     "/ready",
+    "/v1/admin/providers/{name}/reset",
     "/v1/generate",
     "/v1/messages/count_tokens",
     "/v1/models",

@@ -11,10 +11,16 @@ from typing_extensions import override
 
 import genai_spine
 from genai_spine import errors
-from genai_spine.assembly import DIALECTS, Spine
+from genai_spine.assembly import DIALECTS, Spine, policies_from
 from genai_spine.catalog.prices import estimate_cost_usd
+from genai_spine.gateway.guards import Policies
+from genai_spine.resilience.breaker import CircuitPolicy
+from genai_spine.resilience.faults import permanent_patterns
+from genai_spine.resilience.keys import KeyPolicy
+from genai_spine.resilience.retry import RetryPolicy
 from genai_spine.settings import Settings
-from genai_spine.telemetry.events import RequestEnded
+from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.events import KeyFailed, RequestEnded
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import Recorder
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
@@ -330,17 +336,80 @@ async def test_a_retired_default_is_replaced(upstream: ScriptedUpstream) -> None
     assert "temperature" not in upstream.received[0].json()
 
 
+# How providers are guarded.
+
+
+def test_when_keys_rest_and_circuits_open_is_set_by_the_operator() -> None:
+    """Each setting reaches the policy that goes by it; what is left out is built in there and here alike."""
+    assert Policies() == policies_from(Settings({}))
+    patterns = permanent_patterns("key is void")
+    expected = Policies(
+        keys=KeyPolicy(
+            max_failures_before_cooldown=4,
+            default_cooldown=5,
+            max_cooldown=6,
+            max_key_attempts=7,
+            patterns=patterns,
+        ),
+        circuit=CircuitPolicy(failures=8, open_seconds=9, patterns=patterns),
+        retry=RetryPolicy(attempts=10, first_wait=11, longest_wait=12, patterns=patterns),
+        retry_share=0.5,
+    )
+    environ = {
+        "MAX_FAILURES_BEFORE_COOLDOWN": "4",
+        "GENAI_DEFAULT_COOLDOWN": "5",
+        "MAX_COOLDOWN_SECONDS": "6",
+        "GENAI_MAX_KEY_ATTEMPTS": "7",
+        "GENAI_CIRCUIT_FAILURES": "8",
+        "GENAI_CIRCUIT_OPEN_SECONDS": "9",
+        "GENAI_RETRY_ATTEMPTS": "10",
+        "GENAI_RETRY_FIRST_WAIT": "11",
+        "GENAI_RETRY_LONGEST_WAIT": "12",
+        "GENAI_RETRY_SHARE": "0.5",
+        "GENAI_PERMANENT_ERROR_PATTERNS": "key is void",
+    }
+    assert expected == policies_from(Settings(environ))
+    assert expected == Spine.from_env({**QUIET, **environ}).gateway.guards.policies
+
+
+def test_observers_are_told_of_circuits_and_keys() -> None:
+    """A circuit's change is told of its provider, and model where it is the model's; a key by its fingerprint."""
+    recorder = Recorder()
+    environ = {**QUIET, "OPENAI_API_KEY": "sk-canary-0001", "GENAI_CIRCUIT_FAILURES": "1"}
+    spine = Spine(Settings(environ), clock=ManualClock(), observers=[recorder])
+    guard = spine.guards.of(spine.registry.get("openai"))
+    assert guard.keys is not None
+    fingerprint = guard.keys.health()[0].fingerprint
+    guard.keys.lease().failure("limited", 30)
+    guard.model_circuit("vendor/sk-canary-0001").enter().failure("provider")
+    guard.circuit.enter().failure("provider")
+    guard.reset()
+    assert [
+        KeyFailed(provider="openai", key=fingerprint, fault="limited", status="cooling", usable_in=30)
+    ] == recorder.keys
+    assert [
+        ("vendor/[redacted]", "closed", "open"),
+        ("", "closed", "open"),
+        ("", "open", "closed"),
+        ("vendor/[redacted]", "open", "closed"),
+    ] == [(change.model, change.before, change.after) for change in recorder.circuits]
+    assert {"openai"} == {change.provider for change in recorder.circuits}
+    page = spine.metrics.page().decode()
+    assert 'genai_circuit_state{provider="openai"} 0.0' in page
+    assert 'genai_key_failures_total{fault="limited",provider="openai"} 1.0' in page
+
+
 # Life.
 
 
 async def test_an_observer_that_fails_costs_nobody_an_answer() -> None:
     """Its fault is logged; the answer goes out, and other observers are told."""
 
-    class Faulty:
+    class Faulty(Observer):
         """Fails."""
 
+        @override
         def request_ended(self, record: RequestEnded) -> None:
-            """Fail."""
             raise RuntimeError(record.request_id)
 
     recorder = Recorder()

@@ -97,6 +97,12 @@ def test_lists_and_tables_of_the_environment() -> None:
     assert values.simulator_failures == {"500": 0.1, "cut": 0.05}
 
 
+def test_patterns_of_the_environment() -> None:
+    """They are one a line, for a regular expression may hold a comma."""
+    values = Settings({"GENAI_PERMANENT_ERROR_PATTERNS": "no longer .{0,9} customer\n\n  key is void\n"}).values
+    assert values.permanent_error_patterns == ("no longer .{0,9} customer", "key is void")
+
+
 def test_the_gateways_keys() -> None:
     """GENAI_API_KEYS is a list; each key of it is a secret."""
     assert ["one", "two"] == revealed(Settings({"GENAI_API_KEYS": " one , ,two,"}).keys)
@@ -177,6 +183,13 @@ def test_an_unknown_name_in_the_file(text: str, expected: str) -> None:
         ({"GENAI_API_PORT": "65536"}, "", "GENAI_API_PORT"),
         ({"GENAI_LOG_LEVEL": "canary-value"}, "", "GENAI_LOG_LEVEL"),
         ({"GENAI_SIMULATOR_FAILURES": "500=canary-value"}, "", "simulator_failures.500"),
+        ({"GENAI_DEFAULT_COOLDOWN": "0"}, "", "GENAI_DEFAULT_COOLDOWN (or default_cooldown in spine.toml)"),
+        ({"GENAI_MAX_COOLDOWN_SECONDS": "nan"}, "", "GENAI_MAX_COOLDOWN_SECONDS"),
+        ({"MAX_KEY_ATTEMPTS": "canary-value"}, "", "GENAI_MAX_KEY_ATTEMPTS"),
+        ({"GENAI_CIRCUIT_FAILURES": "0"}, "", "GENAI_CIRCUIT_FAILURES"),
+        ({"GENAI_RETRY_SHARE": "1.1"}, "", "GENAI_RETRY_SHARE"),
+        ({}, "retry_attempts = 0", "GENAI_RETRY_ATTEMPTS"),
+        ({"GENAI_PERMANENT_ERROR_PATTERNS": "good\ncanary-value("}, "", "GENAI_PERMANENT_ERROR_PATTERNS"),
         ({}, 'max_body_bytes = "canary-value"', "GENAI_MAX_BODY_BYTES"),
         ({}, '[providers.x]\nauth = "canary-value"', "providers.x.auth in spine.toml"),
         ({}, '[providers.x]\napi_key = ["canary-value"]', "providers.x.api_key in spine.toml"),

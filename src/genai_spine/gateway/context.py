@@ -14,7 +14,7 @@ from genai_spine.types.messages import Media
 from genai_spine.types.principal import ANYBODY, Principal
 from genai_spine.types.usage import Usage
 
-__all__ = ["Call"]
+__all__ = ["Call", "shown"]
 
 CLIENT_GONE = 499
 """The status in records for a caller who hung up before any was told (nginx's custom)."""
@@ -151,7 +151,7 @@ class Call:
             request_id=self.request_id,
             door=self.door,
             provider=candidate.provider if candidate else "",
-            model=_shown(candidate.model) if candidate else "",
+            model=shown(candidate.model) if candidate else "",
             key=self.principal.key,
             outcome=self.outcome,
             status=status,
@@ -168,6 +168,6 @@ class Call:
 
 
 @lru_cache(maxsize=1024)
-def _shown(model: str) -> str:
+def shown(model: str) -> str:
     """A model's name as logs may show it: callers write it, and may have put a key there."""
     return scrub(model)

@@ -20,6 +20,8 @@ from contextlib import aclosing
 from typing import Final, Generic, TypeAlias, TypeVar
 
 from genai_spine.clock import Clock
+from genai_spine.dialects.allowances import limits_told
+from genai_spine.dialects.base import Headers
 from genai_spine.errors import (
     ContextLengthError,
     MalformedResponseError,
@@ -34,7 +36,7 @@ from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
 from genai_spine.providers.registry import Registry
 from genai_spine.resilience.deadline import Deadline
-from genai_spine.resilience.keys import KeyTurn
+from genai_spine.resilience.keys import KeyLease, KeyTurn
 from genai_spine.resilience.retry import Stop
 from genai_spine.routing.options import Option
 from genai_spine.routing.requirements import has_longer_context
@@ -151,6 +153,7 @@ class Failover:
             except ContextLengthError as error:
                 too_long, failure = option, error
             except SpineError as error:
+                error.provider = error.provider or option.candidate.provider
                 failure = _more_telling(failure, error)
                 if not error.retry.other_provider or deadline.expired:
                     break
@@ -172,7 +175,7 @@ class Failover:
         turn = keys.turn(call.preferred_key, deadline=deadline) if keys is not None else None
         made = 0
         while True:
-            trial = self._begin(call, option, guard, turn, deadline)
+            trial = self._begin(call, option, guard, turn, deadline, again=made > 0)
             call.fallback = moved
             if not made:
                 guard.budget.called()
@@ -200,7 +203,9 @@ class Failover:
             if decision.seconds > 0:
                 await asyncio.sleep(decision.seconds)
 
-    def _begin(self, call: Call, option: Option, guard: Guard, turn: KeyTurn | None, deadline: Deadline) -> Trial:
+    def _begin(
+        self, call: Call, option: Option, guard: Guard, turn: KeyTurn | None, deadline: Deadline, *, again: bool
+    ) -> Trial:
         """Allow one call.
 
         Raises:
@@ -225,7 +230,10 @@ class Failover:
             raise
         call.begin_attempt(candidate)
         seconds = None if deadline.endless else max(0.001, deadline.left())
+        # What is left of a key counts only where there is another to take instead.
+        heard = self._heard(lease) if lease is not None and guard.keys is not None and len(guard.given) > 1 else None
         return Trial(
+            again=again,
             number=call.attempts,
             option=option,
             provider=self._registry.get(candidate.provider),
@@ -233,10 +241,17 @@ class Failover:
             lease=lease,
             passages=(passage, of_model),
             measured=self._guards.measurements.measure(option.name),
-            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds),
+            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds, heard=heard),
             deadline=deadline,
             clock=self._clock,
         )
+
+    def _heard(self, lease: KeyLease) -> Callable[[Headers], None]:
+        def heard(headers: Headers) -> None:
+            for allowance in limits_told(headers, self._clock.now()):
+                lease.told(allowance.meter, allowance.left, allowance.resets_in)
+
+        return heard
 
     def _over(self, call: Call, trial: Trial, error: SpineError | None = None, *, well: bool = False) -> None:
         """Settle a call and tell of it."""

@@ -57,16 +57,16 @@ class Gateway:
         observers: Sequence[Observer],
         state: SharedState,
         dialects: Mapping[str, Dialect],
+        guards: Guards,
         media: MediaFetching | None = None,
-        guards: Guards | None = None,
     ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
+        self.guards = guards
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
-        self.guards = guards or Guards(clock)
         self._failover = Failover(registry, self.guards, clock, self._over)
         self._observers = observers
 
@@ -222,6 +222,9 @@ class Gateway:
         """Price what one of the calls used."""
         if trial.usage is not None:
             call.charge(trial.provider.cost_of(trial.option.candidate.model, trial.usage))
+        record = trial.record(call)
+        for observer in self._observers:
+            observer.attempt_ended(record)
 
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:

@@ -9,18 +9,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, TypeAlias
 
+import msgspec
 from msgspec import Struct
 
 from genai_spine.clock import Clock
 from genai_spine.errors import OverloadedError, SpineError
 from genai_spine.providers.base import Provider
-from genai_spine.redact import Secret
-from genai_spine.resilience.breaker import Circuit, CircuitListener, CircuitPolicy, Circuits
-from genai_spine.resilience.keys import KeyChange, KeyPolicy, KeyPool
-from genai_spine.resilience.measurements import Measurements
+from genai_spine.redact import Secret, scrub
+from genai_spine.resilience.breaker import Circuit, CircuitHealth, CircuitListener, CircuitPolicy, Circuits
+from genai_spine.resilience.keys import KeyChange, KeyHealth, KeyPolicy, KeyPool
+from genai_spine.resilience.measurements import Measurements, Pace
 from genai_spine.resilience.retry import RetryBudget, RetryPolicy
 
-__all__ = ["Guard", "Guards", "KeyListener", "KeyNews", "Policies"]
+__all__ = ["Guard", "Guards", "KeyListener", "KeyNews", "ModelHealth", "Policies", "ProviderHealth"]
 
 # Of a provider that answers for its other models: the trouble is the model's.
 _OF_THE_MODEL: Final = (OverloadedError,)
@@ -47,6 +48,37 @@ class KeyNews(Struct, frozen=True):
 
 
 KeyListener: TypeAlias = Callable[[KeyNews], None]
+
+
+class ModelHealth(Struct, frozen=True, kw_only=True):
+    """How a model does that was called of late.
+
+    Attributes:
+        circuit: Its own; None where it has nothing to tell.
+        pace: How fast it answers.
+    """
+
+    circuit: CircuitHealth | None = None
+    pace: Pace | None = None
+
+
+class ProviderHealth(Struct, frozen=True, kw_only=True):
+    """What is known of a provider, for people and pages.
+
+    Attributes:
+        trouble: Why it cannot be used now; None where it can.
+        in_flight: Calls under way.
+        retries_left: How many more calls may be retries at this moment.
+        keys: Empty where it needs none.
+        models: By name.
+    """
+
+    trouble: str | None
+    in_flight: int
+    retries_left: int
+    circuit: CircuitHealth
+    keys: tuple[KeyHealth, ...]
+    models: dict[str, ModelHealth]
 
 
 class Guard:
@@ -121,6 +153,29 @@ class Guards:
         elif guard.given is not provider.keys:
             self._exchange(guard, provider)
         return guard
+
+    def health(self, provider: Provider) -> ProviderHealth:
+        """Return what is known of a provider. Nobody is asked."""
+        guard = self.of(provider)
+        # Callers write the models, and may have put a key there: their names are scrubbed.
+        prefix = f"{provider.name}/"
+        paces = {name: pace for name, pace in self.measurements.paces().items() if name.startswith(prefix)}
+        circuits = {
+            circuit.name: msgspec.structs.replace(circuit.health(), name=scrub(circuit.name))
+            for circuit in self.circuits
+            if circuit.name.startswith(prefix) and not circuit.quiet
+        }
+        return ProviderHealth(
+            trouble=self.troubles.get(provider.name),
+            in_flight=sum(pace.in_flight for pace in paces.values()),
+            retries_left=int(guard.budget.left),
+            circuit=guard.circuit.health(),
+            keys=guard.keys.health() if guard.keys else (),
+            models={
+                scrub(name.removeprefix(prefix)): ModelHealth(circuit=circuits.get(name), pace=paces.get(name))
+                for name in sorted({*paces, *circuits})
+            },
+        )
 
     # How things stand at this moment (routing.base.Snapshot).
 

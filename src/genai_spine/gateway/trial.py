@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from genai_spine.clock import Clock
-from genai_spine.errors import SpineError
-from genai_spine.gateway.context import Call
+from genai_spine.errors import ProviderTimeoutError, SpineError
+from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.guards import Guard
 from genai_spine.providers.base import CallOptions, Provider
 from genai_spine.resilience.breaker import Passage
@@ -12,6 +12,7 @@ from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease
 from genai_spine.resilience.measurements import Measured
 from genai_spine.routing.options import Option
+from genai_spine.telemetry.events import AttemptEnded, Outcome
 from genai_spine.types.usage import Usage
 
 __all__ = ["Trial"]
@@ -23,6 +24,7 @@ class Trial:
     Attributes:
         number: Its place among the request's calls, from 1.
         options: How it is to be made.
+        again: The request has called this provider before.
         started: When it was allowed, on the clock's monotonic time.
         ended: When it was settled.
         first_token_at: When the first piece of its answer was there.
@@ -38,6 +40,7 @@ class Trial:
         "_measured",
         "_of_model",
         "_of_provider",
+        "again",
         "deadline",
         "ended",
         "error",
@@ -63,6 +66,7 @@ class Trial:
         passages: tuple[Passage, Passage],
         measured: Measured[str],
         options: CallOptions,
+        again: bool,
         deadline: Deadline,
         clock: Clock,
     ) -> None:
@@ -70,6 +74,7 @@ class Trial:
         self.option = option
         self.provider = provider
         self.options = options
+        self.again = again
         self.deadline = deadline
         self.started = self.ended = clock.monotonic()
         self.first_token_at: float | None = None
@@ -116,6 +121,30 @@ class Trial:
         if self._settle(call):
             self.left = True
             self._leave(GeneratorExit())
+
+    def record(self, call: Call) -> AttemptEnded:
+        """Return the record of it, once it is settled."""
+        if self.error is None:
+            outcome: Outcome = "cancelled" if self.left else "success"
+        elif isinstance(self.error, ProviderTimeoutError):
+            outcome = "timeout"
+        else:
+            outcome = "error" if self.first_token_at is None else "interrupted"
+        candidate = self.option.candidate
+        return AttemptEnded(
+            request_id=call.request_id,
+            number=self.number,
+            provider=candidate.provider,
+            model=shown(candidate.model),
+            key=self.key,
+            reason=shown(candidate.reason),
+            retry=self.again,
+            outcome=outcome,
+            error=self.error.code if self.error is not None else "",
+            seconds=self.ended - self.started,
+            first_token_seconds=None if self.first_token_at is None else self.first_token_at - self.started,
+            usage=self.usage,
+        )
 
     def _leave(self, error: BaseException | None) -> None:
         """Give everything back; each takes from the error what concerns it, and from one of the caller's nothing."""

@@ -6,14 +6,14 @@ A provider of your own derives from ``Provider`` and is handed to ``Spine.regist
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
 from typing import Final, Literal
 
 from msgspec import Struct
 
 from genai_spine.catalog.prices import Cost
-from genai_spine.dialects.base import Dialect, Encoded, Quirks, Target
+from genai_spine.dialects.base import Dialect, Encoded, Headers, Quirks, Target
 from genai_spine.errors import InvalidRequestError, SpineError
 from genai_spine.money import picodollars_from
 from genai_spine.redact import Secret, scrub
@@ -34,11 +34,13 @@ class CallOptions(Struct, frozen=True, kw_only=True):
 
     Attributes:
         key: The key chosen for it; None leaves that to the provider.
+        heard: Told the headers of a good answer, which say what is left of the key.
         seconds: What is left of the request's own deadline; it only ever shortens the provider's timeouts.
     """
 
     key: Secret | None = None
     seconds: float | None = None
+    heard: Callable[[Headers], None] | None = None
 
 
 PICODOLLAR: Final = Decimal("1e-12")

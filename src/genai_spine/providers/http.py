@@ -124,11 +124,14 @@ class HttpProvider(Relays):
         headers = self._headers_for(options.key or (self.keys[0] if self.keys else None), accept)
         if encoded.headers:
             headers = {**headers, **encoded.headers}
-        return await self._send(
+        incoming = await self._send(
             Outgoing(method="POST", url=self.address + encoded.path, headers=headers, body=encoded.body),
             self.timeouts.within(options.seconds),
             wire,
         )
+        if options.heard is not None:
+            options.heard(incoming.headers)
+        return incoming
 
     def _require_configured(self) -> None:
         if self.status == "not_configured":

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from genai_spine.clock import Clock
 
-__all__ = ["PRIOR", "Measured", "Measurements", "Speed"]
+__all__ = ["PRIOR", "Measured", "Measurements", "Pace", "Speed"]
 
 K = TypeVar("K", bound=Hashable)
 
@@ -44,6 +44,20 @@ class Speed(Struct, frozen=True):
 
 PRIOR: Final = Speed(first=1.0, rate=50.0)
 """Taken for true until there is something measured."""
+
+
+class Pace(Struct, frozen=True):
+    """What was measured of late, for people and pages.
+
+    Attributes:
+        first_token_seconds: To the first piece of an answer, the median; None where nothing was measured.
+        tokens_per_second: From then on; None likewise.
+        in_flight: Calls under way.
+    """
+
+    first_token_seconds: float | None
+    tokens_per_second: float | None
+    in_flight: int
 
 
 class _Median:
@@ -95,9 +109,12 @@ class _Pace:
             self._rate.add(now, rate)
         self._stale_at = now
 
+    def measured(self, now: float) -> tuple[float | None, float | None]:
+        return self._first.value(now), self._rate.value(now)
+
     def speed(self, now: float) -> Speed:
         if now >= self._stale_at:
-            first, rate = self._first.value(now), self._rate.value(now)
+            first, rate = self.measured(now)
             self._speed = Speed(
                 self._prior.first if first is None else first, self._prior.rate if rate is None else rate
             )
@@ -184,6 +201,17 @@ class Measurements(Generic[K]):
         """Return for each key how many calls are under way."""
         in_flight = self._in_flight
         return [in_flight.get(key, 0) for key in keys]
+
+    def paces(self) -> dict[K, Pace]:
+        """Return what was measured, by key; of what is not known any more only the calls under way."""
+        now, nothing = self._clock.monotonic(), (None, None)
+        found: dict[K, Pace] = {}
+        for key in {**self._paces, **self._in_flight}:
+            first, rate = self._paces[key].measured(now) if key in self._paces else nothing
+            in_flight = self.in_flight(key)
+            if in_flight or first is not None or rate is not None:
+                found[key] = Pace(first, rate, in_flight)
+        return found
 
     def begun(self, key: K) -> None:
         """Note that a call is under way."""

@@ -6,10 +6,12 @@ from typing import Literal
 
 from msgspec import Struct
 
-__all__ = ["Outcome", "RequestEnded"]
+from genai_spine.types.usage import Usage
+
+__all__ = ["AttemptEnded", "CircuitChanged", "KeyFailed", "Outcome", "RequestEnded"]
 
 Outcome = Literal["success", "error", "timeout", "cancelled", "interrupted"]
-"""How a request ended: answered; refused or failed; too late; the caller hung up; cut after it had begun."""
+"""How a request or a call ended: answered; refused or failed; too late; the caller hung up; cut after it had begun."""
 
 
 class RequestEnded(Struct, frozen=True, kw_only=True):
@@ -42,3 +44,64 @@ class RequestEnded(Struct, frozen=True, kw_only=True):
     input_tokens: int
     output_tokens: int
     cost_usd: str
+
+
+class AttemptEnded(Struct, frozen=True, kw_only=True):
+    """A call to a provider is over, whatever its end.
+
+    Attributes:
+        number: Of the request's calls, from 1.
+        key: The fingerprint of the provider's key; empty where it needs none.
+        reason: Why this provider and model, for people to read.
+        retry: The request has called this provider before.
+        error: The code of what went wrong; empty on success.
+        seconds: From the call to its end.
+        first_token_seconds: From the call to the first piece of the answer; None where none came.
+        usage: What the provider told, or was counted of what it delivered; None where nothing was used.
+    """
+
+    request_id: str
+    number: int
+    provider: str
+    model: str
+    key: str
+    reason: str
+    retry: bool
+    outcome: Outcome
+    error: str
+    seconds: float
+    first_token_seconds: float | None
+    usage: Usage | None
+
+
+class CircuitChanged(Struct, frozen=True, kw_only=True):
+    """A circuit opened, closed, or lets one call ask.
+
+    Attributes:
+        model: Whose circuit it is; empty for the provider's own.
+        before: ``closed``, ``open`` or ``half_open``.
+        after: The same, since.
+    """
+
+    provider: str
+    model: str
+    before: str
+    after: str
+    reason: str
+
+
+class KeyFailed(Struct, frozen=True, kw_only=True):
+    """A call failed by the fault of a provider's key, or with it.
+
+    Attributes:
+        key: Its fingerprint.
+        fault: What the failure says: see ``genai_spine.resilience.faults``.
+        status: How the key does since: ``healthy``, ``cooling`` or ``refused``.
+        usable_in: Seconds until it may be used; 0 where it may be now, None where time will not help.
+    """
+
+    provider: str
+    key: str
+    fault: str
+    status: str
+    usable_in: float | None

@@ -11,17 +11,20 @@ from typing import Final, TextIO
 
 import msgspec
 import structlog
+from msgspec import Struct
 from structlog.typing import EventDict, FilteringBoundLogger, WrappedLogger
 from typing_extensions import override
 
 from genai_spine.redact import scrub
-from genai_spine.telemetry.events import RequestEnded
+from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
 
 __all__ = ["LineWriter", "LogObserver", "configure_logging", "logger"]
 
 MAX_WAITING_LINES: Final = 20_000
 GATHER_SECONDS: Final = 0.05
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
+_NO_FAILURES: Final = frozenset({"success", "cancelled"})
 
 
 class LineWriter:
@@ -157,18 +160,36 @@ class _Bridge(logging.Handler):
         )
 
 
-class LogObserver:
-    """Logs each request that is over: the fields of ``RequestEnded``, written without structlog's detours."""
+class LogObserver(Observer):
+    """Logs each record, a line with its fields, written without structlog's detours."""
 
     def __init__(self, writer: LineWriter, level: str = "info") -> None:
-        """Log to ``writer``, failures from ``warning`` on and the rest from ``info`` on."""
+        """Log to ``writer`` what is at least of ``level``.
+
+        Failures and open circuits are warnings. A call that went well is told with its request, and again only for
+        ``debug``. The rest is ``info``.
+        """
         self._writer = writer
         self._level = LEVELS[level]
         self._second, self._stamp = -1, ""
 
+    @override
     def request_ended(self, record: RequestEnded) -> None:
-        """Log a request."""
-        level = "info" if record.outcome in {"success", "cancelled"} else "warning"
+        self._write("request", "info" if record.outcome in _NO_FAILURES else "warning", record)
+
+    @override
+    def attempt_ended(self, record: AttemptEnded) -> None:
+        self._write("attempt", "debug" if record.outcome in _NO_FAILURES else "warning", record)
+
+    @override
+    def circuit_changed(self, record: CircuitChanged) -> None:
+        self._write("circuit", "warning" if record.after == "open" else "info", record)
+
+    @override
+    def key_failed(self, record: KeyFailed) -> None:
+        self._write("key failure", "warning", record)
+
+    def _write(self, event: str, level: str, record: Struct) -> None:
         if LEVELS[level] < self._level:
             return
         now = time.time()
@@ -177,4 +198,4 @@ class LogObserver:
             self._second, self._stamp = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
         stamp = f"{self._stamp}.{int(now % 1 * 1000):03d}Z"
         fields = msgspec.json.encode(record).decode()
-        self._writer.msg(f'{{"time":"{stamp}","level":"{level}","event":"request",{fields[1:]}')
+        self._writer.msg(f'{{"time":"{stamp}","level":"{level}","event":"{event}",{fields[1:]}')

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from genai_spine.telemetry.events import RequestEnded
+from genai_spine.telemetry.base import Observer
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
 
 __all__ = ["PrometheusObserver"]
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _LABELS = ("door", "provider")
+_STATES = {"closed": 0, "half_open": 1, "open": 2}
 
 
 class _Histogram:
@@ -53,8 +56,8 @@ class _Series:
         self.output_tokens = 0
 
 
-class PrometheusObserver(Collector):
-    """Counts requests and tokens, and measures how long answers take.
+class PrometheusObserver(Observer, Collector):
+    """Counts requests, calls and tokens, measures how long answers take, and shows circuits.
 
     The numbers are kept plain and turned into the client library's metrics when they are asked for: all are counted on
     one thread, so the library's locks would only cost time.
@@ -64,9 +67,13 @@ class PrometheusObserver(Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._series: dict[tuple[str, str], _Series] = {}
+        self._attempts: Counter[tuple[str, str]] = Counter()
+        self._retries: Counter[str] = Counter()
+        self._key_failures: Counter[tuple[str, str]] = Counter()
+        self._circuits: dict[str, int] = {}
 
+    @override
     def request_ended(self, record: RequestEnded) -> None:
-        """Count a request that is over."""
         key = (record.door, record.provider)
         series = self._series.get(key)
         if series is None:
@@ -79,7 +86,27 @@ class PrometheusObserver(Collector):
         series.output_tokens += record.output_tokens
 
     @override
+    def attempt_ended(self, record: AttemptEnded) -> None:
+        self._attempts[record.provider, record.outcome] += 1
+        if record.retry:
+            self._retries[record.provider] += 1
+
+    @override
+    def circuit_changed(self, record: CircuitChanged) -> None:
+        # Callers choose the models: a series for each could fill the memory.
+        if not record.model:
+            self._circuits[record.provider] = _STATES[record.after]
+
+    @override
+    def key_failed(self, record: KeyFailed) -> None:
+        self._key_failures[record.provider, record.fault] += 1
+
+    @override
     def collect(self) -> Iterator[Metric]:
+        yield from self._of_requests()
+        yield from self._of_providers()
+
+    def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("genai_requests", "Requests, by how they ended.", labels=(*_LABELS, "outcome"))
         tokens = CounterMetricFamily("genai_tokens", "Tokens that providers reported.", labels=(*_LABELS, "direction"))
         durations = HistogramMetricFamily(
@@ -98,6 +125,31 @@ class PrometheusObserver(Collector):
             durations.add_metric(key, series.durations.cumulated(), series.durations.total)
             first_tokens.add_metric(key, series.first_tokens.cumulated(), series.first_tokens.total)
         yield from (requests, tokens, durations, first_tokens)
+
+    def _of_providers(self) -> Iterator[Metric]:
+        attempts = CounterMetricFamily(
+            "genai_attempts", "Calls to providers, by how they ended.", labels=("provider", "outcome")
+        )
+        for who, count in self._attempts.items():
+            attempts.add_metric(who, count)
+        retries = CounterMetricFamily(
+            "genai_retries", "Calls to a provider that the same request had called before.", labels=("provider",)
+        )
+        for provider, count in self._retries.items():
+            retries.add_metric((provider,), count)
+        key_failures = CounterMetricFamily(
+            "genai_key_failures", "Calls that failed by a key's fault, or with it.", labels=("provider", "fault")
+        )
+        for what, count in self._key_failures.items():
+            key_failures.add_metric(what, count)
+        circuits = GaugeMetricFamily(
+            "genai_circuit_state",
+            "0 closed, 1 half open, 2 open; nothing for a circuit that never opened.",
+            labels=("provider",),
+        )
+        for provider, state in self._circuits.items():
+            circuits.add_metric((provider,), state)
+        yield from (attempts, retries, key_failures, circuits)
 
     def page(self) -> bytes:
         """Return all metrics in Prometheus' text format."""

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 
 import uvicorn
 from msgspec import Struct
+from typing_extensions import override
 
 from genai_spine.assembly import Spine
 from genai_spine.clock import Clock
@@ -17,22 +18,44 @@ from genai_spine.redact import Secret
 from genai_spine.server.app import create_app
 from genai_spine.settings import Settings
 from genai_spine.telemetry.base import Observer
-from genai_spine.telemetry.events import RequestEnded
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
 
 __all__ = ["Recorder", "RunningGateway", "running_gateway"]
 
 
-class Recorder:
-    """An observer that keeps what it is told."""
+class Recorder(Observer):
+    """An observer that keeps what it is told.
+
+    Attributes:
+        records: Of requests.
+        attempts: Of their calls to providers.
+        circuits: Of the changes of circuits.
+        keys: Of the failures of keys.
+    """
 
     def __init__(self) -> None:
         self.records: list[RequestEnded] = []
+        self.attempts: list[AttemptEnded] = []
+        self.circuits: list[CircuitChanged] = []
+        self.keys: list[KeyFailed] = []
         self._changed = asyncio.Event()
 
+    @override
     def request_ended(self, record: RequestEnded) -> None:
-        """Keep the record."""
         self.records.append(record)
         self._changed.set()
+
+    @override
+    def attempt_ended(self, record: AttemptEnded) -> None:
+        self.attempts.append(record)
+
+    @override
+    def circuit_changed(self, record: CircuitChanged) -> None:
+        self.circuits.append(record)
+
+    @override
+    def key_failed(self, record: KeyFailed) -> None:
+        self.keys.append(record)
 
     async def until(self, count: int) -> None:
         """Wait until so many records are there."""

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_spine.errors import ProviderTimeoutError
-from genai_spine.resilience.measurements import HORIZON, MOST_REMEMBERED, PRIOR, WINDOW, Measurements, Speed
+from genai_spine.resilience.measurements import HORIZON, MOST_REMEMBERED, PRIOR, WINDOW, Measurements, Pace, Speed
 from genai_spine.testing.clock import ManualClock
 
 KEY = ("openai", "gpt-4o")
@@ -117,6 +117,19 @@ def test_calls_under_way() -> None:
         assert measurements.in_flight(("openai", "another")) == 0
         assert [2, 0] == measurements.loads([KEY, ("openai", "another")])
     assert measurements.in_flight(KEY) == 0
+
+
+def test_what_is_shown() -> None:
+    """What was measured, and no prior; what is neither measured of late nor under way is not shown."""
+    measurements, clock = made()
+    assert {} == measurements.paces()
+    call(measurements, clock, first=2, tokens=30, rest=3)
+    other = ("openai", "another")
+    with measurements.measure(other):
+        assert {KEY: Pace(2, 10, 0), other: Pace(None, None, 1)} == measurements.paces()
+    assert {KEY: Pace(2, 10, 0)} == measurements.paces()
+    clock.advance(HORIZON)
+    assert {} == measurements.paces()
 
 
 def test_the_memory_has_an_end() -> None:

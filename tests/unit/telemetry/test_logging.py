@@ -14,8 +14,9 @@ import pytest
 import structlog
 from typing_extensions import override
 
-from genai_spine.telemetry.events import Outcome, RequestEnded
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, Outcome, RequestEnded
 from genai_spine.telemetry.logging import MAX_WAITING_LINES, LineWriter, LogObserver, configure_logging, logger
+from genai_spine.types.usage import Usage
 
 RECORD = RequestEnded(
     request_id="req_1",
@@ -35,6 +36,23 @@ RECORD = RequestEnded(
     output_tokens=4,
     cost_usd="0.0001",
 )
+
+
+ATTEMPT = AttemptEnded(
+    request_id="req_1",
+    number=2,
+    provider="openai",
+    model="gpt-4o-mini",
+    key="0011aabb",
+    reason="its provider was named",
+    retry=True,
+    outcome="timeout",
+    error="provider_timeout",
+    seconds=1.23456,
+    first_token_seconds=None,
+    usage=Usage(input_tokens=3),
+)
+OPENED = CircuitChanged(provider="openai", model="", before="closed", after="open", reason="5 failures in a row")
 
 
 class StuckStream(io.StringIO):
@@ -215,3 +233,34 @@ def test_failures_are_warnings(log: tuple[io.StringIO, LineWriter], outcome: Out
     LogObserver(log[1]).request_ended(msgspec.structs.replace(RECORD, outcome=outcome, first_token_seconds=None))
     (line,) = lines(log)
     assert (level, None) == (line["level"], line["first_token_seconds"])
+
+
+def test_a_call_to_a_provider(log: tuple[io.StringIO, LineWriter]) -> None:
+    """One that failed is a warning with all that its record holds; one that went well is told with its request."""
+    observer = LogObserver(log[1])
+    observer.attempt_ended(ATTEMPT)
+    observer.attempt_ended(msgspec.structs.replace(ATTEMPT, outcome="success"))
+    (line,) = lines(log)
+    del line["time"]
+    assert {"event": "attempt", "level": "warning", **msgspec.to_builtins(ATTEMPT)} == line
+
+
+def test_every_call_for_who_debugs(log: tuple[io.StringIO, LineWriter]) -> None:
+    """At the level debug the calls that went well have lines too."""
+    LogObserver(log[1], "debug").attempt_ended(msgspec.structs.replace(ATTEMPT, outcome="success"))
+    assert ["debug"] == [line["level"] for line in lines(log)]
+
+
+def test_a_circuit_and_a_key(log: tuple[io.StringIO, LineWriter]) -> None:
+    """A circuit that opens and a key that fails are warnings; a circuit that closes is good news."""
+    observer = LogObserver(log[1])
+    failed = KeyFailed(provider="openai", key="0011aabb", fault="refused", status="refused", usable_in=None)
+    observer.circuit_changed(OPENED)
+    observer.circuit_changed(msgspec.structs.replace(OPENED, before="half_open", after="closed"))
+    observer.key_failed(failed)
+    told = lines(log)
+    assert [("circuit", "warning"), ("circuit", "info"), ("key failure", "warning")] == [
+        (line["event"], line["level"]) for line in told
+    ]
+    assert msgspec.to_builtins(OPENED).items() <= told[0].items()
+    assert msgspec.to_builtins(failed).items() <= told[2].items()

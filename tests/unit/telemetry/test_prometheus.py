@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from genai_spine.telemetry.events import RequestEnded
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
 from genai_spine.telemetry.prometheus import PrometheusObserver
 
 RECORD = RequestEnded(
@@ -25,6 +25,21 @@ RECORD = RequestEnded(
     output_tokens=4,
     cost_usd="",
 )
+ATTEMPT = AttemptEnded(
+    request_id="req_1",
+    number=1,
+    provider="openai",
+    model="gpt-4o-mini",
+    key="0011aabb",
+    reason="its provider was named",
+    retry=False,
+    outcome="success",
+    error="",
+    seconds=0.3,
+    first_token_seconds=0.02,
+    usage=None,
+)
+OPENED = CircuitChanged(provider="openai", model="", before="closed", after="open", reason="5 failures in a row")
 WHO = 'door="openai_chat",provider="openai"'
 
 
@@ -78,6 +93,41 @@ def test_two_observers_are_apart() -> None:
     one, other = PrometheusObserver(), PrometheusObserver()
     one.request_ended(RECORD)
     assert {} == samples(other)
+
+
+def test_attempts_and_retries_are_counted_by_provider() -> None:
+    """Each call counts once by its end; one that repeats a call to its provider counts as a retry too."""
+    observer = PrometheusObserver()
+    observer.attempt_ended(msgspec.structs.replace(ATTEMPT, outcome="error"))
+    observer.attempt_ended(msgspec.structs.replace(ATTEMPT, number=2, retry=True))
+    observer.attempt_ended(msgspec.structs.replace(ATTEMPT, provider="groq"))
+    assert {
+        'genai_attempts_total{outcome="error",provider="openai"}': 1,
+        'genai_attempts_total{outcome="success",provider="openai"}': 1,
+        'genai_attempts_total{outcome="success",provider="groq"}': 1,
+        'genai_retries_total{provider="openai"}': 1,
+    } == samples(observer)
+
+
+def test_circuits_show_how_they_stand() -> None:
+    """A provider's circuit is a gauge; its models', whose names callers choose, are no series."""
+    observer = PrometheusObserver()
+    gauge = 'genai_circuit_state{provider="openai"}'
+    for after, expected in (("open", 2), ("half_open", 1), ("closed", 0)):
+        observer.circuit_changed(msgspec.structs.replace(OPENED, after=after))
+        observer.circuit_changed(msgspec.structs.replace(OPENED, model="gpt-4o"))
+        assert {gauge: expected} == samples(observer)
+
+
+def test_failures_of_keys_are_counted_by_fault() -> None:
+    """Which key it was is told in the log; the series tell what was wrong."""
+    observer = PrometheusObserver()
+    for fault, key in (("limited", "a"), ("limited", "b"), ("refused", "a")):
+        observer.key_failed(KeyFailed(provider="openai", key=key, fault=fault, status="cooling", usable_in=1.0))
+    assert {
+        'genai_key_failures_total{fault="limited",provider="openai"}': 2,
+        'genai_key_failures_total{fault="refused",provider="openai"}': 1,
+    } == samples(observer)
 
 
 def test_models_and_keys_are_no_labels() -> None:

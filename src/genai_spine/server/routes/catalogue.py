@@ -148,7 +148,7 @@ async def version() -> Response:
     return _json(encode_version(__version__))
 
 
-def _described(provider: Provider) -> JsonObject:
+def _described(state: State, provider: Provider) -> JsonObject:
     known = dict.fromkeys((*provider.models, provider.default_model))
     return {
         "name": provider.name,
@@ -158,13 +158,15 @@ def _described(provider: Provider) -> JsonObject:
         "status": provider.status,
         "hint": provider.hint,
         "local": provider.local,
+        "circuit": state.spine.guards.of(provider).circuit.state,
     }
 
 
 @router.get("/providers", summary="The providers")
 async def list_providers(request: Request) -> Response:
     """List all providers, those too that are not configured, with what would configure them."""
-    return _json(msgspec.json.encode([_described(provider) for provider in state_of(request).spine.registry]))
+    state = state_of(request)
+    return _json(msgspec.json.encode([_described(state, provider) for provider in state.spine.registry]))
 
 
 @router.get("/providers/{name}/models", summary="A provider's models")

@@ -6,6 +6,7 @@ import msgspec
 from fastapi import APIRouter, Request, Response
 
 from genai_spine import __version__
+from genai_spine.providers.registry import SIMULATOR
 from genai_spine.server.state import state_of
 
 __all__ = ["router"]
@@ -21,11 +22,20 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", summary="Able to serve")
 async def ready(request: Request) -> Response:
-    """Tell whether requests can be served, and by whom; 503 while the gateway is stopping."""
+    """Tell whether requests can be served, and by whom; 503 where nobody could, or while the gateway is stopping."""
     spine = state_of(request).spine
-    names = [provider.name for provider in spine.registry.configured()]
-    body = {"status": "ready" if spine.open else "stopping", "providers": names or ["simulator"]}
-    return Response(msgspec.json.encode(body), status_code=200 if spine.open else 503, media_type="application/json")
+    names = [provider.name for provider in spine.registry.configured()] or [SIMULATOR]
+    troubles = spine.guards.troubles
+    usable = [name for name in names if name not in troubles]
+    status = "stopping" if not spine.open else "ready" if usable else "unavailable"
+    body = {
+        "status": status,
+        "providers": usable,
+        "troubles": {name: troubles[name] for name in names if name in troubles},
+    }
+    return Response(
+        msgspec.json.encode(body), status_code=200 if status == "ready" else 503, media_type="application/json"
+    )
 
 
 @router.get("/metrics", summary="Metrics for Prometheus")
