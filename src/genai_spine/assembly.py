@@ -29,7 +29,7 @@ from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineErr
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
-from genai_spine.gateway.guards import Guards, KeyListener, KeyNews, Policies
+from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.providers.base import Provider
@@ -37,7 +37,7 @@ from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
 from genai_spine.redact import scrub
-from genai_spine.resilience.breaker import CircuitChange, CircuitListener, CircuitPolicy
+from genai_spine.resilience.breaker import CircuitChange, CircuitPolicy
 from genai_spine.resilience.faults import permanent_patterns
 from genai_spine.resilience.keys import KeyPolicy
 from genai_spine.resilience.retry import RetryPolicy
@@ -140,12 +140,7 @@ class Spine:
         planner = Planner(self.registry, catalog, values.default_provider)
         self._state = MemoryState(values.state_max_bytes, self.clock)
         observed = Observers([self.metrics, *observers])
-        self.guards = Guards(
-            self.clock,
-            policies_from(settings),
-            circuit_listeners=[_on_circuits(observed)],
-            key_listeners=[_on_keys(observed)],
-        )
+        self.guards = _guards(settings, self.clock, observed)
         media = self._media() if values.fetch_media else None
         self.gateway = Gateway(
             self.registry, planner, self.clock, [observed], self._state, DIALECTS, self.guards, media
@@ -412,22 +407,23 @@ def policies_from(settings: Settings) -> Policies:
     )
 
 
-def _on_circuits(observer: Observer) -> CircuitListener:
-    def tell(change: CircuitChange) -> None:
+def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
+    """Return what is kept of the providers, and have its changes told."""
+
+    def circuit_changed(change: CircuitChange) -> None:
         provider, _, model = change.name.partition("/")
-        # Callers write the models, and may have put a key there.
-        model = scrub(model)
         observer.circuit_changed(
             CircuitChanged(
-                provider=provider, model=model, before=change.before, after=change.after, reason=change.reason
+                provider=provider,
+                # Callers write the models, and may have put a key there.
+                model=scrub(model),
+                before=change.before,
+                after=change.after,
+                reason=change.reason,
             )
         )
 
-    return tell
-
-
-def _on_keys(observer: Observer) -> KeyListener:
-    def tell(news: KeyNews) -> None:
+    def key_failed(news: KeyNews) -> None:
         change = news.change
         observer.key_failed(
             KeyFailed(
@@ -439,4 +435,4 @@ def _on_keys(observer: Observer) -> KeyListener:
             )
         )
 
-    return tell
+    return Guards(clock, policies_from(settings), circuit_listeners=[circuit_changed], key_listeners=[key_failed])
