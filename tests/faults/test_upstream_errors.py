@@ -102,7 +102,8 @@ class Bench(Struct):
     gateway: RunningGateway
 
     async def ask(self, door: Door, provider: Provider, *, stream: bool, headers: dict[str, str] | None = None) -> Ask:
-        """Ask at ``door``."""
+        """Ask at ``door``; that the provider failed before is forgotten."""
+        self.gateway.spine.guards.of(self.gateway.spine.registry.get(provider.name)).reset()
         return await ask(self.session, self.gateway, door.path, door.body(provider.model, stream=stream), headers)
 
     async def each(self, check: Callable[[Door, Provider, bool], Awaitable[None]]) -> None:

@@ -431,7 +431,7 @@ async def test_what_cannot_be_fetched(
     assert [] == providers.received
     await gateway.recorder.until(1)
     record = gateway.recorder.records[0]
-    assert ("media_not_fetched", 422, 0) == (record.error, record.status, record.attempts)
+    assert ("media_not_fetched", 422) == (record.error, record.status)
 
 
 async def test_a_document_of_no_known_kind(start: Start, files: ScriptedUpstream) -> None:
