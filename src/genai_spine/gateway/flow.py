@@ -19,20 +19,24 @@ from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
 from genai_spine.errors import MalformedResponseError, ProviderNotConfiguredError, SpineError
 from genai_spine.gateway.answers import KeptAnswers
+from genai_spine.gateway.asking import asked, asked_in, asked_of_texts, asked_of_texts_in
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
 from genai_spine.gateway.embedding import EmbeddingQuestion, answer_embedding, embed
+from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.seals import Seals
 from genai_spine.providers.base import Provider
 from genai_spine.providers.registry import Registry
+from genai_spine.routing.router import Ask, Plan
 from genai_spine.shared_state.base import SharedState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
+from genai_spine.types.routing import NO_WISHES, Wishes
 from genai_spine.types.stream import Event
 
 __all__ = ["Gateway"]
@@ -53,11 +57,13 @@ class Gateway:
         observers: Sequence[Observer],
         state: SharedState,
         dialects: Mapping[str, Dialect],
+        guards: Guards,
         media: MediaFetching | None = None,
     ) -> None:
         self.registry = registry
         self.planner = planner
         self.clock = clock
+        self.guards = guards
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
@@ -75,7 +81,7 @@ class Gateway:
             SpineError: There is none.
         """
         with self._recorded(call):
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            provider = self._first(self._plan(call, asked_in(question)))
             question = await self.answers.resume(call.principal, question)
             body = await self._attempt.answer(call, question, provider)
             await self.answers.keep(call, question, body)
@@ -89,7 +95,7 @@ class Gateway:
         """
         try:
             with self._recorded(call):
-                provider = self._plan(call, question.envelope.model, question.envelope.provider)
+                provider = self._first(self._plan(call, asked_in(question)))
                 question = await self.answers.resume(call.principal, question)
                 async with aclosing(self._attempt.stream(call, question, provider)) as stream:
                     async for data in stream:
@@ -104,19 +110,19 @@ class Gateway:
                 raise
             yield question.door.encode_stream_error(error, call.request_id)
 
-    async def complete(self, call: Call, request: CompletionRequest, provider: str | None = None) -> CompletionResponse:
+    async def complete(self, call: Call, request: CompletionRequest, wishes: Wishes = NO_WISHES) -> CompletionResponse:
         """Return the answer, with its cost.
 
         Raises:
             SpineError: There is none.
         """
         with self._recorded(call):
-            chosen = self._plan(call, request.model, provider)
+            chosen = self._first(self._plan(call, asked(request, wishes)))
             response = await self._attempt.complete(call, self._addressed(call, request), chosen)
         return _served(call, response, chosen)
 
     async def events(
-        self, call: Call, request: CompletionRequest, provider: str | None = None
+        self, call: Call, request: CompletionRequest, wishes: Wishes = NO_WISHES
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
@@ -124,7 +130,7 @@ class Gateway:
             SpineError: There is none, or it broke off.
         """
         with self._recorded(call):
-            chosen = self._plan(call, request.model, provider)
+            chosen = self._first(self._plan(call, asked(request, wishes, stream=True)))
             async with aclosing(self._attempt.events(call, self._addressed(call, request), chosen)) as stream:
                 async for event in stream:
                     call.begun = True
@@ -137,7 +143,7 @@ class Gateway:
             SpineError: The provider failed, or the request is wrong.
         """
         with self._recorded(call):
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            provider = self._first(self._plan(call, asked_in(question)))
             question = await self.answers.resume(call.principal, question)
             return await count_tokens(call, question, provider, self._seals, self._attempt)
 
@@ -148,32 +154,35 @@ class Gateway:
             SpineError: There are none.
         """
         with self._recorded(call):
-            provider = self._plan(call, question.envelope.model, question.envelope.provider)
+            provider = self._first(self._plan(call, asked_of_texts_in(question)))
             return await answer_embedding(call, question, provider, self._attempt)
 
-    async def embed(self, call: Call, request: EmbeddingRequest, provider: str | None = None) -> EmbeddingResponse:
+    async def embed(self, call: Call, request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> EmbeddingResponse:
         """Return embeddings, with their cost.
 
         Raises:
             SpineError: There are none.
         """
         with self._recorded(call):
-            chosen = self._plan(call, request.model, provider)
+            chosen = self._first(self._plan(call, asked_of_texts(request, wishes)))
             response = await embed(call, request, chosen, self._attempt)
         return _served(call, response, chosen)
 
     # The steps.
 
-    def _plan(self, call: Call, model: str | None, provider: str | None) -> Provider:
-        candidate = self.planner.plan(model, provider)[0]
-        call.candidate = candidate
-        chosen = self.registry.get(candidate.provider)
+    def _plan(self, call: Call, ask: Ask) -> Plan:
+        plan = self.planner.plan(ask)
+        candidate = call.candidate = plan.options[0].candidate
+        chosen = self._first(plan)
         if chosen.status == "not_configured":
             message = f"{chosen.name} is not configured: {chosen.hint}"
             raise ProviderNotConfiguredError(message, provider=chosen.name)
-        if chosen.default_warning and candidate.model == chosen.default_model and model != candidate.model:
+        if chosen.default_warning and candidate.model == chosen.default_model and ask.model != candidate.model:
             call.warn((chosen.default_warning,))
-        return chosen
+        return plan
+
+    def _first(self, plan: Plan) -> Provider:
+        return self.registry.get(plan.options[0].candidate.provider)
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """The request for the model chosen; its temperature is the project's own only where the project makes it."""
