@@ -13,7 +13,7 @@ from genai_spine.errors import ModelNotFoundError, SpineError, UnknownProviderEr
 from genai_spine.resilience.measurements import Measurements
 from genai_spine.routing.candidates import Place
 from genai_spine.routing.options import Needs, Traits
-from genai_spine.routing.registry import Strategies
+from genai_spine.routing.registry import Strategies, builtin
 from genai_spine.routing.router import Ask, Router
 from genai_spine.routing.shortlist import Alias
 from genai_spine.testing.clock import ManualClock
@@ -126,7 +126,7 @@ def microseconds(router: Router, ask: Ask, snapshot: Snapshot) -> float:
 
 def main() -> None:
     """Print the table."""
-    directory, strategies = Directory(), Strategies.builtin()
+    directory, strategies = Directory(), Strategies(builtin())
     measurements: Measurements[str] = Measurements(ManualClock())
     for number in range(CANDIDATES):
         for seconds in range(40):

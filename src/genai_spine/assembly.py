@@ -25,13 +25,15 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
-from genai_spine.errors import ConfigurationError, InvalidRequestError, SpineError
+from genai_spine.errors import ConfigurationError, InvalidFieldError, InvalidRequestError, SpineError
 from genai_spine.gateway.context import Call
+from genai_spine.gateway.directory import RoutingWishes
 from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
@@ -41,6 +43,10 @@ from genai_spine.resilience.breaker import CircuitChange, CircuitPolicy
 from genai_spine.resilience.faults import permanent_patterns
 from genai_spine.resilience.keys import KeyPolicy
 from genai_spine.resilience.retry import RetryPolicy
+from genai_spine.routing.base import Strategy
+from genai_spine.routing.registry import load_strategies
+from genai_spine.routing.router import Ask
+from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.telemetry.base import Observer
@@ -50,10 +56,12 @@ from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
 from genai_spine.transport.names import Resolver, SystemResolver
+from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
+from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
 from genai_spine.types.usage import Usage
@@ -83,8 +91,9 @@ class Spine:
         registry: Its providers.
         catalog: What it knows of models.
         prices: What they cost.
+        strategies: In which orders it may ask them.
+        guards: How they do.
         gateway: What serves the requests.
-        guards: How its providers do.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
         open: It has been started and not closed.
@@ -137,10 +146,11 @@ class Spine:
         for provider in load_providers(context):
             self.registry.add(provider)
         self.metrics = PrometheusObserver()
-        planner = Planner(self.registry, catalog, values.default_provider)
-        self._state = MemoryState(values.state_max_bytes, self.clock)
+        self.strategies = load_strategies()
         observed = Observers([self.metrics, *observers])
         self.guards = _guards(settings, self.clock, observed)
+        planner = self._planner()
+        self._state = MemoryState(values.state_max_bytes, self.clock)
         media = self._media() if values.fetch_media else None
         self.gateway = Gateway(
             self.registry, planner, self.clock, [observed], self._state, DIALECTS, self.guards, media
@@ -149,6 +159,23 @@ class Spine:
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
         self.open = False
+
+    def _planner(self) -> Planner:
+        values = self.settings.values
+        wishes = RoutingWishes(
+            default_provider=values.default_provider,
+            aliases=tuple(
+                Alias(name, tuple(Target(target.model, target.weight) for target in targets))
+                for name, targets in values.aliases.items()
+            ),
+            chain=values.fallback_chain,
+            weights={name: file.weight for name, file in values.providers.items()},
+        )
+        try:
+            return Planner(self.registry, self.catalog, self.strategies, self.guards, wishes, values.routing_strategy)
+        except InvalidFieldError as error:
+            message = f"GENAI_ROUTING_STRATEGY (or routing_strategy in spine.toml): {error.message}"
+            raise ConfigurationError(message) from error
 
     def _media(self) -> MediaFetching:
         values = self.settings.values
@@ -164,16 +191,28 @@ class Spine:
         for variable, name in (
             ("GENAI_DEFAULT_PROVIDER", values.default_provider),
             ("GENAI_GENERATE_DEFAULT_PROVIDER", values.generate_default_provider),
+            *(("GENAI_FALLBACK_CHAIN", name) for name in values.fallback_chain),
         ):
             if name not in self.registry:
                 message = f"{variable}: {self.registry.unknown_provider(name).message}"
                 raise ConfigurationError(message)
+        for alias, targets in values.aliases.items():
+            for target in targets:
+                self._check_target(alias, target.model)
         retired = [
             provider.default_warning
             for provider in self.registry
             if provider.default_warning and provider.status == "ready"
         ]
         return (*self.settings.check_names(names), *retired)
+
+    def _check_target(self, alias: str, model: str) -> None:
+        """Find the misspelt provider of an alias' target. A name with a slash may also be that of a model."""
+        name, slash, _ = model.partition("/")
+        known = not slash or name in self.registry or any(provider.knows(model) for provider in self.registry)
+        if not (known or self.catalog.home(model) or self.catalog.home_by_form(model)):
+            message = f"aliases.{alias}: {model!r}: {self.registry.unknown_provider(name).message}"
+            raise ConfigurationError(message)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -218,9 +257,17 @@ class Spine:
     ) -> None:
         await self.close()
 
+    def place(self, model: str | None, provider: str | None = None) -> Candidate:
+        """Return where a request for a model would go first; raises as ``complete`` does where nobody serves it."""
+        return self.gateway.planner.explain(Ask(model=model, provider=provider)).considered[0].candidate
+
     def register_provider(self, provider: Provider) -> None:
         """Add a provider of your own, or put it in the place of one of the same name; it takes effect at once."""
         self.registry.add(provider)
+
+    def register_strategy(self, strategy: Strategy) -> None:
+        """Add a strategy of your own, or put it in the place of one of the same name; it takes effect at once."""
+        self.strategies.register(strategy)
 
     def estimate_cost_usd(self, model_id: str, input_tokens: int, output_tokens: int) -> Decimal:
         """Return what so many tokens of a model cost, exactly; a stand-in's price for a model without a known one."""
@@ -248,6 +295,11 @@ class Spine:
         output_schema: JsonObject | None = None,
         tools: Sequence[Tool] = (),
         timeout: float | None = None,
+        strategy: str | None = None,
+        hint: str | None = None,
+        fallback: bool | Sequence[str] | None = None,
+        preferred: Sequence[str] = (),
+        max_cost_usd: Decimal | str | None = None,
         raise_on_error: bool = True,
     ) -> CompletionResponse:
         """Ask a model, and return its whole answer.
@@ -262,6 +314,11 @@ class Spine:
             output_schema: JSON Schema that the answer must obey.
             tools: Functions that the model may ask to have called.
             timeout: Seconds for all of it.
+            strategy: What puts the candidates in order; by default the configured one.
+            hint: ``cheapest``, ``best_quality``, ``local_preferred`` or ``cloud_preferred``, for a strategy.
+            fallback: Whether other models may answer, or which (models, aliases or providers).
+            preferred: Providers to ask first where they are candidates.
+            max_cost_usd: The most that the answer may cost.
             raise_on_error: False returns failures as an answer whose ``error`` is set.
 
         Raises:
@@ -270,7 +327,8 @@ class Spine:
         request = self._request(prompt, model, system, temperature, max_tokens, output_schema, tools)
         call = self.new_call(stream=False, timeout=timeout)
         try:
-            return await self.gateway.complete(call, request, provider)
+            wishes = _wishes(provider, strategy, hint, fallback, preferred, max_cost_usd)
+            return await self.gateway.complete(call, request, wishes)
         except SpineError as error:
             if raise_on_error:
                 raise
@@ -290,6 +348,11 @@ class Spine:
         output_schema: JsonObject | None = None,
         tools: Sequence[Tool] = (),
         timeout: float | None = None,
+        strategy: str | None = None,
+        hint: str | None = None,
+        fallback: bool | Sequence[str] | None = None,
+        preferred: Sequence[str] = (),
+        max_cost_usd: Decimal | str | None = None,
     ) -> AsyncIterator[Event]:
         """Ask a model, and yield its answer's events as they come; arguments as for ``complete``.
 
@@ -297,7 +360,8 @@ class Spine:
             SpineError: There is no answer, or it broke off.
         """
         request = self._request(prompt, model, system, temperature, max_tokens, output_schema, tools)
-        async for event in self.gateway.events(self.new_call(stream=True, timeout=timeout), request, provider):
+        wishes = _wishes(provider, strategy, hint, fallback, preferred, max_cost_usd)
+        async for event in self.gateway.events(self.new_call(stream=True, timeout=timeout), request, wishes):
             yield event
 
     async def stream_text(
@@ -321,6 +385,11 @@ class Spine:
         provider: str | None = None,
         dimensions: int | None = None,
         timeout: float | None = None,
+        strategy: str | None = None,
+        hint: str | None = None,
+        fallback: bool | Sequence[str] | None = None,
+        preferred: Sequence[str] = (),
+        max_cost_usd: Decimal | str | None = None,
     ) -> EmbeddingResponse:
         """Have vectors made of texts, one of each.
 
@@ -330,6 +399,11 @@ class Spine:
             provider: That provider and no other.
             dimensions: The length of the vectors; None is the model's own.
             timeout: Seconds for all of it.
+            strategy: What puts the candidates in order, as for ``complete``; so are the others.
+            hint: What stands for a strategy.
+            fallback: Whether other models may answer, or which; their vectors are of another kind.
+            preferred: Providers to ask first where they are candidates.
+            max_cost_usd: The most that the vectors may cost.
 
         Raises:
             SpineError: There are none; see ``genai_spine.errors``.
@@ -342,7 +416,8 @@ class Spine:
         if not request.inputs:
             message = "there is nothing to embed: no texts"
             raise InvalidRequestError(message, param="texts")
-        return await self.gateway.embed(self.new_call(timeout=timeout), request, provider)
+        wishes = _wishes(provider, strategy, hint, fallback, preferred, max_cost_usd)
+        return await self.gateway.embed(self.new_call(timeout=timeout), request, wishes)
 
     def new_call(self, *, stream: bool = False, timeout: float | None = None) -> Call:
         """Return the context of a request that the project makes itself."""
@@ -436,3 +511,28 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
         )
 
     return Guards(clock, policies_from(settings), circuit_listeners=[circuit_changed], key_listeners=[key_failed])
+
+
+def _wishes(
+    provider: str | None,
+    strategy: str | None,
+    hint: str | None,
+    fallback: bool | Sequence[str] | None,  # noqa: FBT001  # three answers to one question: yes, no, or these
+    preferred: Sequence[str],
+    max_cost_usd: Decimal | str | None,
+) -> Wishes:
+    try:
+        max_cost = None if max_cost_usd is None else picodollars_from(max_cost_usd)
+    except ValueError as error:
+        message = f"max_cost_usd: {error}"
+        raise InvalidFieldError(message, param="max_cost_usd") from error
+    if isinstance(fallback, str):
+        fallback = (fallback,)
+    return Wishes(
+        provider=provider,
+        strategy=strategy,
+        hint=hint,
+        fallback=fallback if fallback is None or isinstance(fallback, bool) else tuple(fallback),
+        preferred=tuple(preferred),
+        max_cost=max_cost,
+    )

@@ -12,15 +12,24 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Final, Literal, Self
+from typing import Annotated, Final, Literal, Self, TypeAlias
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
 from genai_spine.types.models import Ability, Lifecycle
 
 __all__ = [
+    "AliasTarget",
     "AwsSettings",
     "FileSettings",
     "ModelFile",
@@ -69,7 +78,29 @@ class ProviderFile(_Frozen):
     )
     headers: dict[str, str] = Field(default={}, repr=False, description="headers to add to each request")
     quirks: dict[str, object] = Field(default={}, description="departures from the dialect, as in the built-in rows")
+    weight: float = Field(default=1, ge=0, description="its share where requests are spread by weight")
     timeouts: TimeoutSettings = TimeoutSettings()
+
+
+class AliasTarget(_Frozen):
+    """One of the models that an alias stands for; its weight is None where the alias is a list in order."""
+
+    model: str = Field(min_length=1)
+    weight: float | None = Field(default=None, ge=0)
+
+
+def _targets(value: object) -> object:
+    """Read an alias as it is written: one model, several in order, or a table of models with their weights."""
+    if isinstance(value, str):
+        return ({"model": value},)
+    if isinstance(value, dict):
+        return tuple({"model": model, "weight": weight} for model, weight in value.items())
+    if isinstance(value, list):
+        return tuple({"model": model} if isinstance(model, str) else model for model in value)
+    return value
+
+
+Targets: TypeAlias = Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), Field(min_length=1)]
 
 
 class ModelFile(_Frozen):
@@ -111,6 +142,10 @@ class FileSettings(_Frozen):
 
     default_provider: str = Field(default="ollama", description="serves models that nothing else places")
     generate_default_provider: str = Field(default="anthropic", description="serves POST /v1/generate")
+    routing_strategy: str = Field(default="local_first", description="the order of candidates, unless a request says")
+    fallback_chain: tuple[str, ...] = Field(
+        default=(), description="providers to move on to, in this order, each with its default model"
+    )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8100, ge=0, le=65535, description="port to listen on; 0 takes a free one")
     cors_origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call the gateway")
@@ -165,6 +200,9 @@ class FileSettings(_Frozen):
     )
     providers: dict[str, ProviderFile] = Field(default={}, description="tables of providers")
     models: dict[str, ModelFile] = Field(default={}, description="tables of models")
+    aliases: dict[str, Targets] = Field(
+        default={}, description="names of your own for models: one, several in order, or a table with their weights"
+    )
 
     @field_validator("permanent_error_patterns")
     @classmethod
@@ -182,6 +220,8 @@ class FileSettings(_Frozen):
 _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "default_provider": ("GENAI_DEFAULT_PROVIDER", "DEFAULT_PROVIDER"),
     "generate_default_provider": ("GENAI_GENERATE_DEFAULT_PROVIDER", "GENERATE_DEFAULT_PROVIDER"),
+    "routing_strategy": ("GENAI_ROUTING_STRATEGY", "ROUTING_STRATEGY"),
+    "fallback_chain": ("GENAI_FALLBACK_CHAIN", "FALLBACK_CHAIN"),
     "host": ("GENAI_API_HOST", "API_HOST"),
     "port": ("GENAI_API_PORT", "API_PORT"),
     "cors_origins": ("GENAI_CORS_ORIGINS", "CORS_ORIGINS"),
@@ -211,7 +251,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "unknown_price_input": ("GENAI_UNKNOWN_PRICE_INPUT",),
     "unknown_price_output": ("GENAI_UNKNOWN_PRICE_OUTPUT",),
 }
-_LISTS: Final = frozenset({"cors_origins", "fetch_hosts"})
+_LISTS: Final = frozenset({"cors_origins", "fetch_hosts", "fallback_chain"})
 # A regular expression may hold a comma.
 _LINES: Final = frozenset({"permanent_error_patterns"})
 _TABLES: Final = frozenset({"simulator_failures"})

@@ -100,7 +100,7 @@ def test_bodies_that_pass_through(wire: Wire, request: EmbeddingRequest, extras:
     body = {**extras, **body}
     sent = json.dumps({**body, "provider": "acme", "fallback": True}).encode()
     envelope = wire.read_envelope(sent, {})
-    assert "acme" == envelope.provider
+    assert "acme" == envelope.wishes.provider
     assert body == json.loads(wire.relay_request(envelope, TARGET).body)
 
 

@@ -191,13 +191,17 @@ class ModelCatalog:
         own = self._own_of(provider, model)
         return (own.same_as if own else None) or self._families.get((provider, _key(model)))
 
+    def places(self, family: str) -> dict[str, str]:
+        """Return where the model of a shared name is served: by provider, the id that it has there."""
+        places = {provider: models[0] for provider, models in self._rows.same.get(family, {}).items()}
+        return places | self._own_places.get(family, {})
+
     def elsewhere(self, provider: str, model: str) -> tuple[tuple[str, str], ...]:
         """Return where else the same model is served: providers, with the id that each has for it."""
         family = self.family(provider, model)
         if family is None:
             return ()
-        places = {other: models[0] for other, models in self._rows.same.get(family, {}).items()}
-        places |= self._own_places.get(family, {})
+        places = self.places(family)
         places.pop(provider, None)
         return tuple(places.items())
 

@@ -66,7 +66,7 @@ class _Chat:
                 self._console.print(event.text, end="", style=style, markup=False, highlight=False, soft_wrap=True)
         answer = collector.response()
         self._messages.append(answer.as_message())
-        chosen = self._spine.gateway.planner.plan(self._model, self._provider)[0]
+        chosen = self._spine.place(self._model, self._provider)
         model = answer.model or chosen.model
         cost = self._spine.registry.get(chosen.provider).cost_of(model, answer.usage or Usage())
         told = f"{cost.usd:f} USD" if cost.known else f"about {cost.usd:f} USD, its price is not known"

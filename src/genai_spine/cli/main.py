@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genai_spine import __version__
-from genai_spine.cli import chat, config, models, prices, providers, serve
+from genai_spine.cli import chat, config, models, prices, providers, route, serve
 
 __all__ = ["app"]
 
@@ -38,6 +38,7 @@ def main(
 app.command("serve")(serve.serve)
 app.command("providers")(providers.providers)
 app.command("models")(models.models)
+app.command("route")(route.route)
 app.command("chat")(chat.chat)
 app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")

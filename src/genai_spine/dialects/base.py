@@ -18,6 +18,7 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse, 
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Audio, Document, Image, Opaque, Part
 from genai_spine.types.models import Model, ModelFacts
+from genai_spine.types.routing import NO_WISHES, Wishes
 from genai_spine.types.stream import Event, Failed
 from genai_spine.types.tools import ToolOffer
 from genai_spine.types.usage import Usage
@@ -99,8 +100,11 @@ class Envelope(Struct, frozen=True, kw_only=True):
     Attributes:
         fields: The body's fields, each as it came.
         model: The model asked for; None leaves the choice to the gateway.
-        provider: The extension field ``provider``, or its header.
-        tools: Tools are offered, where the dialect needs to know.
+        wishes: What it says of where it shall go.
+        tools: Tools are offered.
+        images: There are pictures in it.
+        schema: The answer must keep to a schema.
+        max_tokens: The limit that it sets its answer.
         effort: How hard the model shall think, as the caller wrote it, where the dialect needs to know.
         wants_usage: The caller asked for usage in the stream, or its dialect always tells it.
         headers: The caller's headers that belong to the dialect and go on to a provider that speaks it.
@@ -108,9 +112,12 @@ class Envelope(Struct, frozen=True, kw_only=True):
 
     fields: dict[str, Raw]
     model: str | None = None
-    provider: str | None = None
+    wishes: Wishes = NO_WISHES
     stream: bool = False
     tools: bool = False
+    images: bool = False
+    schema: bool = False
+    max_tokens: int | None = None
     effort: str | None = None
     wants_usage: bool = True
     headers: Headers = field(default_factory=dict)

@@ -2,21 +2,53 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from decimal import Decimal
 from typing import Final, TypeVar
 
 import msgspec
-from msgspec import Raw
+from msgspec import Raw, Struct
 
 from genai_spine.errors import InvalidFieldError, InvalidRequestError
+from genai_spine.money import picodollars_from
 from genai_spine.types.json import JsonObject
+from genai_spine.types.routing import NO_WISHES, Fallback, Wishes
 
-__all__ = ["EXTENSION_FIELDS", "read_fields", "read_typed", "splice", "without_own"]
+__all__ = [
+    "EXTENSION_FIELDS",
+    "read_fields",
+    "read_typed",
+    "read_wishes",
+    "splice",
+    "told_in",
+    "without_own",
+]
 
 EXTENSION_FIELDS: Final = ("provider", "provider_hint", "routing", "fallback", "task_type")
 """The gateway's own fields in a body: never sent upstream."""
 
 T = TypeVar("T")
 
+_HEADERS: Final = ("x-spine-provider", "x-spine-hint", "x-spine-strategy", "x-spine-fallback")
+_OF_ROUTING: Final = ("provider", "provider_hint", "routing", "fallback")
+
+
+class _Routing(Struct, forbid_unknown_fields=True):
+    strategy: str | None = None
+    max_cost_usd: Decimal | None = None
+    preferred_providers: tuple[str, ...] = ()
+
+
+class _Own(Struct):
+    """The gateway's own fields that say where a request shall go."""
+
+    provider: str | None = None
+    provider_hint: str | None = None
+    routing: _Routing | None = None
+    fallback: bool | tuple[str, ...] | None = None
+
+
+_own: Final = msgspec.json.Decoder(_Own)
 _fields: Final = msgspec.json.Decoder(dict[str, Raw])
 
 
@@ -61,6 +93,62 @@ def read_typed(decoder: msgspec.json.Decoder[T], body: bytes) -> T:
     except RecursionError as error:
         message = "the body is nested too deeply"
         raise InvalidRequestError(message) from error
+
+
+def read_wishes(fields: Mapping[str, Raw], headers: Mapping[str, str]) -> Wishes:
+    """Return what a request says of where it shall go, in fields of its body or, where these are silent, in headers.
+
+    Raises:
+        InvalidFieldError: A field is of the wrong type, or an amount is none; ``param`` names it.
+    """
+    told = {name: fields[name] for name in _OF_ROUTING if name in fields and not _is_foreign(name, fields[name])}
+    by_header = [headers.get(name) for name in _HEADERS]
+    if not told and not any(by_header):
+        return NO_WISHES
+    own = read_typed(_own, msgspec.json.encode(told))
+    routing = own.routing or _Routing()
+    provider, hint, strategy, fallback = by_header
+    return Wishes(
+        provider=own.provider or provider,
+        strategy=routing.strategy or strategy,
+        hint=own.provider_hint or hint,
+        fallback=_fallback(fallback) if own.fallback is None else own.fallback,
+        preferred=routing.preferred_providers,
+        max_cost=None if routing.max_cost_usd is None else _picodollars(routing.max_cost_usd),
+    )
+
+
+def _fallback(header: str | None) -> Fallback:
+    if header is None or not (text := header.strip()):
+        return None
+    if text.lower() in {"true", "false"}:
+        return text.lower() == "true"
+    return tuple(name for name in (piece.strip() for piece in text.split(",")) if name)
+
+
+def _picodollars(amount: Decimal) -> int:
+    param = "routing.max_cost_usd"
+    try:
+        found = picodollars_from(amount)
+    except ValueError as error:
+        message = f"{param}: {error}"
+        raise InvalidFieldError(message, param=param) from error
+    if found < 0:
+        message = f"{param}: must not be negative"
+        raise InvalidFieldError(message, param=param)
+    return found
+
+
+def told_in(fields: Mapping[str, Raw], name: str, *signs: bytes) -> bool:
+    """Return whether the text of a field holds one of some signs, without reading it.
+
+    With its quotation marks a JSON string is found only as such: inside a text they would be escaped.
+    """
+    field = fields.get(name)
+    if field is None:
+        return False
+    text = bytes(field)
+    return any(sign in text for sign in signs)
 
 
 def without_own(extras: JsonObject) -> JsonObject:

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, Target
 from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, none_embedded, suited, take_vector
-from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, without_own
 from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_errors import encode_error, told_inside
@@ -42,7 +42,6 @@ class _Head(Struct):
 
     input: str | list[str | int | list[int]]
     model: str | None = None
-    provider: str | dict[str, Raw] | None = None
     dimensions: int | None = None
     encoding_format: Literal["float", "base64"] | None = None
     user: str | None = None
@@ -81,7 +80,7 @@ class OpenAIEmbeddings(EmbeddingDoor, EmbeddingService):
         return Envelope(
             fields=fields,
             model=head.model,
-            provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+            wishes=read_wishes(fields, headers),
         )
 
     @override

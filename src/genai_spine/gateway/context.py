@@ -28,6 +28,7 @@ class Call:
             choose the same twice.
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
+        asked_model: What its caller named.
         candidate: Where it goes.
         cost: What was used, priced; None where nothing was.
         cost_usd: The same as a plain decimal number; empty where nothing was used.
@@ -43,6 +44,7 @@ class Call:
     __slots__ = (
         "_told_before",
         "answer_id",
+        "asked_model",
         "attempts",
         "begun",
         "candidate",
@@ -86,6 +88,7 @@ class Call:
         self.seconds = seconds
         self.stream = stream
         self.temperature = temperature
+        self.asked_model: str | None = None
         self.candidate: Candidate | None = None
         self.attempts = 0
         self.warnings: list[str] = []

@@ -229,6 +229,9 @@ class Failover:
             passage.release()
             raise
         call.begin_attempt(candidate)
+        provider = self._registry.get(candidate.provider)
+        if provider.default_warning and candidate.model == provider.default_model != call.asked_model:
+            call.warn((provider.default_warning,))
         seconds = None if deadline.endless else max(0.001, deadline.left())
         # What is left of a key counts only where there is another to take instead.
         heard = self._heard(lease) if lease is not None and guard.keys is not None and len(guard.given) > 1 else None
@@ -236,7 +239,7 @@ class Failover:
             again=again,
             number=call.attempts,
             option=option,
-            provider=self._registry.get(candidate.provider),
+            provider=provider,
             guard=guard,
             lease=lease,
             passages=(passage, of_model),

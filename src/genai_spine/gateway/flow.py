@@ -19,6 +19,7 @@ from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
 from genai_spine.errors import ProviderNotConfiguredError, SpineError
 from genai_spine.gateway.answers import KeptAnswers
+from genai_spine.gateway.asking import asked, asked_in, asked_of_texts, asked_of_texts_in
 from genai_spine.gateway.attempt import Attempt, Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.counting import count_tokens
@@ -31,11 +32,13 @@ from genai_spine.gateway.seals import Seals
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.registry import Registry
 from genai_spine.routing.options import Option
+from genai_spine.routing.router import Ask
 from genai_spine.shared_state.base import SharedState
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
+from genai_spine.types.routing import NO_WISHES, Wishes
 from genai_spine.types.stream import Event
 
 __all__ = ["Gateway"]
@@ -82,7 +85,7 @@ class Gateway:
             SpineError: There is none.
         """
         with self._recorded(call):
-            options = self._plan(call, question.envelope.model, question.envelope.provider)
+            options = self._plan(call, asked_in(question))
             question = await self.answers.resume(call.principal, question)
             body = await self._failover.whole(
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
@@ -98,7 +101,7 @@ class Gateway:
         """
         try:
             with self._recorded(call):
-                options = self._plan(call, question.envelope.model, question.envelope.provider)
+                options = self._plan(call, asked_in(question))
                 question = await self.answers.resume(call.principal, question)
                 pieces = self._failover.stream(
                     call,
@@ -117,14 +120,14 @@ class Gateway:
                 raise
             yield question.door.encode_stream_error(error, call.request_id)
 
-    async def complete(self, call: Call, request: CompletionRequest, provider: str | None = None) -> CompletionResponse:
+    async def complete(self, call: Call, request: CompletionRequest, wishes: Wishes = NO_WISHES) -> CompletionResponse:
         """Return the answer, with its cost.
 
         Raises:
             SpineError: There is none.
         """
         with self._recorded(call):
-            options = self._plan(call, request.model, provider)
+            options = self._plan(call, asked(request, wishes))
             response = await self._failover.whole(
                 call,
                 options,
@@ -135,7 +138,7 @@ class Gateway:
         return _served(call, response)
 
     async def events(
-        self, call: Call, request: CompletionRequest, provider: str | None = None
+        self, call: Call, request: CompletionRequest, wishes: Wishes = NO_WISHES
     ) -> AsyncGenerator[Event, None]:
         """Yield the events of an answer.
 
@@ -143,7 +146,7 @@ class Gateway:
             SpineError: There is none, or it broke off.
         """
         with self._recorded(call):
-            options = self._plan(call, request.model, provider)
+            options = self._plan(call, asked(request, wishes, stream=True))
             events = self._failover.stream(
                 call,
                 options,
@@ -161,7 +164,7 @@ class Gateway:
             SpineError: The provider failed, or the request is wrong.
         """
         with self._recorded(call):
-            options = self._plan(call, question.envelope.model, question.envelope.provider)
+            options = self._plan(call, asked_in(question))
             question = await self.answers.resume(call.principal, question)
             return await self._failover.whole(
                 call,
@@ -176,21 +179,21 @@ class Gateway:
             SpineError: There are none.
         """
         with self._recorded(call):
-            options = self._plan(call, question.envelope.model, question.envelope.provider)
+            options = self._plan(call, asked_of_texts_in(question))
             return await self._failover.whole(
                 call,
                 options,
                 lambda trial: answer_embedding(call, question, trial.provider, trial.options, self._attempt),
             )
 
-    async def embed(self, call: Call, request: EmbeddingRequest, provider: str | None = None) -> EmbeddingResponse:
+    async def embed(self, call: Call, request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> EmbeddingResponse:
         """Return embeddings, with their cost.
 
         Raises:
             SpineError: There are none.
         """
         with self._recorded(call):
-            options = self._plan(call, request.model, provider)
+            options = self._plan(call, asked_of_texts(request, wishes))
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
@@ -198,17 +201,16 @@ class Gateway:
 
     # The steps.
 
-    def _plan(self, call: Call, model: str | None, provider: str | None) -> Sequence[Option]:
+    def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
-        candidates = self.planner.plan(model, provider)
-        call.candidate = candidates[0]
-        chosen = self.registry.get(candidates[0].provider)
+        options = self.planner.plan(ask).options
+        call.asked_model = ask.model
+        call.candidate = options[0].candidate
+        chosen = self.registry.get(call.candidate.provider)
         if chosen.status == "not_configured":
             message = f"{chosen.name} is not configured: {chosen.hint}"
             raise ProviderNotConfiguredError(message, provider=chosen.name)
-        if chosen.default_warning and candidates[0].model == chosen.default_model and model != candidates[0].model:
-            call.warn((chosen.default_warning,))
-        return [Option(candidate=candidates[0])]
+        return options
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """The request for the model chosen; its temperature is the project's own only where the project makes it."""

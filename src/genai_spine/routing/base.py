@@ -1,6 +1,6 @@
 """What a strategy is: it puts the places that could serve a request in order.
 
-One of your own derives from ``Strategy`` and is registered by name in ``genai_spine.routing.registry.Strategies``.
+One of your own derives from ``Strategy`` and is handed to ``Spine.register_strategy``, or comes by an entry point.
 """
 
 from __future__ import annotations
@@ -50,11 +50,15 @@ class Strategy(ABC):
 
     Attributes:
         name: By which it is asked for.
+        hints: What callers may also ask for it by.
         fixed: The order follows from the options alone, so it need not be found out for each request.
+        weighs: It looks at how much is read, which is then estimated closely.
     """
 
     name: str
+    hints: ClassVar[tuple[str, ...]] = ()
     fixed: ClassVar[bool] = False
+    weighs: ClassVar[bool] = False
 
     @abstractmethod
     def order(self, options: Sequence[Option], view: View) -> Sequence[Option]:

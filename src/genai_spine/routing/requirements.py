@@ -46,6 +46,7 @@ class Filter:
     def __init__(self, options: Sequence[Option]) -> None:
         self._options = options
         self._able: dict[frozenset[Ability], tuple[Sequence[Option], float]] = {}
+        _, self._shortest = self._with(frozenset())
 
     def fitting(self, needs: Needs) -> Sequence[Option]:
         """Return the places that can serve a request."""
@@ -66,6 +67,10 @@ class Filter:
                 or read * traits.input_price + written * traits.output_price <= most
             ]
         return options
+
+    def is_tight(self, needs: Needs) -> bool:
+        """Return whether the length of a request keeps it from some of the places."""
+        return _length(needs) > self._shortest
 
     def _with(self, abilities: frozenset[Ability]) -> tuple[Sequence[Option], float]:
         options = [one for one in self._options if abilities.isdisjoint(one.traits.lacks)]

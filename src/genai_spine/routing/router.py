@@ -5,18 +5,19 @@ What follows from names and configuration is remembered; what is left to do for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from genai_spine.errors import UnavailableError
 from genai_spine.routing.base import Snapshot, Strategy, View
 from genai_spine.routing.options import Needs, Option
 from genai_spine.routing.registry import Strategies
 from genai_spine.routing.requirements import Dropped, Filter, nobody_fits, obstacle, too_dear
-from genai_spine.routing.shortlist import Directory, Fallback, Shortlist, Tier, shortlist
+from genai_spine.routing.shortlist import Directory, Shortlist, Tier, shortlist
 from genai_spine.types.candidate import Candidate
+from genai_spine.types.routing import Fallback
 
 __all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
 
@@ -33,6 +34,8 @@ class Ask(Struct, frozen=True, kw_only=True):
         hint: The hint that it gives, if any.
         fallback: What it says of other models.
         preferred: Providers to be asked first, in this order, where they are candidates.
+        needs: What it needs.
+        weigh: Estimates its input closely, where that matters; then ``needs`` may guess at it, rather too high.
     """
 
     model: str | None = None
@@ -42,6 +45,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     fallback: Fallback = None
     preferred: tuple[str, ...] = ()
     needs: Needs = NO_NEEDS
+    weigh: Callable[[], int] | None = None
 
 
 class Plan(Struct, frozen=True):
@@ -92,11 +96,13 @@ class Explanation(Struct, frozen=True):
 class _Entry:
     """What is remembered of a request's names."""
 
-    __slots__ = ("filters", "fixed", "shortlist", "turn")
+    __slots__ = ("alone", "filters", "fixed", "shortlist", "turn")
 
     def __init__(self, made: Shortlist) -> None:
         self.shortlist = made
         self.filters = tuple(Filter(tier.options) for tier in made.tiers)
+        # There is no choice: what is thought to be known of its length makes no difference.
+        self.alone = made.named and sum(len(tier.options) for tier in made.tiers) == 1
         self.turn = 0
         self.fixed: dict[Strategy, Plan] = {}
 
@@ -130,12 +136,13 @@ class Router:
         """
         strategy = self._strategy(ask)
         entry = self._entry(ask)
-        tiers = _fitting(entry, ask.needs)
+        needs = _weighed(ask, entry, strategy)
+        tiers = _fitting(entry, needs)
         # The order of a fixed strategy is found once, for the requests that everybody can serve.
         lasting = strategy.fixed and tiers is entry.shortlist.tiers and not ask.preferred and not snapshot.troubles
         if lasting and (known := entry.fixed.get(strategy)) is not None:
             return known
-        view = View(ask.needs, snapshot, entry.turn)
+        view = View(needs, snapshot, entry.turn)
         entry.turn += 1
         plan = Plan(strategy.name, tuple(self._ordered(tiers, strategy, ask, view)))
         if lasting and all(tier.by != "weight" for tier in tiers):
@@ -146,20 +153,21 @@ class Router:
         """Return the plan that a request would get, with the reasons; raises as ``plan`` does, and takes no turn."""
         strategy = self._strategy(ask)
         entry = self._entry(ask)
-        view = View(ask.needs, snapshot, entry.turn)
-        options = self._ordered(_fitting(entry, ask.needs), strategy, ask, view)
+        needs = ask.needs if ask.weigh is None else structs.replace(ask.needs, input_tokens=ask.weigh())
+        view = View(needs, snapshot, entry.turn)
+        options = self._ordered(_fitting(entry, needs), strategy, ask, view)
         left = {option.name for option in options}
         out = [option for tier in entry.shortlist.tiers for option in tier.options if option.name not in left]
         names = [option.name for option in options]
-        measured = zip(options, snapshot.seconds(names, ask.needs.output_tokens), snapshot.loads(names), strict=True)
+        measured = zip(options, snapshot.seconds(names, needs.output_tokens), snapshot.loads(names), strict=True)
         return Explanation(
             strategy.name,
             "request" if ask.strategy is not None else "hint" if ask.hint is not None else "configuration",
             tuple(
-                _considered(option, ask.needs, seconds, load, _trouble(option, snapshot.troubles))
+                _considered(option, needs, seconds, load, _trouble(option, snapshot.troubles))
                 for option, seconds, load in measured
             ),
-            (*entry.shortlist.dropped, *(obstacle(option, ask.needs) or _forbidden(option) for option in out)),
+            (*entry.shortlist.dropped, *(obstacle(option, needs) or _forbidden(option) for option in out)),
         )
 
     def _strategy(self, ask: Ask) -> Strategy:
@@ -208,6 +216,17 @@ class Router:
         if tier.by == "strategy":
             return strategy
         return self._strategies.get("weighted") if tier.by == "weight" else None
+
+
+def _weighed(ask: Ask, entry: _Entry, strategy: Strategy) -> Needs:
+    """What a request needs, its input estimated closely if that makes a difference."""
+    needs = ask.needs
+    if ask.weigh is None or not (
+        needs.max_cost is not None
+        or (not entry.alone and (strategy.weighs or any(one.is_tight(needs) for one in entry.filters)))
+    ):
+        return needs
+    return structs.replace(needs, input_tokens=ask.weigh())
 
 
 def _fitting(entry: _Entry, needs: Needs) -> tuple[Tier, ...]:

@@ -6,7 +6,7 @@ A shortlist depends on the request's names and the configuration alone, so it is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, Protocol, TypeAlias
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct, structs
 
@@ -15,11 +15,9 @@ from genai_spine.routing.candidates import Known, Resolved, resolve
 from genai_spine.routing.options import Option, Traits
 from genai_spine.routing.requirements import Dropped
 from genai_spine.types.candidate import Candidate
+from genai_spine.types.routing import Fallback
 
-__all__ = ["Alias", "Directory", "Fallback", "Shortlist", "Target", "Tier", "shortlist"]
-
-Fallback: TypeAlias = bool | tuple[str, ...] | None
-"""What a request says of other models: allowed, forbidden, just these (models, aliases or providers), or nothing."""
+__all__ = ["Alias", "Directory", "Shortlist", "Target", "Tier", "shortlist"]
 
 
 class Target(Struct, frozen=True):

@@ -257,7 +257,12 @@ def test_envelope() -> None:
     """Without ``stream`` the caller wants one, always with usage; the header may name the provider."""
     envelope = CHAT.read_envelope(asked(), {"x-spine-provider": "ollama"})
 
-    assert (True, True, "m", "ollama") == (envelope.stream, envelope.wants_usage, envelope.model, envelope.provider)
+    assert (True, True, "m", "ollama") == (
+        envelope.stream,
+        envelope.wants_usage,
+        envelope.model,
+        envelope.wishes.provider,
+    )
     assert CHAT.read_envelope(asked(stream=False), {}).stream is False
 
 

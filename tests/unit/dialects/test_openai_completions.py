@@ -131,9 +131,9 @@ def test_fields_that_must_not_be_lost(field: str) -> None:
 def test_the_envelope() -> None:
     """Usage is told in a stream to who asks; the provider may be named in the body or in a header."""
     plain = DOOR.read_envelope(body_of(stream=True), {"x-spine-provider": "acme"})
-    assert (False, True, "acme") == (plain.wants_usage, plain.stream, plain.provider)
+    assert (False, True, "acme") == (plain.wants_usage, plain.stream, plain.wishes.provider)
     asked = DOOR.read_envelope(body_of(provider="other", stream_options={"include_usage": True}), {})
-    assert (True, False, "other") == (asked.wants_usage, asked.stream, asked.provider)
+    assert (True, False, "other") == (asked.wants_usage, asked.stream, asked.wishes.provider)
     relayed = DOOR.relay_request(plain, Target(model="t"))
     assert ("/completions", "t") == (relayed.path, json.loads(relayed.body)["model"])
 

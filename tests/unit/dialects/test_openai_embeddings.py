@@ -109,8 +109,8 @@ def test_envelopes_that_are_none() -> None:
 
 def test_the_envelope() -> None:
     """The provider may be named in the body or in a header."""
-    assert "acme" == WIRE.read_envelope(body_of("a", provider="acme"), {}).provider
-    assert "acme" == WIRE.read_envelope(body_of("a"), {"x-spine-provider": "acme"}).provider
+    assert "acme" == WIRE.read_envelope(body_of("a", provider="acme"), {}).wishes.provider
+    assert "acme" == WIRE.read_envelope(body_of("a"), {"x-spine-provider": "acme"}).wishes.provider
 
 
 def test_requests_as_a_service_takes_them() -> None:

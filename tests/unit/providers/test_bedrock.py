@@ -162,7 +162,7 @@ def test_it_comes_by_its_own_door(tmp_path: Path) -> None:
     assert isinstance(found["bedrock"], BedrockProvider)
     assert ("amazon.nova-lite-v1:0", "ready") == (found["bedrock"].default_model, found["bedrock"].status)
     spine = Spine(Settings(SIGNS))
-    assert "bedrock" == spine.gateway.planner.plan(MODEL, None)[0].provider
+    assert "bedrock" == spine.place(MODEL).provider
 
 
 # What it is asked with.

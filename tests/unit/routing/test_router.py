@@ -21,7 +21,7 @@ from genai_spine.routing import router as module
 from genai_spine.routing.base import Strategy, View
 from genai_spine.routing.candidates import Place
 from genai_spine.routing.options import Needs, Option, Traits
-from genai_spine.routing.registry import Strategies
+from genai_spine.routing.registry import Strategies, builtin
 from genai_spine.routing.requirements import Dropped
 from genai_spine.routing.router import Ask, Plan, Router
 from genai_spine.routing.shortlist import Alias, Target
@@ -51,7 +51,7 @@ ALIASES = (
 def made(default: str = "local_first", *chain: str, places: Sequence[Place] = PLACES) -> tuple[Router, World]:
     """A router over a small world."""
     world = World(*places, chain=chain, aliases=ALIASES, traits=TRAITS, default="openai")
-    return Router(world, Strategies.builtin(), default), world
+    return Router(world, Strategies(builtin()), default), world
 
 
 def names(plan: Plan) -> list[str]:
@@ -249,7 +249,7 @@ class Backwards(Strategy):
 
 def test_a_strategy_takes_effect_at_once() -> None:
     """One that is registered in the place of another orders the next request."""
-    strategies = Strategies.builtin()
+    strategies = Strategies(builtin())
     router = Router(World(*PLACES, traits=TRAITS), strategies)
     assert ["openai", "azure"] == names(router.plan(Ask(model="gpt"), WELL))
     strategies.register(Backwards())
@@ -277,7 +277,7 @@ def test_nobody_at_all() -> None:
             return None
 
     with pytest.raises(UnavailableError, match="OPENAI_API_KEY"):
-        Router(Nowhere(), Strategies.builtin()).plan(Ask(), WELL)
+        Router(Nowhere(), Strategies(builtin())).plan(Ask(), WELL)
 
 
 # Explained.
@@ -325,8 +325,8 @@ _asks = st.builds(
     Ask,
     model=st.sampled_from([None, "auto", "gpt", "llama", "smart", "spread", "azure/gpt"]),
     provider=st.sampled_from([None, None, "azure", "anthropic"]),
-    strategy=st.none() | st.sampled_from(Strategies.builtin().names),
-    hint=st.none() | st.sampled_from(Strategies.builtin().hints),
+    strategy=st.none() | st.sampled_from(Strategies(builtin()).names),
+    hint=st.none() | st.sampled_from(Strategies(builtin()).hints),
     fallback=st.sampled_from([None, True, False, ("gpt",), ("ollama", "smart")]),
     preferred=st.lists(st.sampled_from(["azure", "ollama", "nobody"]), max_size=2).map(tuple),
     needs=st.builds(

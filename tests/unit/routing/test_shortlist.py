@@ -6,7 +6,8 @@ import pytest
 
 from genai_spine.errors import ModelNotFoundError, SpineError, UnknownProviderError
 from genai_spine.routing.options import Traits
-from genai_spine.routing.shortlist import Alias, Fallback, Shortlist, Target, shortlist
+from genai_spine.routing.shortlist import Alias, Shortlist, Target, shortlist
+from genai_spine.types.routing import Fallback
 from tests.routing import World, place
 
 OPENAI = place("openai", "gpt-4o", default="gpt-4o-mini")

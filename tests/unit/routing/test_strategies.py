@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import ClassVar
 
 import pytest
 from hypothesis import given
@@ -13,18 +14,18 @@ from typing_extensions import override
 from genai_spine.errors import InvalidFieldError
 from genai_spine.routing.base import Strategy, View
 from genai_spine.routing.options import Needs, Option, Traits
-from genai_spine.routing.registry import Strategies
+from genai_spine.routing.registry import Strategies, builtin
 from tests.routing import Moment, option
 
 PLAIN = Needs(input_tokens=1000, max_tokens=1000)
-NAMES = Strategies.builtin().names
+NAMES = Strategies(builtin()).names
 
 
 def ordered(
     name: str, *options: Option, needs: Needs = PLAIN, moment: Moment | None = None, turn: int = 0
 ) -> list[str]:
     """What a strategy makes of options, by the first letters of their names."""
-    found = Strategies.builtin().get(name).order(options, View(needs, moment or Moment(), turn))
+    found = Strategies(builtin()).get(name).order(options, View(needs, moment or Moment(), turn))
     return [one.name.partition("/")[0] for one in found]
 
 
@@ -137,7 +138,7 @@ def test_nobody_is_lost(name: str, data: st.DataObject, turn: int) -> None:
 
 def test_the_builtin_ones() -> None:
     """Those that the documents name, and the hints that stand for four of them."""
-    strategies = Strategies.builtin()
+    strategies = Strategies(builtin())
     named = {"local_first", "cost_optimized", "quality", "speed", "round_robin", "weighted", "least_busy"}
     assert named | {"cloud_first"} == set(strategies.names)
     hints = {"local_preferred": "local_first", "cloud_preferred": "cloud_first", "best_quality": "quality"}
@@ -147,7 +148,7 @@ def test_the_builtin_ones() -> None:
 
 def test_unknown_ones() -> None:
     """A strategy or hint that nobody knows is a 422 that names the field and those that there are."""
-    strategies = Strategies.builtin()
+    strategies = Strategies(builtin())
     with pytest.raises(
         InvalidFieldError, match=r"unknown strategy 'best'; there are: .*quality, round_robin"
     ) as caught:
@@ -162,6 +163,7 @@ class Backwards(Strategy):
     """A strategy of the user's own."""
 
     name = "backwards"
+    hints: ClassVar[tuple[str, ...]] = ("from_behind",)
 
     @override
     def order(self, options: Sequence[Option], view: View) -> Sequence[Option]:
@@ -170,9 +172,9 @@ class Backwards(Strategy):
 
 def test_one_of_the_users_own() -> None:
     """It comes in by the same door, under its name and its hint."""
-    strategies = Strategies.builtin()
+    strategies = Strategies(builtin())
     version = strategies.version
-    strategies.register(Backwards(), "from_behind")
+    strategies.register(Backwards())
     assert strategies.get("backwards") is strategies.hinted("from_behind")
     assert "backwards" in strategies.names
     assert strategies.version > version

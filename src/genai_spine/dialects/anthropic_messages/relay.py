@@ -27,7 +27,7 @@ from genai_spine.dialects.anthropic_messages.stream import (
     unfinished,
 )
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
-from genai_spine.dialects.envelope import read_fields, read_typed, splice
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
 from genai_spine.dialects.fields import Fields, dump, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
@@ -45,6 +45,7 @@ __all__ = [
 ]
 
 FORWARDED: Final = ("anthropic-version", "anthropic-beta")
+_SCHEMA: Final = b'"json_schema"'
 
 
 class _Turn(Struct):
@@ -56,7 +57,6 @@ class _Head(Struct):
 
     messages: list[_Turn]
     model: str | None = None
-    provider: str | None = None
     stream: bool | None = None
     max_tokens: int | None = None
     temperature: float | None = None
@@ -82,8 +82,12 @@ def read_envelope(body: bytes, headers: Headers, *, counting: bool = False) -> E
     return Envelope(
         fields=fields,
         model=head.model,
-        provider=head.provider or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         stream=head.stream or False,
+        tools=bool(head.tools),
+        images=told_in(fields, "messages", b'"image"'),
+        schema=told_in(fields, "output_config", _SCHEMA) or told_in(fields, "output_format", _SCHEMA),
+        max_tokens=head.max_tokens,
         headers={name: headers[name] for name in FORWARDED if name in headers},
     )
 

@@ -25,7 +25,7 @@ from genai_spine.dialects.bedrock_converse.stream import (
     malformed,
     unfinished,
 )
-from genai_spine.dialects.envelope import read_fields, read_typed, splice
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
 from genai_spine.dialects.eventstream import EventMessage, EventMessages
 from genai_spine.dialects.fields import response_object
 from genai_spine.dialects.losses import Losses
@@ -51,7 +51,6 @@ class _Head(Struct):
 
     messages: list[_Turn]
     model: str | None = None
-    provider: str | None = None
     stream: bool | None = None
     inferenceConfig: _Sampling | None = None  # noqa: N815  # the service's own name
 
@@ -69,9 +68,18 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
     return Envelope(
         fields=fields,
         model=head.model,
-        provider=head.provider or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         stream=head.stream or False,
+        tools="toolConfig" in fields,
+        images=told_in(fields, "messages", b'"image"'),
+        schema=told_in(fields, "outputConfig", b'"textFormat"'),
+        max_tokens=_limit(head.inferenceConfig),
     )
+
+
+def _limit(sampling: _Sampling | None) -> int | None:
+    limit = sampling.maxTokens if sampling else None
+    return None if limit is None else int(limit)
 
 
 def relay_request(envelope: Envelope, target: Target) -> Encoded:

@@ -20,7 +20,7 @@ from genai_spine.dialects.embeddings import (
     take_vector,
     words_of,
 )
-from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, without_own
 from genai_spine.dialects.fields import Fields, dump, response_fault
 from genai_spine.dialects.gemini.errors import encode_error
 from genai_spine.dialects.gemini.parts import children
@@ -53,7 +53,6 @@ class _Head(Struct):
 
     content: dict[str, Raw] | None = None
     requests: list[_One] | None = None
-    provider: str | dict[str, Raw] | None = None
     model: str | None = None
 
 
@@ -106,7 +105,7 @@ class GeminiEmbeddings(EmbeddingDoor, EmbeddingService):
         return Envelope(
             fields=fields,
             model=self._model or head.model,
-            provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+            wishes=read_wishes(fields, headers),
         )
 
     @override

@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
-from genai_spine.dialects.envelope import read_fields, read_typed, splice
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
 from genai_spine.dialects.fields import response_object
 from genai_spine.dialects.gemini.answer import decode_finish_reason, is_blocked
 from genai_spine.dialects.gemini.errors import failure_in, interrupted
@@ -55,12 +55,15 @@ class _Head(Struct, rename="camel"):
 
     contents: list[_Content] | _Content | None = None
     model: str | None = None
-    provider: str | dict[str, Raw] | None = None
     generation_config: _Config | None = None
     tools: list[dict[str, Raw]] | dict[str, Raw] | None = None
 
 
 _head: Final = msgspec.json.Decoder(_Head)
+_CONFIGS: Final = ("generationConfig", "generation_config")
+_SCHEMAS: Final = tuple(
+    b'"%b"' % name for name in (b"responseSchema", b"responseJsonSchema", b"response_schema", b"response_json_schema")
+)
 _WRAPPERS: Final = ("generateContentRequest", "generate_content_request")
 
 
@@ -71,11 +74,17 @@ def read_envelope(body: bytes, headers: Headers, *, model: str | None = None, st
     if not head.contents:
         message = "contents: is required and must hold at least one content"
         raise InvalidFieldError(message, param="contents")
+    config = next((name for name in _CONFIGS if name in fields), "")
+    most = head.generation_config.max_output_tokens if head.generation_config else None
     return Envelope(
         fields=fields,
         model=model or head.model,
-        provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         stream=stream,
+        tools=bool(head.tools),
+        images=told_in(fields, "contents", b'"image/'),
+        schema=told_in(fields, config, *_SCHEMAS),
+        max_tokens=None if most is None else int(most),
         # Usage is part of every stream.
         wants_usage=True,
     )

@@ -19,7 +19,7 @@ from genai_spine.dialects.embeddings import (
     take_vectors,
     words_of,
 )
-from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, without_own
 from genai_spine.dialects.fields import dump, request_object, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.ollama.errors import encode_error, told_inside
@@ -38,7 +38,6 @@ class _Head(Struct):
     """The fields of a request whose types are checked before anything is sent."""
 
     model: str | None = None
-    provider: str | None = None
 
 
 class _EmbedHead(_Head):
@@ -188,4 +187,4 @@ def _envelope(
     if not given:
         message = f"{name}: is required and must not be empty"
         raise InvalidFieldError(message, param=name)
-    return Envelope(fields=fields, model=head.model, provider=head.provider or headers.get("x-spine-provider"))
+    return Envelope(fields=fields, model=head.model, wishes=read_wishes(fields, headers))

@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
-from genai_spine.dialects.envelope import read_fields, read_typed, splice
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
 from genai_spine.dialects.fields import response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.ndjson import Lines
@@ -40,7 +40,6 @@ class _Head(Struct):
     """The fields of a request whose types are checked before anything is sent."""
 
     model: str | None = None
-    provider: str | None = None
     stream: bool | None = None
     options: _Options | None = None
     tools: list[dict[str, Raw]] | None = None
@@ -84,12 +83,22 @@ def _envelope(fields: dict[str, Raw], head: _Head, headers: Headers) -> Envelope
     return Envelope(
         fields=fields,
         model=head.model,
-        provider=head.provider or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         # Who does not say wants a stream.
         stream=head.stream is not False,
+        tools=bool(head.tools),
+        images=bool(head.images) or told_in(fields, "messages", b'"images"'),
+        schema=told_in(fields, "format", b"{"),
+        max_tokens=_limit(head.options),
         # Usage is part of every last line.
         wants_usage=True,
     )
+
+
+def _limit(options: _Options | None) -> int | None:
+    """The limit of an answer; below nothing it is Ollama's word for none."""
+    limit = options.num_predict if options else None
+    return int(limit) if limit is not None and limit > 0 else None
 
 
 def relay_request(envelope: Envelope, target: Target, path: str) -> Encoded:

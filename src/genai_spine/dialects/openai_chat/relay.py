@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
-from genai_spine.dialects.envelope import read_fields, read_typed, splice
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
 from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
 from genai_spine.dialects.limits import check_choices
 from genai_spine.dialects.losses import Losses
@@ -44,7 +44,6 @@ class _Head(Struct):
 
     messages: list[_Turn]
     model: str | None = None
-    provider: str | dict[str, Raw] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
@@ -70,9 +69,12 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
     return Envelope(
         fields=fields,
         model=head.model,
-        provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         stream=head.stream or False,
         tools=bool(head.tools),
+        images=told_in(fields, "messages", b'"image_url"'),
+        schema=told_in(fields, "response_format", b'"json_schema"'),
+        max_tokens=head.max_completion_tokens or head.max_tokens,
         effort=head.reasoning_effort,
         wants_usage=bool(options and options.include_usage),
     )

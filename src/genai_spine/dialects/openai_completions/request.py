@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Final
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Struct
 
 from genai_spine.dialects.base import Envelope, Headers
-from genai_spine.dialects.envelope import read_fields, read_typed, without_own
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, without_own
 from genai_spine.dialects.fields import Fields, request_object
 from genai_spine.errors import InvalidFieldError
 from genai_spine.types.completion import CompletionRequest
@@ -30,7 +30,6 @@ class _Head(Struct):
 
     prompt: str | list[str | int | list[int]]
     model: str | None = None
-    provider: str | dict[str, Raw] | None = None
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     max_tokens: int | None = None
@@ -53,8 +52,9 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
     return Envelope(
         fields=fields,
         model=head.model,
-        provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         stream=head.stream or False,
+        max_tokens=head.max_tokens,
         wants_usage=bool(options and options.include_usage),
     )
 

@@ -12,7 +12,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType, field
 from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
-from genai_spine.dialects.envelope import read_fields, read_typed, splice
+from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
 from genai_spine.dialects.fields import Fields, response_fault, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_errors import failure_in, told_inside
@@ -39,7 +39,6 @@ class _Head(Struct):
 
     input: str | list[_Item] | None = None
     model: str | None = None
-    provider: str | dict[str, Raw] | None = None
     stream: bool | None = None
     instructions: str | None = None
     max_output_tokens: int | None = None
@@ -63,8 +62,12 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
     return Envelope(
         fields=fields,
         model=head.model,
-        provider=(head.provider if isinstance(head.provider, str) else None) or headers.get("x-spine-provider"),
+        wishes=read_wishes(fields, headers),
         stream=head.stream or False,
+        tools=bool(head.tools),
+        images=told_in(fields, "input", b'"input_image"'),
+        schema=told_in(fields, "text", b'"json_schema"'),
+        max_tokens=head.max_output_tokens,
     )
 
 

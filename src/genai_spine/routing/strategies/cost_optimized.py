@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import inf
+from typing import ClassVar
 
 from typing_extensions import override
 
@@ -17,6 +18,8 @@ class CostOptimized(Strategy):
     """By what the request's tokens would cost; a price that nobody knows is no bargain, and comes last."""
 
     name = "cost_optimized"
+    hints: ClassVar[tuple[str, ...]] = ("cheapest",)
+    weighs: ClassVar[bool] = True
 
     @override
     def order(self, options: Sequence[Option], view: View) -> Sequence[Option]:

@@ -17,6 +17,7 @@ class LocalFirst(Strategy):
     """What runs on the user's own machines, then what does not."""
 
     name = "local_first"
+    hints: ClassVar[tuple[str, ...]] = ("local_preferred",)
     fixed: ClassVar[bool] = True
 
     @override
@@ -28,6 +29,7 @@ class CloudFirst(Strategy):
     """The other way round."""
 
     name = "cloud_first"
+    hints: ClassVar[tuple[str, ...]] = ("cloud_preferred",)
     fixed: ClassVar[bool] = True
 
     @override

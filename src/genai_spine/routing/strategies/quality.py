@@ -18,6 +18,7 @@ class Quality(Strategy):
     """By the catalogue's rank; a model without one comes after those that have."""
 
     name = "quality"
+    hints: ClassVar[tuple[str, ...]] = ("best_quality",)
     fixed: ClassVar[bool] = True
 
     @override

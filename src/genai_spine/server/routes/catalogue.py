@@ -81,7 +81,7 @@ async def _model(state: State, name: str) -> Model:
     Raises:
         ModelNotFoundError: None would.
     """
-    candidate = state.spine.gateway.planner.plan(name, None)[0]
+    candidate = state.spine.place(name)
     provider = state.spine.registry.get(candidate.provider)
     if provider.status != "ready":
         raise state.spine.registry.unknown_model(name)

@@ -14,6 +14,7 @@ from genai_spine.server.state import describe_body, read_model, state_of, while_
 from genai_spine.types.completion import CompletionRequest, OutputSchema
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
+from genai_spine.types.routing import Wishes
 
 __all__ = ["router"]
 
@@ -51,7 +52,8 @@ async def generate(request: Request) -> Response:
         output_schema=None if body.output_schema is None else OutputSchema(schema=body.output_schema),
     )
     provider = body.provider or state.spine.settings.values.generate_default_provider
-    response = await while_there(request, lambda: state.spine.gateway.complete(call, asked, provider))
+    wishes = Wishes(provider=provider, fallback=False)
+    response = await while_there(request, lambda: state.spine.gateway.complete(call, asked, wishes))
     usage: JsonObject = {
         "input_tokens": response.input_tokens,
         "output_tokens": response.output_tokens,

@@ -38,7 +38,7 @@ def _json(value: object) -> Response:
 
 def _placed(state: State, model: str, provider: str | None) -> tuple[Provider, str]:
     """The provider and model that a request would reach; raises as the planner does."""
-    candidate = state.spine.gateway.planner.plan(model, provider)[0]
+    candidate = state.spine.place(model, provider)
     return state.spine.registry.get(candidate.provider), candidate.model
 
 

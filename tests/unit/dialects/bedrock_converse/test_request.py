@@ -444,7 +444,7 @@ def test_the_envelope_and_the_relay() -> None:
     """A request that passes through keeps its fields; model and manner go into the path."""
     body = json.dumps({"model": "x", "stream": True, "messages": [{"role": "user", "content": []}], "y": 1}).encode()
     envelope = CONVERSE.read_envelope(body, {"x-spine-provider": "bedrock"})
-    assert ("x", True, "bedrock") == (envelope.model, envelope.stream, envelope.provider)
+    assert ("x", True, "bedrock") == (envelope.model, envelope.stream, envelope.wishes.provider)
     quirks = Quirks(drop=("z", "y"), rename={"messages": "turns"})
     encoded = CONVERSE.relay_request(envelope, Target(model=CLAUDE, quirks=quirks))
     assert encoded.path.endswith("-v1%3A0/converse-stream")

@@ -26,7 +26,7 @@ def test_the_path_tells_model_and_stream(stream: bool, method: str) -> None:  # 
     envelope = door.read_envelope(_PLAIN, {})
     assert ("fast", "google", stream, True) == (
         envelope.model,
-        envelope.provider,
+        envelope.wishes.provider,
         envelope.stream,
         envelope.wants_usage,
     )
@@ -50,7 +50,7 @@ def test_the_provider_may_stand_in_a_header() -> None:
     """For clients that cannot add fields; an object of that name is none of ours."""
     headers = {"x-spine-provider": "openai"}
     body = json.dumps({"contents": _CONTENTS, "provider": {"order": []}}).encode()
-    assert "openai" == GEMINI.read_envelope(body, headers).provider
+    assert "openai" == GEMINI.read_envelope(body, headers).wishes.provider
     assert {"order": []} == fields_of(GEMINI.relay_request(GEMINI.read_envelope(body, {}), TARGET).body)["provider"]
 
 

@@ -54,12 +54,12 @@ def test_foreign_reasons_are_translated_in_passing() -> None:
 def test_openrouters_provider_is_not_ours() -> None:
     """``provider`` as a string chooses one here; as an object it is OpenRouter's and goes there."""
     ours = CHAT.read_envelope(body_of(provider="acme"), {})
-    assert ours.provider == "acme"
+    assert ours.wishes.provider == "acme"
     theirs = CHAT.read_envelope(body_of(provider={"order": ["x"]}), {})
-    assert theirs.provider is None
+    assert theirs.wishes.provider is None
     sent = json.loads(CHAT.relay_request(theirs, Target(model="t")).body)
     assert {"order": ["x"]} == sent["provider"]
-    assert CHAT.read_envelope(body_of(), {"x-spine-provider": "acme"}).provider == "acme"
+    assert CHAT.read_envelope(body_of(), {"x-spine-provider": "acme"}).wishes.provider == "acme"
 
 
 def test_models() -> None:

@@ -589,7 +589,7 @@ def test_counting_tokens() -> None:
 
 def test_the_envelope() -> None:
     """The provider may be named in the body or in a header; OpenRouter's object of that name is its own."""
-    assert "acme" == RESPONSES.read_envelope(body_of(provider="acme"), {}).provider
+    assert "acme" == RESPONSES.read_envelope(body_of(provider="acme"), {}).wishes.provider
     other = RESPONSES.read_envelope(body_of(provider={"order": []}), {"x-spine-provider": "acme"})
-    assert "acme" == other.provider
+    assert "acme" == other.wishes.provider
     assert other.wants_usage
