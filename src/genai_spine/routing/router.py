@@ -96,13 +96,13 @@ class Explanation(Struct, frozen=True):
 class _Entry:
     """What is remembered of a request's names."""
 
-    __slots__ = ("alone", "filters", "fixed", "shortlist", "turn")
+    __slots__ = ("filters", "fixed", "shortlist", "single", "turn")
 
     def __init__(self, made: Shortlist) -> None:
         self.shortlist = made
         self.filters = tuple(Filter(tier.options) for tier in made.tiers)
-        # There is no choice: what is thought to be known of its length makes no difference.
-        self.alone = made.named and sum(len(tier.options) for tier in made.tiers) == 1
+        # There is nothing to choose.
+        self.single = sum(len(tier.options) for tier in made.tiers) == 1
         self.turn = 0
         self.fixed: dict[Strategy, Plan] = {}
 
@@ -138,8 +138,10 @@ class Router:
         entry = self._entry(ask)
         needs = _weighed(ask, entry, strategy)
         tiers = _fitting(entry, needs)
-        # The order of a fixed strategy is found once, for the requests that everybody can serve.
-        lasting = strategy.fixed and tiers is entry.shortlist.tiers and not ask.preferred and not snapshot.troubles
+        # For requests that everybody can serve an order is found once, if the strategy is fixed or there is but one.
+        lasting = tiers is entry.shortlist.tiers and (
+            entry.single or (strategy.fixed and not ask.preferred and not snapshot.troubles)
+        )
         if lasting and (known := entry.fixed.get(strategy)) is not None:
             return known
         view = View(needs, snapshot, entry.turn)
@@ -221,10 +223,12 @@ class Router:
 def _weighed(ask: Ask, entry: _Entry, strategy: Strategy) -> Needs:
     """What a request needs, its input estimated closely if that makes a difference."""
     needs = ask.needs
-    if ask.weigh is None or not (
-        needs.max_cost is not None
-        or (not entry.alone and (strategy.weighs or any(one.is_tight(needs) for one in entry.filters)))
-    ):
+    if ask.weigh is None:
+        return needs
+    # The only place of a model that was named is asked whatever is thought to be known of its context.
+    chosen = entry.single and entry.shortlist.named
+    tight = not chosen and any(one.is_tight(needs) for one in entry.filters)
+    if not tight and needs.max_cost is None and (entry.single or not strategy.weighs):
         return needs
     return structs.replace(needs, input_tokens=ask.weigh())
 
