@@ -146,7 +146,7 @@ async def test_the_order_of_a_strategy(three: Three, wish: dict[str, Any], expec
 
 async def test_the_cheapest_by_the_length_of_the_answer(three: Three) -> None:
     """Among those that are paid for, the price of the whole request counts."""
-    paid = {"model": "best", "routing": {"strategy": "cost_optimized"}}
+    paid: dict[str, Any] = {"model": "best", "routing": {"strategy": "cost_optimized"}}
     assert ["groq", "openai"] == await three.order(**paid)
     assert "groq" == await three.ask(**paid)
 
@@ -283,13 +283,13 @@ async def test_a_preferred_provider(three: Three) -> None:
     """It comes first where it is a candidate, the others after it in their order; else nothing changes."""
     assert ["openai", "ollama", "groq"] == await three.order(routing={"preferred_providers": ["openai", "azure"]})
     assert "openai" == await three.ask(routing={"preferred_providers": ["openai", "azure"]})
-    named = {"model": NAMES["groq"], "fallback": False}
+    named: dict[str, Any] = {"model": NAMES["groq"], "fallback": False}
     assert ["groq"] == await three.order(**named, routing={"preferred_providers": ["openai"]})
 
 
 async def test_the_most_that_it_may_cost(three: Three) -> None:
     """Who is dearer is left out; where nobody is left, a 422 says so and what it would have cost."""
-    dear = {"model": "best", "max_tokens": 1000}
+    dear: dict[str, Any] = {"model": "best", "max_tokens": 1000}
     assert ["openai", "groq"] == await three.order(**dear)
     assert ["groq"] == await three.order(**dear, routing={"max_cost_usd": 0.001})
     status, param, message = await three.refused(**dear, fallback=False, routing={"max_cost_usd": 0.000001})
@@ -332,7 +332,7 @@ async def test_a_long_request(three: Three) -> None:
 
 async def test_a_provider_that_is_named_never_moves(three: Three) -> None:
     """It alone is the candidate, whatever strategy, hint, preference and chain say; unless the request allows more."""
-    wishes = {"provider_hint": "cheapest", "routing": {"preferred_providers": ["ollama"]}}
+    wishes: dict[str, Any] = {"provider_hint": "cheapest", "routing": {"preferred_providers": ["ollama"]}}
     assert ["openai"] == await three.order(provider="openai", **wishes)
     assert ["openai"] == await three.order(model=NAMES["openai"], **wishes)
     assert "openai" == await three.ask(provider="openai", **wishes)
