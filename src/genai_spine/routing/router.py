@@ -23,6 +23,7 @@ __all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
 
 # Callers choose the names, so what is remembered of them must have an end.
 MOST_REMEMBERED: Final = 4096
+LONGEST_REMEMBERED: Final = 1024
 NO_NEEDS: Final = Needs()
 
 
@@ -192,7 +193,9 @@ class Router:
             if not made.tiers:
                 message = "no provider is configured; set a key, for instance OPENAI_API_KEY"
                 raise UnavailableError(message)
-            entry = self._entries[key] = _Entry(made)
+            entry = _Entry(made)
+            if _length(ask) <= LONGEST_REMEMBERED:
+                self._entries[key] = entry
         return entry
 
     def _ordered(self, tiers: Sequence[Tier], strategy: Strategy, ask: Ask, view: View) -> list[Option]:
@@ -218,6 +221,12 @@ class Router:
         if tier.by == "strategy":
             return strategy
         return self._strategies.get("weighted") if tier.by == "weight" else None
+
+
+def _length(ask: Ask) -> int:
+    """The characters of a request's names."""
+    others = ask.fallback if isinstance(ask.fallback, tuple) else ()
+    return sum(map(len, (ask.model or "", ask.provider or "", *others)))
 
 
 def _weighed(ask: Ask, entry: _Entry, strategy: Strategy) -> Needs:

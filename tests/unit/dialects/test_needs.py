@@ -139,6 +139,20 @@ def test_a_fallback_in_a_header(text: str, expected: bool | tuple[str, ...] | No
     assert wishes({"x-spine-fallback": text}, fallback=False).fallback is False
 
 
+def test_too_many_names() -> None:
+    """Each is looked up: a list of them has an end, in the body and in a header."""
+    assert ("x",) * 64 == wishes({"x-spine-fallback": "x," * 64}).fallback
+    for field, more in (
+        ("fallback", {"fallback": ["x"] * 65}),
+        ("routing.preferred_providers", {"routing": {"preferred_providers": ["x"] * 65}}),
+    ):
+        with pytest.raises(InvalidFieldError) as caught:
+            wishes(**more)
+        assert field == caught.value.param
+    with pytest.raises(InvalidFieldError, match="at most 64 names"):
+        wishes({"x-spine-fallback": "x," * 65})
+
+
 def test_an_amount_finer_than_any_price() -> None:
     """It is a 422 that names the field."""
     with pytest.raises(InvalidFieldError, match="finer than a picodollar") as caught:

@@ -378,6 +378,14 @@ def test_plan_and_explanation_agree(requests: list[tuple[Ask, Moment]], *, chain
             assert found == outcome(fresh, ask, moment)
 
 
+def test_long_names_are_not_remembered() -> None:
+    """What callers made up of many letters is planned anew each time, and takes no room."""
+    router, _ = made()
+    ask = Ask(model="openai/" + "x" * 2000)
+    assert router.plan(ask, WELL) == router.plan(ask, WELL)
+    assert router.plan(ask, WELL) is not router.plan(ask, WELL)
+
+
 # How much is read.
 
 
