@@ -33,7 +33,7 @@ from genai_spine.types.tools import Tool
 from genai_spine.types.usage import Usage
 from tests.providers import OwnProvider
 
-QUIET = {"GENAI_PROBE_LOCAL": "false"}
+QUIET = {"GENAI_RETRY_ATTEMPTS": "1", "GENAI_PROBE_LOCAL": "false"}
 CHAT: JsonObject = {
     "id": "c1",
     "model": "gpt-4o-mini-2024-07-18",
@@ -85,11 +85,29 @@ def test_from_a_file(tmp_path: Path) -> None:
     assert Spine.from_file(str(path), {"DEFAULT_PROVIDER": "xai"}).settings.values.default_provider == "xai"
 
 
-@pytest.mark.parametrize("variable", ["GENAI_DEFAULT_PROVIDER", "GENAI_GENERATE_DEFAULT_PROVIDER"])
+@pytest.mark.parametrize(
+    "variable", ["GENAI_DEFAULT_PROVIDER", "GENAI_GENERATE_DEFAULT_PROVIDER", "GENAI_FALLBACK_CHAIN"]
+)
 def test_a_default_provider_that_does_not_exist(variable: str) -> None:
     """It is found at start, not at the first request."""
     with pytest.raises(errors.SpineError, match="unknown provider 'nobody'"):
         Spine(Settings({variable: "nobody"}))
+
+
+def test_a_strategy_that_does_not_exist() -> None:
+    """It is found at start, with those that there are."""
+    with pytest.raises(errors.ConfigurationError, match=r"GENAI_ROUTING_STRATEGY .*unknown strategy 'best'; there are"):
+        Spine(Settings({"GENAI_ROUTING_STRATEGY": "best"}))
+
+
+def test_an_alias_for_a_provider_that_does_not_exist(tmp_path: Path) -> None:
+    """It is found at start; a model's own slash, and one that nobody can place yet, are none of that."""
+    path = tmp_path / "my.toml"
+    path.write_text('[aliases]\nfast = ["groq/openai/gpt-oss-120b", "openai/gpt-oss-120b", "my-own"]')
+    assert Spine.from_file(path, {}).settings.values.aliases
+    path.write_text('[aliases]\nfast = ["grok/llama-3"]')
+    with pytest.raises(errors.ConfigurationError, match=r"aliases\.fast: 'grok/llama-3': unknown provider 'grok'"):
+        Spine.from_file(path, {})
 
 
 def test_what_should_be_looked_at() -> None:

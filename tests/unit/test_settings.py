@@ -57,6 +57,13 @@ def test_without_anything_all_is_built_in() -> None:
             ("groq", "xai", "openai"),
             "groq",
         ),
+        (
+            "GENAI_ROUTING_STRATEGY",
+            "ROUTING_STRATEGY",
+            "routing_strategy",
+            ("quality", "speed", "weighted"),
+            "quality",
+        ),
         ("GENAI_API_HOST", "API_HOST", "host", ("::1", "0.0.0.0", "10.0.0.1"), "::1"),  # noqa: S104  # nothing listens
         ("GENAI_API_PORT", "API_PORT", "port", ("1", "2", "3"), 1),
         ("GENAI_LOG_LEVEL", "LOG_LEVEL", "log_level", ("debug", "warning", "error"), "debug"),
@@ -403,3 +410,43 @@ def test_known_variables_are_not_told() -> None:
     )
     environ = dict.fromkeys(names, "")
     assert Settings(environ).check_names(["my-lab"], ["GENAI_MINE"]) == ()
+
+
+def test_the_fallback_chain() -> None:
+    """Names in order, with commas between them in a variable."""
+    assert ("groq", "openai") == Settings({"GENAI_FALLBACK_CHAIN": " groq, ,openai"}).values.fallback_chain
+    assert ("xai",) == Settings({"FALLBACK_CHAIN": "xai"}).values.fallback_chain
+    assert ("groq", "openai") == Settings({}, written('fallback_chain = ["groq", "openai"]')).values.fallback_chain
+
+
+def test_aliases() -> None:
+    """One model, several in order, or a table of them with their weights."""
+    text = """
+    [aliases]
+    one = "openai/gpt-4o"
+    several = ["a", "b"]
+    shared = { a = 3, "b/c" = 0.5 }
+    """
+    found = Settings({}, written(text)).values.aliases
+    told = {name: [(target.model, target.weight) for target in targets] for name, targets in found.items()}
+    assert {
+        "one": [("openai/gpt-4o", None)],
+        "several": [("a", None), ("b", None)],
+        "shared": [("a", 3.0), ("b/c", 0.5)],
+    } == told
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("aliases.x = []", r"aliases\.x in .*at least 1 item"),
+        ("aliases.x = 3", r"aliases\.x in .*valid tuple"),
+        ("aliases.x = { a = -1 }", r"aliases\.x\.0\.weight in .*greater than or equal to 0"),
+        ('aliases.x = ""', r"aliases\.x\.0\.model in .*at least 1 character"),
+        ("providers.openai.weight = -1", r"providers\.openai\.weight in .*greater than or equal to 0"),
+    ],
+)
+def test_wrong_aliases_and_weights(text: str, message: str) -> None:
+    """They are found at start, with their place in the file."""
+    with pytest.raises(ConfigurationError, match=message):
+        Settings({}, written(text))

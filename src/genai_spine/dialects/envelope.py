@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from decimal import Decimal
-from typing import Final, TypeVar
+from typing import Annotated, Final, TypeAlias, TypeVar
 
 import msgspec
-from msgspec import Raw, Struct
+from msgspec import Meta, Raw, Struct
 
 from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.money import picodollars_from
@@ -33,10 +33,15 @@ _HEADERS: Final = ("x-spine-provider", "x-spine-hint", "x-spine-strategy", "x-sp
 _OF_ROUTING: Final = ("provider", "provider_hint", "routing", "fallback")
 
 
+# Each name is looked up, so a list of them must have an end.
+_MOST_NAMES: Final = 64
+_Names: TypeAlias = Annotated[tuple[str, ...], Meta(max_length=_MOST_NAMES)]
+
+
 class _Routing(Struct, forbid_unknown_fields=True):
     strategy: str | None = None
     max_cost_usd: Decimal | None = None
-    preferred_providers: tuple[str, ...] = ()
+    preferred_providers: _Names = ()
 
 
 class _Own(Struct):
@@ -45,7 +50,7 @@ class _Own(Struct):
     provider: str | None = None
     provider_hint: str | None = None
     routing: _Routing | None = None
-    fallback: bool | tuple[str, ...] | None = None
+    fallback: bool | _Names | None = None
 
 
 _own: Final = msgspec.json.Decoder(_Own)
@@ -123,7 +128,11 @@ def _fallback(header: str | None) -> Fallback:
         return None
     if text.lower() in {"true", "false"}:
         return text.lower() == "true"
-    return tuple(name for name in (piece.strip() for piece in text.split(",")) if name)
+    names = tuple(name for name in (piece.strip() for piece in text.split(",")) if name)
+    if len(names) > _MOST_NAMES:
+        message = f"x-spine-fallback: must hold at most {_MOST_NAMES} names"
+        raise InvalidFieldError(message, param="fallback")
+    return names
 
 
 def _picodollars(amount: Decimal) -> int:

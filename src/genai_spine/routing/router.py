@@ -23,6 +23,7 @@ __all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
 
 # Callers choose the names, so what is remembered of them must have an end.
 MOST_REMEMBERED: Final = 4096
+LONGEST_REMEMBERED: Final = 1024
 NO_NEEDS: Final = Needs()
 
 
@@ -96,13 +97,13 @@ class Explanation(Struct, frozen=True):
 class _Entry:
     """What is remembered of a request's names."""
 
-    __slots__ = ("alone", "filters", "fixed", "shortlist", "turn")
+    __slots__ = ("filters", "fixed", "shortlist", "single", "turn")
 
     def __init__(self, made: Shortlist) -> None:
         self.shortlist = made
         self.filters = tuple(Filter(tier.options) for tier in made.tiers)
-        # There is no choice: what is thought to be known of its length makes no difference.
-        self.alone = made.named and sum(len(tier.options) for tier in made.tiers) == 1
+        # There is nothing to choose.
+        self.single = sum(len(tier.options) for tier in made.tiers) == 1
         self.turn = 0
         self.fixed: dict[Strategy, Plan] = {}
 
@@ -138,8 +139,10 @@ class Router:
         entry = self._entry(ask)
         needs = _weighed(ask, entry, strategy)
         tiers = _fitting(entry, needs)
-        # The order of a fixed strategy is found once, for the requests that everybody can serve.
-        lasting = strategy.fixed and tiers is entry.shortlist.tiers and not ask.preferred and not snapshot.troubles
+        # For requests that everybody can serve an order is found once, if the strategy is fixed or there is but one.
+        lasting = tiers is entry.shortlist.tiers and (
+            entry.single or (strategy.fixed and not ask.preferred and not snapshot.troubles)
+        )
         if lasting and (known := entry.fixed.get(strategy)) is not None:
             return known
         view = View(needs, snapshot, entry.turn)
@@ -190,7 +193,9 @@ class Router:
             if not made.tiers:
                 message = "no provider is configured; set a key, for instance OPENAI_API_KEY"
                 raise UnavailableError(message)
-            entry = self._entries[key] = _Entry(made)
+            entry = _Entry(made)
+            if _length(ask) <= LONGEST_REMEMBERED:
+                self._entries[key] = entry
         return entry
 
     def _ordered(self, tiers: Sequence[Tier], strategy: Strategy, ask: Ask, view: View) -> list[Option]:
@@ -218,13 +223,21 @@ class Router:
         return self._strategies.get("weighted") if tier.by == "weight" else None
 
 
+def _length(ask: Ask) -> int:
+    """The characters of a request's names."""
+    others = ask.fallback if isinstance(ask.fallback, tuple) else ()
+    return sum(map(len, (ask.model or "", ask.provider or "", *others)))
+
+
 def _weighed(ask: Ask, entry: _Entry, strategy: Strategy) -> Needs:
     """What a request needs, its input estimated closely if that makes a difference."""
     needs = ask.needs
-    if ask.weigh is None or not (
-        needs.max_cost is not None
-        or (not entry.alone and (strategy.weighs or any(one.is_tight(needs) for one in entry.filters)))
-    ):
+    if ask.weigh is None:
+        return needs
+    # The only place of a model that was named is asked whatever is thought to be known of its context.
+    chosen = entry.single and entry.shortlist.named
+    tight = not chosen and any(one.is_tight(needs) for one in entry.filters)
+    if not tight and needs.max_cost is None and (entry.single or not strategy.weighs):
         return needs
     return structs.replace(needs, input_tokens=ask.weigh())
 

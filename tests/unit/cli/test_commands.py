@@ -41,7 +41,7 @@ def test_help_names_every_command() -> None:
     """Each command is there with a line on what it does; called with nothing, the same is shown."""
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("serve", "providers", "models", "chat", "prices", "config"):
+    for command in ("serve", "providers", "models", "route", "chat", "prices", "config"):
         assert command in result.stdout
         inner = run(command, "--help")
         assert inner.exit_code == 0
@@ -205,9 +205,8 @@ def test_a_conversation(end: str) -> None:
 
 def test_a_turn_that_fails() -> None:
     """The conversation goes on as if the turn had not been."""
-    result = run(
-        "chat", "--model", "simulator/flaky", text="one\ntwo\n", environ={"GENAI_SIMULATOR_FAILURES": "500=0.5"}
-    )
+    environ = {"GENAI_SIMULATOR_FAILURES": "500=0.5", "GENAI_RETRY_ATTEMPTS": "1"}
+    result = run("chat", "--model", "simulator/flaky", text="one\ntwo\n", environ=environ)
     assert result.exit_code == 0
     assert "one" in result.stdout
     assert "provider_error: " in result.stdout
@@ -248,3 +247,44 @@ def test_wrong_settings() -> None:
 def test_config_alone() -> None:
     """It shows what it can do."""
     assert "check" in run("config").output
+
+
+# Where a request would go.
+
+TWO = {"OPENAI_API_KEY": "sk-1", "GROQ_API_KEY": "gsk-1", "GENAI_FALLBACK_CHAIN": "groq"}
+
+
+def test_route_names_the_first_candidate() -> None:
+    """Alone it tells who would be asked; the prompt may come from the standard input."""
+    result = run("route", "Hello", "--model", "gpt-4o", environ=TWO)
+    assert (0, "openai/gpt-4o\n") == (result.exit_code, result.stdout)
+    result = run("route", "-", "--hint", "cheapest", text="Hello", environ=TWO)
+    assert (0, "groq/llama-3.1-8b-instant\n") == (result.exit_code, result.stdout)
+
+
+def test_route_explains() -> None:
+    """The strategy and who chose it, each candidate with what it was judged by, and who was left out and why."""
+    arguments = ("--model", "gpt-4o", "--max-tokens", "1000", "--strategy", "quality", "--explain")
+    result = run("route", "Hello", *arguments, "--max-cost", "0.001", environ=TWO)
+    assert result.exit_code == 0
+    assert "strategy: quality (by request)" in result.stdout
+    assert "0.00008" in row(result, "groq/llama-3.1-8b-instant")[1]
+    assert "left out: openai/gpt-4o: it would cost up to 0.01" in result.stdout
+    assert "over the 0.001 allowed" in result.stdout
+
+
+def test_route_as_json() -> None:
+    """The same for programs; a fallback as in the header, preferences in their order."""
+    result = run("route", "Hello", "--prefer", "openai", "--fallback", "false", "--json", environ=TWO)
+    told = msgspec.json.decode(result.stdout)
+    assert ("local_first", "configuration") == (told["strategy"], told["chosen_by"])
+    assert ["openai"] == [one["provider"] for one in told["candidates"]]
+    assert [("groq", "forbidden")] == [(one["provider"], one["kind"]) for one in told["dropped"]]
+
+
+def test_route_to_nowhere() -> None:
+    """What nobody understands is told in a line."""
+    result = run("route", "Hello", "--strategy", "best", environ=TWO)
+    assert 2 == result.exit_code
+    assert "spine: unknown strategy 'best'; there are: " in result.stderr
+    assert 2 == run("route", "Hello", "--provider", "nobody", environ=TWO).exit_code

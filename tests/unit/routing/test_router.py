@@ -8,6 +8,7 @@ from collections.abc import Sequence
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import structs
 from typing_extensions import override
 
 from genai_spine.errors import (
@@ -375,3 +376,66 @@ def test_plan_and_explanation_agree(requests: list[tuple[Ask, Moment]], *, chain
         ):
             fresh, _ = made("local_first", *(("ollama", "anthropic") if chained else ()))
             assert found == outcome(fresh, ask, moment)
+
+
+def test_long_names_are_not_remembered() -> None:
+    """What callers made up of many letters is planned anew each time, and takes no room."""
+    router, _ = made()
+    ask = Ask(model="openai/" + "x" * 2000)
+    assert router.plan(ask, WELL) == router.plan(ask, WELL)
+    assert router.plan(ask, WELL) is not router.plan(ask, WELL)
+
+
+# How much is read.
+
+
+class Scale:
+    """Weighs a request, and counts how often it does."""
+
+    def __init__(self, tokens: int) -> None:
+        self.used = 0
+        self._tokens = tokens
+
+    def __call__(self) -> int:
+        """Weigh it."""
+        self.used += 1
+        return self._tokens
+
+
+@pytest.mark.parametrize(
+    ("ask", "used"),
+    [
+        (Ask(model="gpt", needs=Needs(input_tokens=100)), 0),
+        (Ask(needs=Needs(input_tokens=100)), 0),
+        (Ask(model="gpt", strategy="cost_optimized", needs=Needs(input_tokens=100)), 1),
+        (Ask(model="gpt", needs=Needs(input_tokens=100, max_cost=10**12)), 1),
+        (Ask(model="gpt", needs=Needs(input_tokens=10**6)), 1),
+        (Ask(provider="openai", needs=Needs(input_tokens=10**6)), 0),
+        (Ask(provider="openai", strategy="cost_optimized", needs=Needs(input_tokens=100)), 0),
+        (Ask(provider="openai", needs=Needs(input_tokens=100, max_cost=10**12)), 1),
+    ],
+)
+def test_a_request_is_weighed_where_that_matters(ask: Ask, used: int) -> None:
+    """For a price, or where the guess is too long for one of several; the plan then goes by what was weighed."""
+    scale = Scale(200)
+    assert made()[0].plan(structs.replace(ask, weigh=scale), WELL).options
+    assert used == scale.used
+
+
+def test_what_was_weighed_counts() -> None:
+    """A guess that is too high costs nobody his place; a request that is too long goes where it fits."""
+    guess = Needs(input_tokens=10**6)
+    assert "ollama" in names(made()[0].plan(Ask(needs=guess, weigh=Scale(200)), WELL))
+    assert ["anthropic"] == names(made()[0].plan(Ask(needs=guess, weigh=Scale(150_000)), WELL))
+
+
+def test_one_place_alone_is_not_put_in_order() -> None:
+    """Its plan is remembered whatever the strategy and the troubles; it still tells the strategy asked for."""
+    router, _ = made()
+    ask = Ask(provider="openai", strategy="speed")
+    plan = router.plan(ask, WELL)
+    assert plan is router.plan(ask, Moment(troubles={"openai": "its circuit is open"}))
+    assert ("speed", "quality") == (
+        plan.strategy,
+        router.plan(Ask(provider="openai", strategy="quality"), WELL).strategy,
+    )

@@ -61,6 +61,8 @@ class _Head(Struct, rename="camel"):
 
 _head: Final = msgspec.json.Decoder(_Head)
 _CONFIGS: Final = ("generationConfig", "generation_config")
+# With what parts the name from the value: alone, the quotation mark of a text that speaks of it would do.
+_PICTURE: Final = (b':"image/', b': "image/')
 _SCHEMAS: Final = tuple(
     b'"%b"' % name for name in (b"responseSchema", b"responseJsonSchema", b"response_schema", b"response_json_schema")
 )
@@ -82,7 +84,7 @@ def read_envelope(body: bytes, headers: Headers, *, model: str | None = None, st
         wishes=read_wishes(fields, headers),
         stream=stream,
         tools=bool(head.tools),
-        images=told_in(fields, "contents", b'"image/'),
+        images=told_in(fields, "contents", *_PICTURE),
         schema=told_in(fields, config, *_SCHEMAS),
         max_tokens=None if most is None else int(most),
         # Usage is part of every stream.
