@@ -15,7 +15,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, Target
-from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, none_embedded, suited, take_vector
+from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, none_embedded, take_vector
 from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
 from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
 from genai_spine.dialects.losses import Losses
@@ -113,12 +113,12 @@ class OpenAIEmbeddings(EmbeddingDoor, EmbeddingService):
         }
         body.update((name, value) for name, value in optional.items() if value is not None)
         body.update(losses.extras(request, _NAME))
-        return Encoded(PATH, dump(suited(body, target, losses)), {}, losses.warnings)
+        return Encoded(PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = suited(envelope.fields, target, losses)
+        fields = losses.suited(envelope.fields, target.quirks)
         return Encoded(PATH, splice(fields, target.model), {}, losses.warnings)
 
     # Answers.

@@ -100,14 +100,7 @@ def relay_count_request(envelope: Envelope, target: Target) -> Encoded:
 
 def _relay(envelope: Envelope, target: Target, path: str) -> Encoded:
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    unknown = target.quirks.drop if target.facts.sampling else (*target.quirks.drop, *SAMPLING)
-    for name in unknown:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks, () if target.facts.sampling else SAMPLING)
     headers = {"anthropic-version": VERSION, **envelope.headers}
     return Encoded(path, splice(fields, target.model), headers, losses.warnings)
 

@@ -16,7 +16,6 @@ from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
     none_embedded,
-    suited,
     take_vector,
     words_of,
 )
@@ -160,7 +159,7 @@ class GeminiEmbeddings(EmbeddingDoor, EmbeddingService):
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = suited(envelope.fields, target, losses)
+        fields = losses.suited(envelope.fields, target.quirks)
         if not self._batch:
             body = splice(fields, _full_name(target.model))
             return Encoded(method_path(target.model, SINGLE), body, {}, losses.warnings)

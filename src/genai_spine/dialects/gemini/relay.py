@@ -108,16 +108,12 @@ def relay_count_request(envelope: Envelope, target: Target) -> Encoded:
 
 
 def _changed(envelope: Envelope, target: Target, losses: Losses) -> dict[str, Raw]:
-    fields = dict(envelope.fields)
-    for name in target.quirks.drop:
-        spelt = [told for told in fields if CAMEL.get(told, told) == name]
-        for told in spelt:
-            del fields[told]
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
-    return fields
+    quirks = target.quirks
+    # Callers may spell a field in another way than the row does.
+    told = {*quirks.drop, *quirks.rename}
+    spelt = {name: CAMEL.get(name, name) for name in envelope.fields}
+    fields = {spelt[name] if spelt[name] in told else name: value for name, value in envelope.fields.items()}
+    return losses.suited(fields, quirks)
 
 
 class _WatchedPart(Struct, rename="camel"):

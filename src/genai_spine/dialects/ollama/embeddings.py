@@ -15,7 +15,6 @@ from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, T
 from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
-    suited,
     take_vectors,
     words_of,
 )
@@ -100,12 +99,12 @@ class OllamaEmbeddings(EmbeddingDoor, EmbeddingService):
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         body |= losses.extras(request, _NAME)
-        return Encoded(_PATH, dump(suited(body, target, losses)), {}, losses.warnings)
+        return Encoded(_PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = suited(envelope.fields, target, losses)
+        fields = losses.suited(envelope.fields, target.quirks)
         return Encoded(_PATH, splice(fields, target.model), {}, losses.warnings)
 
     # Answers.

@@ -95,13 +95,7 @@ def _envelope(fields: dict[str, Raw], head: _Head, headers: Headers) -> Envelope
 def relay_request(envelope: Envelope, target: Target, path: str) -> Encoded:
     """Write the request as it came; see ``Dialect.relay_request``."""
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    for name in target.quirks.drop:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks)
     return Encoded(path, splice(fields, target.model), {}, losses.warnings)
 
 

@@ -81,15 +81,8 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
 def relay_request(envelope: Envelope, target: Target) -> Encoded:
     """Write the request as it came; see ``Dialect.relay_request``."""
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    quirks = target.quirks
-    for name in quirks.drop:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
-    if envelope.stream and not envelope.wants_usage and quirks.stream_usage:
+    fields = losses.suited(envelope.fields, target.quirks)
+    if envelope.stream and not envelope.wants_usage and target.quirks.stream_usage:
         told = fields.get("stream_options", Raw(_NULL))
         options = {} if bytes(told) == _NULL else request_object(told, "stream_options").rest()
         fields["stream_options"] = Raw(dump({**options, "include_usage": True}))

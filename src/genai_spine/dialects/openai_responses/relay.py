@@ -80,14 +80,7 @@ def relay_count_request(envelope: Envelope, target: Target) -> Encoded:
 
 def _relay(envelope: Envelope, target: Target, path: str) -> Encoded:
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    quirks = target.quirks
-    for name in quirks.drop if target.facts.sampling else (*quirks.drop, *SAMPLING):
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks, () if target.facts.sampling else SAMPLING)
     return Encoded(path, splice(fields, target.model), {}, losses.warnings)
 
 
