@@ -16,6 +16,7 @@ from genai_spine.dialects.base import Dialect, Encoded, Target
 from genai_spine.dialects.embeddings import Embeds, matched
 from genai_spine.errors import DialectNotSpokenError, ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Relays, Wire
+from genai_spine.providers.fitting import fitted
 from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
@@ -226,10 +227,14 @@ class HttpProvider(Relays):
             wire = self.wire_for(request)
             asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and wire.quirks.stream_usage)
             try:
-                encoded = wire.dialect.encode_request(asked, self.target(model, wire))
+                target = self.target(model, wire)
+                asked, changed = fitted(asked, target)
+                encoded = wire.dialect.encode_request(asked, target)
             except SpineError as error:
                 self.own(error)
                 raise
+            if changed:
+                encoded = encoded._replace(warnings=(*changed, *encoded.warnings))
             try:
                 return wire, encoded, await self.open(wire, encoded, options, stream=stream)
             except DialectNotSpokenError:

@@ -97,6 +97,24 @@ def test_an_unknown_model() -> None:
     assert CATALOG.facts("zzz") == ModelFacts()
 
 
+def test_who_never_thinks() -> None:
+    """A model whose abilities are known and hold no thinking; the user's word on them is the last."""
+    assert [True, True, False, False] == [
+        CATALOG.facts(model).thinks_never for model in ("openai/gpt-4o-mini", "text-embedding-3-small", "o3", "zzz")
+    ]
+    known = catalog(own={"openai/gpt-4o": {"abilities": ["thinking"]}, "zzz": {"abilities": ["tools"]}})
+    assert not known.facts("gpt-4o", "openai").thinks_never
+    assert known.facts("gpt-4o", "azure").thinks_never
+    assert known.facts("zzz").thinks_never
+
+
+def test_who_is_told_how_to_think_may_think() -> None:
+    """No model that has a way to be told how hard to think passes for one that cannot."""
+    told = [name for name, facts in ROWS["facts"].items() if "thinking" in facts]
+    assert "gemini-3" in told
+    assert [] == [name for name in told if CATALOG.facts(name).thinks_never]
+
+
 def test_homes_are_providers() -> None:
     """Every home is a provider that ships, or one that is on its way and known by name."""
     homes = {CATALOG.home(model) for model in ("deepseek", "llama", "claude", "minimax", "gpt")}
