@@ -244,6 +244,31 @@ def _vectors(body: Any) -> list[list[float]]:
     )
 
 
+@pytest.mark.parametrize(
+    ("path", "more", "asked_of"),
+    [
+        ("/v1/embeddings", {"provider": "google"}, "gemini-embedding-001"),
+        ("/v1/embeddings", {"model": "auto"}, "nomic-embed-text"),
+        ("/api/embed", {"model": "auto", "provider": "openai"}, "text-embedding-3-small"),
+    ],
+)
+async def test_no_model(
+    session: aiohttp.ClientSession, service: ScriptedUpstream, path: str, more: dict[str, str], asked_of: str
+) -> None:
+    """Without a model the provider's own for embeddings is asked, passing through or not."""
+    status, _, _ = await post(session, path, {"input": "Hi", **more})
+    received = service.received[0]
+    assert (200, True) == (status, asked_of in f"{received.path} {received.body.decode()}")
+
+
+async def test_no_model_for_embeddings(session: aiohttp.ClientSession, service: ScriptedUpstream) -> None:
+    """A provider whose row names none is not asked with the one for chats; the caller is told what to do."""
+    status, _, body = await post(session, "/v1/embeddings", {"input": "Hi", "provider": "anthropic"})
+    assert 400 == status
+    assert "anthropic has no default model for embeddings; name one as the model" == body["error"]["message"]
+    assert [] == service.received
+
+
 # What goes wrong.
 
 

@@ -80,6 +80,7 @@ class HttpProvider(Relays):
             self.default_warning = (
                 f"{name} has retired its default model {default}; {self.default_model} answers instead"
             )
+        self.embedding_model = row.embedding_model
         self.models = models or row.models
         self.open_models = row.open_models
         self._transport = transport
@@ -244,7 +245,7 @@ class HttpProvider(Relays):
     async def embed(self, request: EmbeddingRequest, options: CallOptions = NO_OPTIONS) -> EmbeddingResponse:
         if not isinstance(self.dialect, Embeds):
             return await super().embed(request, options)
-        service, target = self.dialect.embeddings, self.target(request.model or self.default_model, self._first)
+        service, target = self.dialect.embeddings, self.target(request.model or self.embedding_model, self._first)
 
         async def ask(call: tuple[EmbeddingRequest, Encoded], seconds: float) -> EmbeddingResponse:
             piece, encoded = call

@@ -289,6 +289,15 @@ def test_every_default_model_is_known() -> None:
             assert described.quality_rank is not None, name
 
 
+def test_every_default_model_for_embeddings_makes_them() -> None:
+    """What a row names for embeddings is known to make them, and to do nothing else."""
+    named = {name: row.embedding_model for name, row in builtin_rows().items() if row.embedding_model}
+    assert "openai" in named
+    assert dict.fromkeys(named, frozenset({"embeddings"})) == {
+        name: CATALOG.describe(name, model).abilities for name, model in named.items()
+    }
+
+
 # The user's own.
 
 
