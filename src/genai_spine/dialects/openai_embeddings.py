@@ -17,7 +17,7 @@ from typing_extensions import override
 from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, Target
 from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, none_embedded, take_vector
 from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
-from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, glimpse, request_object, response_fault, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_errors import encode_error, told_inside
 from genai_spine.errors import InvalidFieldError, MalformedResponseError, SpineError
@@ -145,11 +145,7 @@ class OpenAIEmbeddings(EmbeddingDoor, EmbeddingService):
 
     @override
     def check_response(self, body: bytes, target: Target) -> Usage | None:
-        try:
-            body.decode()
-            found = _watched.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = None
+        found = glimpse(_watched, body)
         if found is None or not found.data or found.error is not UNSET:
             # Not what a good answer looks like: the full reader finds out what is wrong with it.
             return self.decode_response(body, {}, target).usage

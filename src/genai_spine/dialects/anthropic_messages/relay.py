@@ -28,7 +28,7 @@ from genai_spine.dialects.anthropic_messages.stream import (
 )
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.fields import Fields, dump, glimpse, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError
@@ -222,11 +222,7 @@ _response: Final = msgspec.json.Decoder(_WatchedResponse)
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        body.decode()
-        found = _response.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_response, body)
     if found is None or found.error is not UNSET:
         # Not what a good answer looks like: the full reader finds out what is wrong with it.
         whole = decode_response(body, quirks)

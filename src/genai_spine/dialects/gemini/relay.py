@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import response_object
+from genai_spine.dialects.fields import glimpse, response_object
 from genai_spine.dialects.gemini.answer import decode_finish_reason, is_blocked
 from genai_spine.dialects.gemini.errors import failure_in, interrupted
 from genai_spine.dialects.gemini.framing import cut
@@ -246,11 +246,7 @@ def _event(data: bytes) -> bytes:
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        body.decode()
-        found = _answer.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_answer, body)
     seen = _Seen(quirks)
     if found is not None and found.error is UNSET:
         seen.look(found)

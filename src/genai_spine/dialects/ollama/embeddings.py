@@ -19,7 +19,7 @@ from genai_spine.dialects.embeddings import (
     words_of,
 )
 from genai_spine.dialects.envelope import read_fields, read_typed, splice, without_own
-from genai_spine.dialects.fields import dump, request_object, response_object
+from genai_spine.dialects.fields import dump, glimpse, request_object, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.ollama.errors import encode_error, told_inside
 from genai_spine.errors import InvalidFieldError, SpineError
@@ -126,11 +126,7 @@ class OllamaEmbeddings(EmbeddingDoor, EmbeddingService):
 
     @override
     def check_response(self, body: bytes, target: Target) -> Usage | None:
-        try:
-            body.decode()
-            found = _watched.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = None
+        found = glimpse(_watched, body)
         if found is None or not found.embeddings or found.error is not UNSET:
             # Not what a good answer looks like: the full reader finds out what is wrong with it.
             return self.decode_response(body, {}, target).usage

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import response_object
+from genai_spine.dialects.fields import glimpse, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.ndjson import Lines
 from genai_spine.dialects.ollama.errors import interrupted, told_inside
@@ -177,11 +177,7 @@ class OllamaWatch(Watch):
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        body.decode()
-        found = _line.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_line, body)
     unlike = found is None or not found.done or found.error is not UNSET
     if found is None or unlike or (found.message is None and found.response is None):
         # Not what a good answer looks like: the full reader finds out what is wrong with it.

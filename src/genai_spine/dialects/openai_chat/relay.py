@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, splice
-from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, glimpse, request_object, response_fault, response_object
 from genai_spine.dialects.limits import check_choices
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_chat.request import PATH
@@ -269,12 +269,7 @@ _response: Final = msgspec.json.Decoder(_WatchedResponse)
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        if not body.isascii():
-            body.decode()
-        found = _response.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_response, body)
     if (
         found is None
         or not found.choices
