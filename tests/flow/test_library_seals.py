@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-
 import pytest
 
 from genai_spine import CompletionRequest, Message, Spine, Text, Tool, ToolResult
@@ -16,19 +14,6 @@ from tests.flow.strict import MODELS, StrictServices, environ, sealed_by
 from tests.flow.test_seals import CROSSING, STAYING
 
 WEATHER = Tool(name="weather", parameters={"type": "object", "properties": {"city": {"type": "string"}}})
-
-
-@pytest.fixture
-def services() -> StrictServices:
-    """What the upstream is."""
-    return StrictServices()
-
-
-@pytest.fixture
-async def strict(services: StrictServices) -> AsyncIterator[ScriptedUpstream]:
-    """The upstream."""
-    async with ScriptedUpstream(services) as server:
-        yield server
 
 
 class Program:

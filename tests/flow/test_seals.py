@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import anthropic
@@ -34,19 +33,6 @@ WAYS: Final = [
     # OpenAI keeps its own answers, and nobody else knows them.
     if (door, way[0]) != ("stored", "openai")
 ]
-
-
-@pytest.fixture
-def services() -> StrictServices:
-    """What the upstream is."""
-    return StrictServices()
-
-
-@pytest.fixture
-async def strict(services: StrictServices) -> AsyncIterator[ScriptedUpstream]:
-    """The upstream."""
-    async with ScriptedUpstream(services) as server:
-        yield server
 
 
 @pytest.mark.parametrize(("door", "first", "then", "stream"), WAYS)
