@@ -84,6 +84,7 @@ async def test_any_client_and_any_service(
     assert sorted(texts) == sorted(text for one in seen for text in one.texts)
     model = wanted.model.partition("/")[2]
     assert {(model, dimensions)} == {(one.model, one.dimensions) for one in seen}
+    await gateway.recorder.until(1)
     record = gateway.recorder.records[0]
     assert ("success", 1, wanted.model) == (record.outcome, record.attempts, f"{record.provider}/{record.model}")
     assert record.input_tokens if not wanted.counts else TOKENS * len(texts) == record.input_tokens

@@ -103,6 +103,7 @@ async def test_a_stream_that_breaks_off(caller: Caller) -> None:
     *lines, last = [json.loads(line) for line in answer.body.splitlines()]
     assert [*_LINES[:2]] == lines
     assert "error" in last
+    await caller.gateway.recorder.until(1)
     (record,) = caller.gateway.recorder.records
     assert ("interrupted", 3) == (record.outcome, record.output_tokens)
 

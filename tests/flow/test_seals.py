@@ -108,6 +108,7 @@ async def test_own_seals_pass_through(services: StrictServices, strict: Scripted
             agent = AGENTS[door]()
             for _ in range(3):
                 await agent.turn(gateway, MODELS[provider], stream=True)
+        await gateway.recorder.until(9)
         assert [True] * 9 == [record.passthrough for record in gateway.recorder.records]
     assert [2, 2, 2] == [len(services.shown[number][1]) for number in (2, 5, 8)]
 
