@@ -63,6 +63,7 @@ async def test_what_only_ollama_knows_passes(caller: Caller, field: str) -> None
     for received, wanted in zip(caller.upstream.received, (False, True), strict=True):
         assert "/api/generate" == received.path
         assert {**body, "model": "codellama:code", "stream": wanted} == received.json()
+    await caller.gateway.recorder.until(2)
     records = caller.gateway.recorder.records
     assert [("success", True, 21, 8)] * 2 == [
         (record.outcome, record.passthrough, record.input_tokens, record.output_tokens) for record in records
