@@ -71,6 +71,7 @@ class ProviderFile(_Frozen):
     api_key: str | None = Field(default=None, repr=False, description="one key; better set in the environment")
     api_keys: tuple[str, ...] = Field(default=(), repr=False, description="several keys; better set in the environment")
     default_model: str | None = Field(default=None, description="the model where the caller names none")
+    embedding_model: str | None = Field(default=None, description="the same for embeddings")
     models: tuple[str, ...] = Field(default=(), description="the models it serves")
     local: bool | None = Field(default=None, description="it needs no key and costs nothing")
     auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] | None = Field(

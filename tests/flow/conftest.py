@@ -1,4 +1,4 @@
-"""What the tests of the matrix share: one gateway before one service for all tests of a file."""
+"""What several files share: strict services, and the matrix' one gateway before one service for all tests of a file."""
 
 from __future__ import annotations
 
@@ -12,7 +12,21 @@ from genai_spine.testing.gateway import running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
 from tests.flow.clients import CLIENTS, connect
 from tests.flow.published import faults_of
+from tests.flow.strict import StrictServices
 from tests.flow.wiring import Wired, environ_of
+
+
+@pytest.fixture
+def services() -> StrictServices:
+    """Services that want their seals back."""
+    return StrictServices()
+
+
+@pytest.fixture
+async def strict(services: StrictServices) -> AsyncIterator[ScriptedUpstream]:
+    """Those services, as an upstream."""
+    async with ScriptedUpstream(services) as server:
+        yield server
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="module")

@@ -84,6 +84,7 @@ async def test_any_client_and_any_service(
     assert sorted(texts) == sorted(text for one in seen for text in one.texts)
     model = wanted.model.partition("/")[2]
     assert {(model, dimensions)} == {(one.model, one.dimensions) for one in seen}
+    await gateway.recorder.until(1)
     record = gateway.recorder.records[0]
     assert ("success", 1, wanted.model) == (record.outcome, record.attempts, f"{record.provider}/{record.model}")
     assert record.input_tokens if not wanted.counts else TOKENS * len(texts) == record.input_tokens
@@ -242,6 +243,31 @@ def _vectors(body: Any) -> list[list[float]]:
     return (
         rows["float"] if isinstance(rows, dict) else [one["values"] if isinstance(one, dict) else one for one in rows]
     )
+
+
+@pytest.mark.parametrize(
+    ("path", "more", "asked_of"),
+    [
+        ("/v1/embeddings", {"provider": "google"}, "gemini-embedding-001"),
+        ("/v1/embeddings", {"model": "auto"}, "nomic-embed-text"),
+        ("/api/embed", {"model": "auto", "provider": "openai"}, "text-embedding-3-small"),
+    ],
+)
+async def test_no_model(
+    session: aiohttp.ClientSession, service: ScriptedUpstream, path: str, more: dict[str, str], asked_of: str
+) -> None:
+    """Without a model the provider's own for embeddings is asked, passing through or not."""
+    status, _, _ = await post(session, path, {"input": "Hi", **more})
+    received = service.received[0]
+    assert (200, True) == (status, asked_of in f"{received.path} {received.body.decode()}")
+
+
+async def test_no_model_for_embeddings(session: aiohttp.ClientSession, service: ScriptedUpstream) -> None:
+    """A provider whose row names none is not asked with the one for chats; the caller is told what to do."""
+    status, _, body = await post(session, "/v1/embeddings", {"input": "Hi", "provider": "anthropic"})
+    assert 400 == status
+    assert "anthropic has no default model for embeddings; name one as the model" == body["error"]["message"]
+    assert [] == service.received
 
 
 # What goes wrong.

@@ -63,6 +63,7 @@ async def test_what_only_ollama_knows_passes(caller: Caller, field: str) -> None
     for received, wanted in zip(caller.upstream.received, (False, True), strict=True):
         assert "/api/generate" == received.path
         assert {**body, "model": "codellama:code", "stream": wanted} == received.json()
+    await caller.gateway.recorder.until(2)
     records = caller.gateway.recorder.records
     assert [("success", True, 21, 8)] * 2 == [
         (record.outcome, record.passthrough, record.input_tokens, record.output_tokens) for record in records
@@ -103,6 +104,7 @@ async def test_a_stream_that_breaks_off(caller: Caller) -> None:
     *lines, last = [json.loads(line) for line in answer.body.splitlines()]
     assert [*_LINES[:2]] == lines
     assert "error" in last
+    await caller.gateway.recorder.until(1)
     (record,) = caller.gateway.recorder.records
     assert ("interrupted", 3) == (record.outcome, record.output_tokens)
 

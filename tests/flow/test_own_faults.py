@@ -89,6 +89,7 @@ async def test_in_the_middle_of_a_stream(gateway: RunningGateway) -> None:
     assert "internal_error" in body
     assert "[DONE]" not in body
     assert SECRET not in body
+    await gateway.recorder.until(1)
     assert ["interrupted"] == [record.outcome for record in gateway.recorder.records]
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any, Final
 
 import anthropic
@@ -34,19 +33,6 @@ WAYS: Final = [
     # OpenAI keeps its own answers, and nobody else knows them.
     if (door, way[0]) != ("stored", "openai")
 ]
-
-
-@pytest.fixture
-def services() -> StrictServices:
-    """What the upstream is."""
-    return StrictServices()
-
-
-@pytest.fixture
-async def strict(services: StrictServices) -> AsyncIterator[ScriptedUpstream]:
-    """The upstream."""
-    async with ScriptedUpstream(services) as server:
-        yield server
 
 
 @pytest.mark.parametrize(("door", "first", "then", "stream"), WAYS)
@@ -122,6 +108,7 @@ async def test_own_seals_pass_through(services: StrictServices, strict: Scripted
             agent = AGENTS[door]()
             for _ in range(3):
                 await agent.turn(gateway, MODELS[provider], stream=True)
+        await gateway.recorder.until(9)
         assert [True] * 9 == [record.passthrough for record in gateway.recorder.records]
     assert [2, 2, 2] == [len(services.shown[number][1]) for number in (2, 5, 8)]
 

@@ -90,9 +90,30 @@ async def test_without_a_provider_the_simulator_answers() -> None:
         assert not answer.warnings
 
 
+@pytest.mark.parametrize("model", [None, "auto"])
+async def test_no_model(upstream: ScriptedUpstream, model: str | None) -> None:
+    """The provider's own for embeddings is taken, not its one for chats; the price is that one's too."""
+    upstream.enqueue(json_reply(ANSWER))
+    recorder = Recorder()
+    async with spine_before(upstream, recorder) as spine:
+        answer = await spine.embed("Hi", model=model)
+    assert {"model": "text-embedding-3-small", "input": "Hi"} == upstream.received[0].json()
+    assert Decimal("0.00002") == answer.cost_usd
+    assert "text-embedding-3-small" == recorder.records[0].model
+
+
+async def test_no_model_for_embeddings() -> None:
+    """A provider that has none of its own is not asked with the one for chats."""
+    async with Spine(Settings({"ANTHROPIC_API_KEY": "k", **OFFLINE})) as spine:
+        with pytest.raises(errors.InvalidRequestError, match="anthropic has no default model for embeddings") as caught:
+            await spine.embed("a")
+    assert ("anthropic", "model") == (caught.value.provider, caught.value.param)
+
+
 class Embedder(OwnProvider):
     """A user's own provider that makes vectors, and counts nothing."""
 
+    embedding_model = "mine-1"
     count = 1
 
     @override
@@ -126,5 +147,5 @@ async def test_a_provider_without_embeddings() -> None:
     async with Spine(Settings(OFFLINE)) as spine:
         spine.register_provider(OwnProvider())
         with pytest.raises(errors.InvalidRequestError, match="mine has no embeddings") as caught:
-            await spine.embed("a", provider="mine")
+            await spine.embed("a", model="mine/mine-1")
         assert ("mine", "unsupported_by_provider") == (caught.value.provider, caught.value.code)

@@ -109,6 +109,7 @@ class ModelCatalog:
             for model in models
         }
         self._described: dict[tuple[str, str], Model] = {}
+        self._facts: dict[tuple[str, str], ModelFacts] = {}
 
     @classmethod
     def builtin(cls) -> ModelCatalog:
@@ -124,10 +125,23 @@ class ModelCatalog:
 
     def facts(self, model: str, provider: str = "") -> ModelFacts:
         """Return what a model accepts; the defaults of ``ModelFacts`` where nothing is known."""
-        facts = _longest(self._rows.facts, _bare(model)) or _UNKNOWN
-        own = self._own_of(provider, model)
-        if own is not None and own.max_output_tokens is not None:
-            return replace(facts, max_output_tokens=own.max_output_tokens)
+        key = (provider, model)
+        found = self._facts.get(key)
+        if found is None:
+            if len(self._facts) >= MOST_REMEMBERED:
+                self._facts.clear()
+            found = self._facts[key] = self._find_facts(provider, model)
+        return found
+
+    def _find_facts(self, provider: str, model: str) -> ModelFacts:
+        name = _bare(model)
+        facts = _longest(self._rows.facts, name) or _UNKNOWN
+        abilities = _longest(self._abilities, name)
+        if (own := self._own_of(provider, model)) is not None:
+            abilities = own.abilities if own.abilities is not None else abilities
+            facts = replace(facts, max_output_tokens=own.max_output_tokens or facts.max_output_tokens)
+        if abilities is not None and "thinking" not in abilities:
+            facts = replace(facts, thinks_never=True)
         return facts
 
     def home(self, model: str) -> str | None:

@@ -7,8 +7,7 @@ model. One class is often both, and then bodies pass through.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import ClassVar, Final, TypeVar
+from typing import ClassVar, Final
 
 import msgspec
 
@@ -25,13 +24,10 @@ __all__ = [
     "Embeds",
     "matched",
     "none_embedded",
-    "suited",
     "take_vector",
     "take_vectors",
     "words_of",
 ]
-
-T = TypeVar("T")
 
 MOST_INPUTS: Final = 2048
 """What OpenAI takes in one call."""
@@ -152,18 +148,6 @@ def words_of(request: EmbeddingRequest, losses: Losses) -> list[str]:
         fault = losses.refuse("input", "send the words instead of their token ids")
         raise fault
     return words
-
-
-def suited(fields: Mapping[str, T], target: Target, losses: Losses) -> dict[str, T]:
-    """Return the fields of a request renamed or left out as the provider's row says."""
-    found = dict(fields)
-    for name in target.quirks.drop:
-        if found.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in found:
-            found[other] = found.pop(name)
-    return found
 
 
 def matched(response: EmbeddingResponse, request: EmbeddingRequest) -> EmbeddingResponse:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeVar
 
 import msgspec
 
@@ -14,6 +14,7 @@ __all__ = [
     "Fields",
     "dump",
     "dump_text",
+    "glimpse",
     "load",
     "request_fault",
     "request_object",
@@ -21,6 +22,8 @@ __all__ = [
     "response_object",
     "text_in",
 ]
+
+T = TypeVar("T")
 
 Fault: TypeAlias = Callable[[str, str], SpineError]
 """Makes the error to raise from a message and the path of the field at fault."""
@@ -50,6 +53,17 @@ def dump(value: Json) -> bytes:
 def dump_text(value: Json) -> str:
     """Return ``value`` as compact JSON text."""
     return dump(value).decode()
+
+
+def glimpse(decoder: msgspec.json.Decoder[T], body: bytes) -> T | None:
+    """Return the few fields of an answer that ``decoder`` declares; None where it is no such answer."""
+    try:
+        if not body.isascii():
+            # What is not declared is not looked into, so broken UTF-8 would pass.
+            body.decode()
+        return decoder.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 def text_in(value: Json, name: str) -> str:

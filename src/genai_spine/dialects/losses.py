@@ -6,15 +6,18 @@ the caller is told by a warning. What cannot make a difference (a cache mark, a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Final
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Final, TypeVar
 
+from genai_spine.dialects.base import Quirks
 from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.json import Json, JsonObject
 
 __all__ = ["Losses"]
+
+T = TypeVar("T")
 
 # Fields whose loss changes what comes back, by the dialect that has them.
 _ESSENTIAL: Final = {
@@ -124,6 +127,17 @@ class Losses:
             if name not in _HARMLESS.get(origin, ()):
                 self.drop(name)
         return {}
+
+    def suited(self, fields: Mapping[str, T], quirks: Quirks, unknown: Iterable[str] = ()) -> dict[str, T]:
+        """Return the fields of a body, left out or renamed as the provider's row says; ``unknown`` are left out too."""
+        found = dict(fields)
+        for name in (*quirks.drop, *unknown):
+            if found.pop(name, None) is not None:
+                self.drop(name)
+        for name, other in quirks.rename.items():
+            if name in found:
+                found[other] = found.pop(name)
+        return found
 
     @property
     def warnings(self) -> tuple[str, ...]:

@@ -15,9 +15,9 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, Target
-from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, none_embedded, suited, take_vector
+from genai_spine.dialects.embeddings import EmbeddingDoor, EmbeddingService, none_embedded, take_vector
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, without_own
-from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, glimpse, request_object, response_fault, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_errors import encode_error, told_inside
 from genai_spine.errors import InvalidFieldError, MalformedResponseError, SpineError
@@ -112,12 +112,12 @@ class OpenAIEmbeddings(EmbeddingDoor, EmbeddingService):
         }
         body.update((name, value) for name, value in optional.items() if value is not None)
         body.update(losses.extras(request, _NAME))
-        return Encoded(PATH, dump(suited(body, target, losses)), {}, losses.warnings)
+        return Encoded(PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = suited(envelope.fields, target, losses)
+        fields = losses.suited(envelope.fields, target.quirks)
         return Encoded(PATH, splice(fields, target.model), {}, losses.warnings)
 
     # Answers.
@@ -144,11 +144,7 @@ class OpenAIEmbeddings(EmbeddingDoor, EmbeddingService):
 
     @override
     def check_response(self, body: bytes, target: Target) -> Usage | None:
-        try:
-            body.decode()
-            found = _watched.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = None
+        found = glimpse(_watched, body)
         if found is None or not found.data or found.error is not UNSET:
             # Not what a good answer looks like: the full reader finds out what is wrong with it.
             return self.decode_response(body, {}, target).usage

@@ -18,7 +18,7 @@ from genai_spine.dialects.seals import holds_tags
 from genai_spine.errors import DialectNotSpokenError, MalformedResponseError, SpineError
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.media import MediaFetching
-from genai_spine.gateway.seals import Sealing, Seals, origin_of
+from genai_spine.gateway.seals import LIBRARY, Carrier, Sealing, Seals, origin_of
 from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.transport.base import Incoming
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -173,13 +173,18 @@ class Attempt:
         self, call: Call, question: Question, provider: Provider, options: CallOptions
     ) -> tuple[CompletionRequest, Sealing]:
         """Return the request in the project's own words, and what is to tag the seals of its answer."""
-        door = question.door
-        request = door.decode_request(question.body)
+        request = question.door.decode_request(question.body)
         addressed = msgspec.structs.replace(request, model=_model(call) or request.model)
-        filled = await self.filled(call, addressed, provider)
+        return await self._prepared(call, question.door, addressed, provider, options)
+
+    async def _prepared(
+        self, call: Call, carrier: Carrier, request: CompletionRequest, provider: Provider, options: CallOptions
+    ) -> tuple[CompletionRequest, Sealing]:
+        """Return the request with what it lacks, and what is to tag its answer's seals."""
+        filled = await self.filled(call, request, provider)
         origin = origin_of(provider, _model(call), options)
-        opened = await self._seals.to_provider(call.principal, door, filled, origin)
-        return opened, self._seals.to_caller(door, request, origin)
+        opened = await self._seals.to_provider(call.principal, carrier, filled, origin)
+        return opened, self._seals.to_caller(carrier, request, origin)
 
     def _reply(self, call: Call, question: Question, request: CompletionRequest) -> Reply:
         return Reply(
@@ -200,10 +205,10 @@ class Attempt:
         Raises:
             SpineError: There is none.
         """
-        request = await self.filled(call, request, provider)
+        request, sealing = await self._prepared(call, LIBRARY, request, provider, options)
         response = await provider.complete(request, options)
         self.note(call, response)
-        return response
+        return sealing.response(response)
 
     async def events(
         self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
@@ -213,10 +218,11 @@ class Attempt:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        request = await self.filled(call, request, provider)
+        request, sealing = await self._prepared(call, LIBRARY, request, provider, options)
         async with aclosing(self._events(call, request, provider, options)) as events:
             async for event in events:
-                yield event
+                for told in sealing.add(event):
+                    yield told
 
     async def _events(
         self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions

@@ -9,10 +9,11 @@ import msgspec
 from genai_spine.catalog.estimate import TOKENS_PER_IMAGE, estimate_embedding_tokens
 from genai_spine.dialects.base import Envelope
 from genai_spine.dialects.embeddings import EmbeddingDoor, Embeds, matched
-from genai_spine.errors import InvalidFieldError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError
 from genai_spine.gateway.attempt import Attempt
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
+from genai_spine.routing.candidates import AUTO
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.usage import Usage
 
@@ -38,6 +39,7 @@ async def answer_embedding(
         SpineError: There is none.
     """
     door = question.door
+    _choose_model(call, question.envelope.model, provider)
     if isinstance(provider, Relays) and (wire := _passing_wire(call, door, provider)) is not None:
         target = provider.target(call.candidate.model if call.candidate else "", wire)
         body = await attempt.relay(call, door.relay_request(question.envelope, target), provider, wire, options)
@@ -45,7 +47,7 @@ async def answer_embedding(
         call.usage = door.check_response(body, target) or _guess(call, _tokens(question))
         return body
     request = _addressed(call, door.decode_request(question.body))
-    return door.encode_response(await embed(call, request, provider, options, attempt), request)
+    return door.encode_response(await _embed(call, request, provider, options, attempt), request)
 
 
 async def embed(
@@ -56,13 +58,33 @@ async def embed(
     Raises:
         SpineError: There are none.
     """
-    request = _addressed(call, request)
+    _choose_model(call, request.model, provider)
+    return await _embed(call, _addressed(call, request), provider, options, attempt)
+
+
+async def _embed(
+    call: Call, request: EmbeddingRequest, provider: Provider, options: CallOptions, attempt: Attempt
+) -> EmbeddingResponse:
     # A provider of the user's own is code that nobody here has seen.
     response = matched(await provider.embed(request, options), request)
     if response.usage is None:
         response = msgspec.structs.replace(response, usage=_guess(call, estimate_embedding_tokens(request)))
     attempt.note(call, response)
     return response
+
+
+def _choose_model(call: Call, asked: str | None, provider: Provider) -> None:
+    """Where the caller names no model, take the provider's own for embeddings: the candidate's is its one for chats.
+
+    Raises:
+        InvalidRequestError: It has none.
+    """
+    if asked not in {None, AUTO} or call.candidate is None:
+        return
+    if not provider.embedding_model:
+        message = f"{provider.name} has no default model for embeddings; name one as the model"
+        raise InvalidRequestError(message, param="model", provider=provider.name)
+    call.candidate = msgspec.structs.replace(call.candidate, model=provider.embedding_model)
 
 
 def _addressed(call: Call, request: EmbeddingRequest) -> EmbeddingRequest:

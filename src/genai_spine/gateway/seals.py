@@ -5,6 +5,8 @@ refuses it. So each seal that leaves the gateway in a foreign dialect is tagged 
 in is opened if the request goes to that origin, and dropped if not. Callers whose dialect has no place for a tag send
 tool calls back without it: for them it is kept here under the call.
 
+Programs that use the library speak no dialect, and carry tags in the vocabulary itself.
+
 A caller who makes up a tag says no more with it than he may say in the provider's own dialect.
 """
 
@@ -12,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import Final
+from typing import ClassVar, Final, Protocol
 
 import msgspec
 from msgspec import Struct, structs
@@ -36,7 +38,7 @@ from genai_spine.types.stream import (
     events_of,
 )
 
-__all__ = ["Sealing", "Seals", "origin_of"]
+__all__ = ["LIBRARY", "Carrier", "Sealing", "Seals", "origin_of"]
 
 SECONDS: Final = 30 * 24 * 3600.0
 """How long the seals of a tool call are kept at most."""
@@ -48,6 +50,32 @@ def origin_of(provider: Provider, model: str, options: CallOptions) -> str:
     key = options.key or (provider.keys[0] if provider.keys else None)
     told = f"{provider.name}\n{model}\n{key.fingerprint if key else ''}"
     return hashlib.blake2b(told.encode(errors="replace"), digest_size=8).hexdigest()
+
+
+class Carrier(Protocol):
+    """Through whose hands seals go: a door's dialect, or the library; see ``Dialect``."""
+
+    name: ClassVar[str]
+    carries_seals: ClassVar[bool]
+    call_ids: ClassVar[bool]
+
+    def marks_calls(self, request: CompletionRequest) -> bool:
+        """Return whether calls without a seal are to be marked."""
+        ...
+
+
+class _Library:
+    """The vocabulary as programs hold it, which has a place for tags."""
+
+    name: ClassVar[str] = ""
+    carries_seals: ClassVar[bool] = True
+    call_ids: ClassVar[bool] = True
+
+    def marks_calls(self, request: CompletionRequest) -> bool:  # noqa: ARG002  # all that comes from there is looked into
+        return False
+
+
+LIBRARY: Final = _Library()
 
 
 class _Kept(Struct):
@@ -68,7 +96,7 @@ class Seals:
         self._dialects = dialects
 
     async def to_provider(
-        self, principal: Principal, door: Dialect, request: CompletionRequest, origin: str
+        self, principal: Principal, door: Carrier, request: CompletionRequest, origin: str
     ) -> CompletionRequest:
         """Return a request with the seals of ``origin`` in their places, and no other's."""
         if door.carries_seals:
@@ -79,7 +107,7 @@ class Seals:
         ]
         return structs.replace(request, messages=tuple(messages))
 
-    def to_caller(self, door: Dialect, request: CompletionRequest, origin: str) -> Sealing:
+    def to_caller(self, door: Carrier, request: CompletionRequest, origin: str) -> Sealing:
         """Begin to tag the seals of the answer that ``origin`` gives to a request."""
         return Sealing(door, origin, self._dialects, marks_calls=door.marks_calls(request))
 
@@ -90,10 +118,12 @@ class Seals:
 
     def opened(self, request: CompletionRequest, origin: str) -> CompletionRequest:
         """Return a request with the tags of ``origin`` opened, and the others dropped."""
-        messages = tuple(
+        messages = [
             message if message.role != "assistant" else self._opened(message, origin) for message in request.messages
-        )
-        return structs.replace(request, messages=messages)
+        ]
+        if request.dialect is None:
+            messages = [message if message.role != "assistant" else _in_plain_words(message) for message in messages]
+        return structs.replace(request, messages=tuple(messages))
 
     def _opened(self, message: Message, origin: str) -> Message:
         parts: list[Part] = []
@@ -112,7 +142,7 @@ class Seals:
         dialect = self._dialects.get(seal.dialect)
         return dialect.opened(seal.data) if dialect is not None and seal.origin == origin else None
 
-    async def _recalled(self, principal: Principal, door: Dialect, message: Message, origin: str) -> Message:
+    async def _recalled(self, principal: Principal, door: Carrier, message: Message, origin: str) -> Message:
         """Put back before each tool call what its model had sealed; the caller's own words and arguments stay."""
         head: list[Part] = []
         rest: list[Part] = []
@@ -133,11 +163,24 @@ class Seals:
         return [part for seal in seals if (part := self._part(seal, origin)) is not None]
 
 
+def _in_plain_words(message: Message) -> Message:
+    """Leave out of a turn what only its provider's dialect knows: nobody can tell which one that was."""
+    parts = tuple(
+        structs.replace(part, citations=None, extras={})
+        if isinstance(part, Text)
+        else structs.replace(part, extras={})
+        if isinstance(part, Thinking | ToolCall)
+        else part
+        for part in message.parts
+    )
+    return structs.replace(message, parts=parts)
+
+
 def _key(principal: Principal, key: str) -> str:
     return f"seals:{principal.key}:{key}"
 
 
-def _call_key(door: Dialect, call: ToolCall) -> str:
+def _call_key(door: Carrier, call: ToolCall) -> str:
     """Return what a caller sends back of a tool call unchanged: its id, or where there is none what is called.
 
     Of two equal calls without an id the later one's seals are then put back for both.
@@ -196,7 +239,7 @@ class Sealing:
         kept: What is to be kept, by the key of the call.
     """
 
-    def __init__(self, door: Dialect, origin: str, dialects: Mapping[str, Dialect], *, marks_calls: bool) -> None:
+    def __init__(self, door: Carrier, origin: str, dialects: Mapping[str, Dialect], *, marks_calls: bool) -> None:
         self._door = door
         self._marks_calls = marks_calls
         self._origin = origin
@@ -241,8 +284,9 @@ class Sealing:
 
     def _begun(self, maker: str | None) -> None:
         """Note in which dialect the answer was made: a door's own seals are carried as they are."""
-        self._foreign = not (self._door.carries_seals and maker == self._door.name)
         self._maker = self._dialects.get(maker or "")
+        own = self._door.carries_seals and maker == self._door.name
+        self._foreign = not own and (self._maker is not None or self._marks_calls)
 
     def _begin(self, choice: _Choice, event: PartStart) -> list[Event]:
         choice.part, choice.texts, choice.signature, choice.redacted = event, [], None, None

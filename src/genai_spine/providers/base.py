@@ -68,6 +68,7 @@ class Provider(ABC):
     Attributes:
         name: In requests, settings and records.
         default_model: Where the caller names none; empty if there is none.
+        embedding_model: The same for embeddings.
         models: The ids known without asking.
         local: It runs on the user's own machines and costs nothing.
         open_models: It serves models that it does not list.
@@ -79,6 +80,7 @@ class Provider(ABC):
 
     name: str
     default_model: str = ""
+    embedding_model: str = ""
     default_warning: str = ""
     models: tuple[str, ...] = ()
     local: bool = False

@@ -51,6 +51,7 @@ ROW: Final = Row(
     dialect="bedrock_converse",
     key_variables=("AWS_BEARER_TOKEN_BEDROCK",),
     default_model="anthropic.claude-3-sonnet-20240229-v1:0",
+    embedding_model="amazon.titan-embed-text-v2:0",
     open_models=True,
 )
 

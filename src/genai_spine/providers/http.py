@@ -16,6 +16,7 @@ from genai_spine.dialects.base import Dialect, Encoded, Target
 from genai_spine.dialects.embeddings import Embeds, matched
 from genai_spine.errors import DialectNotSpokenError, ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Relays, Wire
+from genai_spine.providers.fitting import fitted
 from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
 from genai_spine.redact import Secret
@@ -79,6 +80,7 @@ class HttpProvider(Relays):
             self.default_warning = (
                 f"{name} has retired its default model {default}; {self.default_model} answers instead"
             )
+        self.embedding_model = row.embedding_model
         self.models = models or row.models
         self.open_models = row.open_models
         self._transport = transport
@@ -229,10 +231,14 @@ class HttpProvider(Relays):
             wire = self.wire_for(request)
             asked = msgspec.structs.replace(request, stream=stream, stream_usage=stream and wire.quirks.stream_usage)
             try:
-                encoded = wire.dialect.encode_request(asked, self.target(model, wire))
+                target = self.target(model, wire)
+                asked, changed = fitted(asked, target)
+                encoded = wire.dialect.encode_request(asked, target)
             except SpineError as error:
                 self.own(error)
                 raise
+            if changed:
+                encoded = encoded._replace(warnings=(*changed, *encoded.warnings))
             try:
                 return wire, encoded, await self.open(wire, encoded, options, stream=stream)
             except DialectNotSpokenError:
@@ -242,7 +248,7 @@ class HttpProvider(Relays):
     async def embed(self, request: EmbeddingRequest, options: CallOptions = NO_OPTIONS) -> EmbeddingResponse:
         if not isinstance(self.dialect, Embeds):
             return await super().embed(request, options)
-        service, target = self.dialect.embeddings, self.target(request.model or self.default_model, self._first)
+        service, target = self.dialect.embeddings, self.target(request.model or self.embedding_model, self._first)
 
         async def ask(call: tuple[EmbeddingRequest, Encoded], seconds: float) -> EmbeddingResponse:
             piece, encoded = call

@@ -31,6 +31,7 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
         auth: How the key is sent: ``Authorization: Bearer``, a header of that name, or not at all.
         local: It runs on the user's own machines: it needs no key and costs nothing.
         default_model: Where the caller names none; empty for the first that it lists.
+        embedding_model: The same for embeddings; empty where one must be named.
         models: The models it serves, where they are few and known; else they are asked for.
         open_models: It serves models that it does not list.
         headers: Sent with each request.
@@ -46,6 +47,7 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] = "bearer"
     local: bool = False
     default_model: str = ""
+    embedding_model: str = ""
     models: tuple[str, ...] = ()
     open_models: bool = False
     headers: dict[str, str] = field(default_factory=dict)
@@ -88,6 +90,7 @@ def row_from_file(name: str, file: ProviderFile, builtin: Row | None) -> Row:
         auth=file.auth or builtin.auth,
         local=builtin.local if file.local is None else file.local,
         default_model=file.default_model or builtin.default_model,
+        embedding_model=file.embedding_model or builtin.embedding_model,
         models=file.models or builtin.models,
         headers=builtin.headers | file.headers,
         quirks=quirks,

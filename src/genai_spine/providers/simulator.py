@@ -81,7 +81,15 @@ def simulator(
     if sum(failures.values()) > 1 + 1e-9:
         message = "simulator_failures: the rates come to more than 1 together"
         raise errors.ConfigurationError(message)
-    row = Row(dialect=_DIALECT.name, url="simulator:", local=True, auth="none", default_model="echo", models=MODELS)
+    row = Row(
+        dialect=_DIALECT.name,
+        url="simulator:",
+        local=True,
+        auth="none",
+        default_model="echo",
+        embedding_model="echo",
+        models=MODELS,
+    )
     return HttpProvider(
         SIMULATOR,
         row,

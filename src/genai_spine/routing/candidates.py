@@ -11,9 +11,10 @@ from msgspec import Struct
 from genai_spine.errors import InvalidRequestError, SpineError
 from genai_spine.types.candidate import Candidate
 
-__all__ = ["Known", "Place", "Resolved", "candidates", "resolve"]
+__all__ = ["AUTO", "Known", "Place", "Resolved", "candidates", "resolve"]
 
 AUTO: Final = "auto"
+"""Named as the model, it leaves the choice to the gateway."""
 _BEDROCK: Final = re.compile(
     r"^(?:us|us-gov|eu|apac|jp|au|ca|sa|in|global)\.[a-z0-9]+\."
     r"|^(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|mistral|moonshotai|nvidia|openai|qwen|writer|zai)\."

@@ -91,6 +91,7 @@ class ScriptedUpstream:
         self._answer = answer
         self._queue: deque[Scripted] = deque()
         self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Event()
 
     def enqueue(self, *answers: Scripted) -> None:
@@ -117,17 +118,27 @@ class ScriptedUpstream:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        # Callers are let in one after another: when our own call is in, so are all that came before, and can be closed.
+        _, last = await asyncio.open_connection(*self._server.sockets[0].getsockname())
+        name = last.get_extra_info("sockname")
+        await self.until(lambda: any(writer.get_extra_info("peername") == name for writer in self._writers))
+        last.transport.abort()
         self._server.close()
         for writer in list(self._writers):
             writer.transport.abort()
         await self.until(lambda: not self._writers)
         await self._server.wait_closed()
 
-    async def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         connection: socket.socket = writer.get_extra_info("socket")
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._writers.add(writer)
         self._changed.set()
+        serving = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(serving)
+        serving.add_done_callback(self._serving.discard)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             while (request := await _read(reader)) is not None:
                 self.received.append(request)

@@ -21,9 +21,11 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
             for one told one of a few degrees.
         efforts: The degrees that it knows, the least first; empty where that is not known.
         thinking_range: The least and the most tokens that it may be told to think.
-        max_output_tokens: The most that it writes; sent where a dialect demands a limit and the caller set none.
+        max_output_tokens: The most that it writes: none higher is sent, and this one where a dialect demands one and
+            the caller set none.
         thinks_by_default: It thinks unless told not to, so that its reasoning must be replayed with tool calls.
         thinks_always: It cannot be told not to.
+        thinks_never: It is known not to think, and refuses to be told how hard.
         media_results: It takes pictures and documents in the results of tools, where its dialect leaves that open.
         tools_while_thinking: The dialect in which alone it takes tools while it thinks, where its provider speaks more
             than one.
@@ -36,6 +38,7 @@ class ModelFacts(Struct, frozen=True, kw_only=True):
     max_output_tokens: int | None = None
     thinks_by_default: bool = False
     thinks_always: bool = False
+    thinks_never: bool = False
     media_results: bool = False
     tools_while_thinking: str | None = None
 

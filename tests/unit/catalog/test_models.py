@@ -97,6 +97,24 @@ def test_an_unknown_model() -> None:
     assert CATALOG.facts("zzz") == ModelFacts()
 
 
+def test_who_never_thinks() -> None:
+    """A model whose abilities are known and hold no thinking; the user's word on them is the last."""
+    assert [True, True, False, False] == [
+        CATALOG.facts(model).thinks_never for model in ("openai/gpt-4o-mini", "text-embedding-3-small", "o3", "zzz")
+    ]
+    known = catalog(own={"openai/gpt-4o": {"abilities": ["thinking"]}, "zzz": {"abilities": ["tools"]}})
+    assert not known.facts("gpt-4o", "openai").thinks_never
+    assert known.facts("gpt-4o", "azure").thinks_never
+    assert known.facts("zzz").thinks_never
+
+
+def test_who_is_told_how_to_think_may_think() -> None:
+    """No model that has a way to be told how hard to think passes for one that cannot."""
+    told = [name for name, facts in ROWS["facts"].items() if "thinking" in facts]
+    assert "gemini-3" in told
+    assert [] == [name for name in told if CATALOG.facts(name).thinks_never]
+
+
 def test_homes_are_providers() -> None:
     """Every home is a provider that ships, or one that is on its way and known by name."""
     homes = {CATALOG.home(model) for model in ("deepseek", "llama", "claude", "minimax", "gpt")}
@@ -269,6 +287,15 @@ def test_every_default_model_is_known() -> None:
             described = CATALOG.describe(name, CATALOG.successor(name, row.default_model))
             assert described.abilities is not None, name
             assert described.quality_rank is not None, name
+
+
+def test_every_default_model_for_embeddings_makes_them() -> None:
+    """What a row names for embeddings is known to make them, and to do nothing else."""
+    named = {name: row.embedding_model for name, row in builtin_rows().items() if row.embedding_model}
+    assert "openai" in named
+    assert dict.fromkeys(named, frozenset({"embeddings"})) == {
+        name: CATALOG.describe(name, model).abilities for name, model in named.items()
+    }
 
 
 # The user's own.

@@ -28,7 +28,7 @@ from genai_spine.dialects.anthropic_messages.stream import (
 )
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
-from genai_spine.dialects.fields import Fields, dump, response_object
+from genai_spine.dialects.fields import Fields, dump, glimpse, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.sse import Frames, frame, is_comment, parse_frame
 from genai_spine.errors import InvalidFieldError
@@ -104,14 +104,7 @@ def relay_count_request(envelope: Envelope, target: Target) -> Encoded:
 
 def _relay(envelope: Envelope, target: Target, path: str) -> Encoded:
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    unknown = target.quirks.drop if target.facts.sampling else (*target.quirks.drop, *SAMPLING)
-    for name in unknown:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks, () if target.facts.sampling else SAMPLING)
     headers = {"anthropic-version": VERSION, **envelope.headers}
     return Encoded(path, splice(fields, target.model), headers, losses.warnings)
 
@@ -233,11 +226,7 @@ _response: Final = msgspec.json.Decoder(_WatchedResponse)
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        body.decode()
-        found = _response.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_response, body)
     if found is None or found.error is not UNSET:
         # Not what a good answer looks like: the full reader finds out what is wrong with it.
         whole = decode_response(body, quirks)

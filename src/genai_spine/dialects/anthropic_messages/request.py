@@ -232,13 +232,7 @@ def _encode_body(request: CompletionRequest, target: Target, losses: Losses) -> 
     _encode_sampling(body, request, target, losses, native=native)
     apply_reasoning(body, request, target.facts, losses, native=native)
     merge(body, losses.extras(request, NAME))
-    for name in target.quirks.drop:
-        if body.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in body:
-            body[other] = body.pop(name)
-    return body
+    return losses.suited(body, target.quirks)
 
 
 def _refuse_unknown(request: CompletionRequest, losses: Losses) -> None:

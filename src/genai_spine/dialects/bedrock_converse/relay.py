@@ -85,13 +85,8 @@ def _limit(sampling: _Sampling | None) -> int | None:
 def relay_request(envelope: Envelope, target: Target) -> Encoded:
     """Write the request as it came; see ``Dialect.relay_request``."""
     losses = Losses(target.provider)
-    fields = {name: value for name, value in envelope.fields.items() if name != "stream"}
-    for name in target.quirks.drop:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks)
+    fields.pop("stream", None)
     path = path_of(target.model, stream=envelope.stream)
     return Encoded(path, splice(fields, None), {}, losses.warnings)
 

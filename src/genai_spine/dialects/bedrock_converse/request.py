@@ -159,13 +159,8 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         body["requestMetadata"] = {_USER: request.user}
     apply_reasoning(body, request, target.facts, family, losses, native=native)
     merge(body, losses.extras(request, NAME))
-    for name in target.quirks.drop:
-        if body.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in body:
-            body[other] = body.pop(name)
-    return Encoded(path_of(target.model, stream=request.stream), dump(body), {}, losses.warnings)
+    path = path_of(target.model, stream=request.stream)
+    return Encoded(path, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
 
 def _account(request: CompletionRequest, losses: Losses, *, native: bool) -> None:

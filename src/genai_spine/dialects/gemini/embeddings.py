@@ -16,12 +16,11 @@ from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
     none_embedded,
-    suited,
     take_vector,
     words_of,
 )
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, without_own
-from genai_spine.dialects.fields import Fields, dump, response_fault
+from genai_spine.dialects.fields import Fields, dump, glimpse, response_fault
 from genai_spine.dialects.gemini.errors import encode_error
 from genai_spine.dialects.gemini.parts import children
 from genai_spine.dialects.gemini.response import read_piece
@@ -159,7 +158,7 @@ class GeminiEmbeddings(EmbeddingDoor, EmbeddingService):
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = suited(envelope.fields, target, losses)
+        fields = losses.suited(envelope.fields, target.quirks)
         if not self._batch:
             body = splice(fields, _full_name(target.model))
             return Encoded(method_path(target.model, SINGLE), body, {}, losses.warnings)
@@ -189,11 +188,7 @@ class GeminiEmbeddings(EmbeddingDoor, EmbeddingService):
 
     @override
     def check_response(self, body: bytes, target: Target) -> Usage | None:
-        try:
-            body.decode()
-            found = _watched.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = None
+        found = glimpse(_watched, body)
         if found is None or found.error is not UNSET or not (found.embeddings if self._batch else found.embedding):
             # Not what a good answer looks like: the full reader finds out what is wrong with it.
             return self.decode_response(body, {}, target).usage

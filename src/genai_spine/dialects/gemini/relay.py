@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
-from genai_spine.dialects.fields import response_object
+from genai_spine.dialects.fields import glimpse, response_object
 from genai_spine.dialects.gemini.answer import decode_finish_reason, is_blocked
 from genai_spine.dialects.gemini.errors import failure_in, interrupted
 from genai_spine.dialects.gemini.framing import cut
@@ -119,16 +119,12 @@ def relay_count_request(envelope: Envelope, target: Target) -> Encoded:
 
 
 def _changed(envelope: Envelope, target: Target, losses: Losses) -> dict[str, Raw]:
-    fields = dict(envelope.fields)
-    for name in target.quirks.drop:
-        spelt = [told for told in fields if CAMEL.get(told, told) == name]
-        for told in spelt:
-            del fields[told]
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
-    return fields
+    quirks = target.quirks
+    # Callers may spell a field in another way than the row does.
+    told = {*quirks.drop, *quirks.rename}
+    spelt = {name: CAMEL.get(name, name) for name in envelope.fields}
+    fields = {spelt[name] if spelt[name] in told else name: value for name, value in envelope.fields.items()}
+    return losses.suited(fields, quirks)
 
 
 class _WatchedPart(Struct, rename="camel"):
@@ -261,11 +257,7 @@ def _event(data: bytes) -> bytes:
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        body.decode()
-        found = _answer.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_answer, body)
     seen = _Seen(quirks)
     if found is not None and found.error is UNSET:
         seen.look(found)

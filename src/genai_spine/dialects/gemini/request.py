@@ -18,7 +18,7 @@ from genai_spine.dialects.gemini.turns import Turns, decode_contents
 from genai_spine.dialects.gemini.wire import COUNT, GENERATE, NAME, STREAM, merge, method_path, read_request
 from genai_spine.dialects.losses import Losses
 from genai_spine.types.completion import CompletionRequest
-from genai_spine.types.json import Json, JsonObject
+from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Part
 
 __all__ = ["count_body", "decode_request", "encode_count_request", "encode_request"]
@@ -115,15 +115,4 @@ def _encode_body(request: CompletionRequest, target: Target, losses: Losses) -> 
     if config := encode_config(request, target, losses, native=native):
         body["generationConfig"] = config
     merge(body, losses.extras(request, NAME))
-    _apply_quirks(body, target, losses)
-    return body
-
-
-def _apply_quirks(body: JsonObject, target: Target, losses: Losses) -> None:
-    for name in target.quirks.drop:
-        if body.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in body:
-            value: Json = body.pop(name)
-            body[other] = value
+    return losses.suited(body, target.quirks)

@@ -15,12 +15,11 @@ from genai_spine.dialects.base import Encoded, Envelope, ErrorAnswer, Headers, T
 from genai_spine.dialects.embeddings import (
     EmbeddingDoor,
     EmbeddingService,
-    suited,
     take_vectors,
     words_of,
 )
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, without_own
-from genai_spine.dialects.fields import dump, request_object, response_object
+from genai_spine.dialects.fields import dump, glimpse, request_object, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.ollama.errors import encode_error, told_inside
 from genai_spine.errors import InvalidFieldError, SpineError
@@ -99,12 +98,12 @@ class OllamaEmbeddings(EmbeddingDoor, EmbeddingService):
         if request.dimensions is not None:
             body["dimensions"] = request.dimensions
         body |= losses.extras(request, _NAME)
-        return Encoded(_PATH, dump(suited(body, target, losses)), {}, losses.warnings)
+        return Encoded(_PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
     @override
     def relay_request(self, envelope: Envelope, target: Target) -> Encoded:
         losses = Losses(target.provider)
-        fields = suited(envelope.fields, target, losses)
+        fields = losses.suited(envelope.fields, target.quirks)
         return Encoded(_PATH, splice(fields, target.model), {}, losses.warnings)
 
     # Answers.
@@ -126,11 +125,7 @@ class OllamaEmbeddings(EmbeddingDoor, EmbeddingService):
 
     @override
     def check_response(self, body: bytes, target: Target) -> Usage | None:
-        try:
-            body.decode()
-            found = _watched.decode(body)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            found = None
+        found = glimpse(_watched, body)
         if found is None or not found.embeddings or found.error is not UNSET:
             # Not what a good answer looks like: the full reader finds out what is wrong with it.
             return self.decode_response(body, {}, target).usage

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
-from genai_spine.dialects.fields import response_object
+from genai_spine.dialects.fields import glimpse, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.ndjson import Lines
 from genai_spine.dialects.ollama.errors import interrupted, told_inside
@@ -104,13 +104,7 @@ def _limit(options: _Options | None) -> int | None:
 def relay_request(envelope: Envelope, target: Target, path: str) -> Encoded:
     """Write the request as it came; see ``Dialect.relay_request``."""
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    for name in target.quirks.drop:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks)
     return Encoded(path, splice(fields, target.model), {}, losses.warnings)
 
 
@@ -192,11 +186,7 @@ class OllamaWatch(Watch):
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        body.decode()
-        found = _line.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_line, body)
     unlike = found is None or not found.done or found.error is not UNSET
     if found is None or unlike or (found.message is None and found.response is None):
         # Not what a good answer looks like: the full reader finds out what is wrong with it.

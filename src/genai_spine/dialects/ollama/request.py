@@ -234,13 +234,7 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         # answers with an error instead.
         body["truncate"] = False
     body.update(extras)
-    for name in target.quirks.drop:
-        if body.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in body:
-            body[other] = body.pop(name)
-    return Encoded(PATH, dump(body), {}, losses.warnings)
+    return Encoded(PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
 
 def _is_own(request: CompletionRequest) -> bool:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
-from genai_spine.dialects.fields import Fields, dump, request_object, response_fault, response_object
+from genai_spine.dialects.fields import Fields, dump, glimpse, request_object, response_fault, response_object
 from genai_spine.dialects.limits import check_choices
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_chat.request import PATH
@@ -83,15 +83,8 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
 def relay_request(envelope: Envelope, target: Target) -> Encoded:
     """Write the request as it came; see ``Dialect.relay_request``."""
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    quirks = target.quirks
-    for name in quirks.drop:
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
-    if envelope.stream and not envelope.wants_usage and quirks.stream_usage:
+    fields = losses.suited(envelope.fields, target.quirks)
+    if envelope.stream and not envelope.wants_usage and target.quirks.stream_usage:
         told = fields.get("stream_options", Raw(_NULL))
         options = {} if bytes(told) == _NULL else request_object(told, "stream_options").rest()
         fields["stream_options"] = Raw(dump({**options, "include_usage": True}))
@@ -278,12 +271,7 @@ _response: Final = msgspec.json.Decoder(_WatchedResponse)
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        if not body.isascii():
-            body.decode()
-        found = _response.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_response, body)
     if (
         found is None
         or not found.choices

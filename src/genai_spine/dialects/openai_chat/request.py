@@ -352,13 +352,7 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         body["stream"] = True
         if request.stream_usage:
             body["stream_options"] = combined({"include_usage": True}, body.get("stream_options"))
-    for name in target.quirks.drop:
-        if body.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in body:
-            body[other] = body.pop(name)
-    return Encoded(PATH, dump(body), {}, losses.warnings)
+    return Encoded(PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
 
 def _encode_effort(reasoning: Reasoning | None) -> str | None:

@@ -13,7 +13,7 @@ from typing_extensions import override
 
 from genai_spine.dialects.base import Encoded, Envelope, Headers, Quirks, Target, Watch
 from genai_spine.dialects.envelope import read_fields, read_typed, read_wishes, splice, told_in
-from genai_spine.dialects.fields import Fields, response_fault, response_object
+from genai_spine.dialects.fields import Fields, glimpse, response_fault, response_object
 from genai_spine.dialects.losses import Losses
 from genai_spine.dialects.openai_errors import failure_in, told_inside
 from genai_spine.dialects.openai_responses.items import CALL_BODIES
@@ -83,14 +83,7 @@ def relay_count_request(envelope: Envelope, target: Target) -> Encoded:
 
 def _relay(envelope: Envelope, target: Target, path: str) -> Encoded:
     losses = Losses(target.provider)
-    fields = dict(envelope.fields)
-    quirks = target.quirks
-    for name in quirks.drop if target.facts.sampling else (*quirks.drop, *SAMPLING):
-        if fields.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in quirks.rename.items():
-        if name in fields:
-            fields[other] = fields.pop(name)
+    fields = losses.suited(envelope.fields, target.quirks, () if target.facts.sampling else SAMPLING)
     return Encoded(path, splice(fields, target.model), {}, losses.warnings)
 
 
@@ -246,12 +239,7 @@ _response: Final = msgspec.json.Decoder(_WatchedResponse)
 
 def check_response(body: bytes, quirks: Quirks) -> tuple[Usage | None, FinishReason]:
     """Read an answer from the side; see ``Dialect.check_response``."""
-    try:
-        if not body.isascii():
-            body.decode()
-        found = _response.decode(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        found = None
+    found = glimpse(_response, body)
     if (
         found is None
         or found.error is not None

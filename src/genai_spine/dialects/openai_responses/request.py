@@ -185,13 +185,7 @@ def encode_request(request: CompletionRequest, target: Target) -> Encoded:
         body[name] = _joined(name, body.get(name), value)
     if request.stream:
         body["stream"] = True
-    for name in target.quirks.drop:
-        if body.pop(name, None) is not None:
-            losses.drop(name)
-    for name, other in target.quirks.rename.items():
-        if name in body:
-            body[other] = body.pop(name)
-    return Encoded(PATH, dump(body), {}, losses.warnings)
+    return Encoded(PATH, dump(losses.suited(body, target.quirks)), {}, losses.warnings)
 
 
 def _check(request: CompletionRequest, losses: Losses) -> None:
