@@ -223,7 +223,9 @@ class Gateway:
     def _over(self, call: Call, trial: Trial) -> None:
         """Price what one of the calls used."""
         if trial.usage is not None:
-            call.charge(trial.provider.cost_of(trial.option.candidate.model, trial.usage))
+            # Where none was named, the model that makes embeddings is another than the one that writes.
+            candidate = call.candidate or trial.option.candidate
+            call.charge(trial.provider.cost_of(candidate.model, trial.usage))
         record = trial.record(call)
         for observer in self._observers:
             observer.attempt_ended(record)

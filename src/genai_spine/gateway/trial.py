@@ -130,7 +130,7 @@ class Trial:
             outcome = "timeout"
         else:
             outcome = "error" if self.first_token_at is None else "interrupted"
-        candidate = self.option.candidate
+        candidate = call.candidate or self.option.candidate
         return AttemptEnded(
             request_id=call.request_id,
             number=self.number,
