@@ -37,6 +37,7 @@ class Call:
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
         begun: The head of the answer has gone to the caller.
         fallback: Not the first candidate is asked.
+        conversation: By what the conversation is known, where it matters who serves it.
         preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """
@@ -48,6 +49,7 @@ class Call:
         "attempts",
         "begun",
         "candidate",
+        "conversation",
         "cost",
         "cost_usd",
         "door",
@@ -103,6 +105,7 @@ class Call:
         self.fetched: dict[str, Media] = {}
         self.fallback = False
         self.preferred_key: str | None = None
+        self.conversation: bytes | None = None
         self._told_before = 0
 
     def charge(self, cost: Cost) -> None:

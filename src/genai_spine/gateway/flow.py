@@ -18,6 +18,7 @@ import msgspec
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
 from genai_spine.errors import ProviderNotConfiguredError, SpineError
+from genai_spine.gateway.affinity import Affinities, Home, at_home
 from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.asking import asked, asked_in, asked_of_texts, asked_of_texts_in
 from genai_spine.gateway.attempt import Attempt, Question
@@ -70,6 +71,7 @@ class Gateway:
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
+        self._affinities = Affinities(clock)
         self._failover = Failover(registry, self.guards, clock, self._over)
         self._observers = observers
 
@@ -85,7 +87,7 @@ class Gateway:
             SpineError: There is none.
         """
         with self._recorded(call):
-            options = self._plan(call, asked_in(question))
+            options = self._routed(call, question)
             question = await self.answers.resume(call.principal, question)
             body = await self._failover.whole(
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
@@ -101,7 +103,7 @@ class Gateway:
         """
         try:
             with self._recorded(call):
-                options = self._plan(call, asked_in(question))
+                options = self._routed(call, question)
                 question = await self.answers.resume(call.principal, question)
                 pieces = self._failover.stream(
                     call,
@@ -201,6 +203,20 @@ class Gateway:
 
     # The steps.
 
+    def _routed(self, call: Call, question: Question) -> Sequence[Option]:
+        """Return where a question may go, best first: a conversation goes on where its beginning may be cached."""
+        envelope = question.envelope
+        options = self._plan(call, asked_in(question))
+        if len(options) == 1 and len(self.registry.get(options[0].candidate.provider).keys) < 2:
+            return options
+        call.conversation, home = self._affinities.find(call.principal, envelope)
+        if home is None:
+            return options
+        call.preferred_key = home.key
+        wishes = envelope.wishes
+        chosen = wishes.strategy is not None or wishes.hint is not None or wishes.preferred
+        return options if chosen else at_home(options, home)
+
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
         options = self.planner.plan(ask).options
@@ -221,11 +237,13 @@ class Gateway:
         return msgspec.structs.replace(request, model=model, temperature=temperature)
 
     def _over(self, call: Call, trial: Trial) -> None:
-        """Price what one of the calls used."""
+        """Price what one of the calls used, note whom its conversation may come back to, and tell of it."""
         if trial.usage is not None:
             # Where none was named, the model that makes embeddings is another than the one that writes.
             candidate = call.candidate or trial.option.candidate
             call.charge(trial.provider.cost_of(candidate.model, trial.usage))
+        if call.conversation is not None and trial.error is None and not trial.left:
+            self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
         record = trial.record(call)
         for observer in self._observers:
             observer.attempt_ended(record)
