@@ -176,7 +176,7 @@ class Failover:
         made = 0
         while True:
             trial = self._begin(call, option, guard, turn, deadline, again=made > 0)
-            call.fallback = moved
+            call.fallback = moved or not option.same_model
             if not made:
                 guard.budget.called()
             made += 1

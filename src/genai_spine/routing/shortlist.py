@@ -223,8 +223,19 @@ class _Making:
             if named := self._named(model):
                 return named
             raise
-        known = any(self._directory.serves(one.provider, one.model) for one in resolved.candidates)
-        return resolved if known or resolved.names != "model" else self._named(model) or resolved
+        if resolved.names != "model" or any(self._serves(one, model) for one in resolved.candidates):
+            return resolved
+        return self._named(model) or resolved
+
+    def _serves(self, candidate: Candidate, model: str | None) -> bool:
+        """Whether a place is known to serve a model; where the catalogue names its places, a price list is no proof."""
+        if not self._directory.serves(candidate.provider, candidate.model):
+            return False
+        place = self._directory.place(candidate.provider)
+        if place is not None and candidate.model in place.models:
+            return True
+        named = {provider for provider, _ in self._directory.named(model or "")}
+        return not named or candidate.provider in named
 
     def _named(self, model: str | None) -> Resolved | None:
         places = self._directory.named(model) if model is not None else ()
