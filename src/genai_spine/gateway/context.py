@@ -36,12 +36,8 @@ class Call:
         warnings: What the caller should know of how the request was served.
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
         begun: The head of the answer has gone to the caller.
-<<<<<<< HEAD
-        fallback: Not the first candidate is asked.
-        conversation: By what the conversation is known, where it matters who serves it.
-=======
         fallback: Not the first candidate is asked, or another model than was named.
->>>>>>> failover
+        conversation: By what the conversation is known, where it matters who serves it.
         preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """

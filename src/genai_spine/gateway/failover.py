@@ -174,8 +174,13 @@ class Failover:
         keys = guard.keys
         turn = keys.turn(call.preferred_key, deadline=deadline) if keys is not None else None
         made = 0
+        failure: SpineError | None = None
         while True:
-            trial = self._begin(call, option, guard, turn, deadline, again=made > 0)
+            try:
+                trial = self._begin(call, option, guard, turn, deadline, again=made > 0)
+            except UnavailableError as unavailable:
+                # Its last failure may be what closed the way: that tells more.
+                raise failure or unavailable from None
             call.fallback = moved or not option.same_model
             if not made:
                 guard.budget.called()
@@ -195,7 +200,7 @@ class Failover:
                 deadline=deadline,
                 budget=guard.budget,
                 random=self._jitter,
-                ready_in=turn.ready_in() if turn is not None else 0.0,
+                ready_in=_ready_in(turn, failure),
                 elsewhere=not last,
             )
             if isinstance(decision, Stop):
@@ -269,6 +274,13 @@ class Failover:
         self._ended(call, trial)
 
 
+def _ready_in(turn: KeyTurn | None, failure: SpineError) -> float | None:
+    """Return the seconds until a further call can be made; None where it takes another key and there is none."""
+    if turn is not None:
+        return turn.ready_in()
+    return 0.0 if failure.retry.same_key else None
+
+
 def _more_telling(former: SpineError | None, latter: SpineError) -> SpineError:
     """Return which of two failures to tell: one of a provider that was asked before one of nobody asked."""
     asked_nobody = isinstance(latter, UnavailableError)
@@ -318,7 +330,9 @@ async def _late(begun: _Begun[T], task: asyncio.Task[None], alive: T | None) -> 
 
 
 async def _ended(task: asyncio.Task[None]) -> None:
-    """Make sure that nothing goes on in a task."""
+    """Make sure that nothing goes on in a task, and that nobody misses how it failed: its caller is gone."""
     if not task.done():
         task.cancel()
         await asyncio.wait({task})
+    if not task.cancelled():
+        task.exception()

@@ -349,7 +349,7 @@ class KeyTurn:
     Attributes:
         pool: Whose keys they are.
         tried: The fingerprints of those that were tried, in order.
-        without: Of those that may not do what this request wants.
+        without: Of those that may not do what this request wants, or have no credit left: that is not waited for.
         deadline: The request's own, if it has one.
     """
 
@@ -387,7 +387,7 @@ class KeyTurn:
 
     def failed(self, health: KeyHealth, fault: Fault) -> None:
         """Note that a call failed by a key's fault, or with it."""
-        if fault == "denied":
+        if fault in {"denied", "exhausted"}:
             self.without.add(health.fingerprint)
         self.pool.tell(KeyChange(health.fingerprint, health.status, fault, health.usable_in))
 

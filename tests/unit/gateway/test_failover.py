@@ -1,0 +1,408 @@
+"""The loop of calls under whatever providers do: a request's way is bounded, and what it tells is what happened."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import warnings
+from collections.abc import AsyncIterator, Sequence
+from contextlib import aclosing
+from itertools import pairwise
+from typing import Final, Literal
+
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from msgspec import Struct
+from msgspec.structs import replace
+from typing_extensions import override
+
+from genai_spine import errors
+from genai_spine.errors import ContextLengthError, ProviderTimeoutError, RequestError, SpineError, UnavailableError
+from genai_spine.gateway.attempt import Attempt
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.failover import Failover
+from genai_spine.gateway.guards import Guards
+from genai_spine.gateway.seals import Seals
+from genai_spine.gateway.trial import Trial
+from genai_spine.providers.base import NO_OPTIONS, CallOptions
+from genai_spine.providers.registry import Registry
+from genai_spine.redact import Secret
+from genai_spine.routing.options import Option, Traits
+from genai_spine.shared_state.memory import MemoryState
+from genai_spine.types.completion import CompletionRequest, CompletionResponse
+from genai_spine.types.messages import Message, Text
+from genai_spine.types.stream import Event, Failed, TextDelta, events_of
+from tests import virtual_time
+from tests.providers import OwnProvider
+from tests.routing import option
+
+WORDS: Final = "Hello from mine."
+FAULTS: Final[Sequence[type[SpineError]]] = (
+    errors.ConnectionFailedError,
+    errors.ContentFilterError,
+    errors.ContextLengthError,
+    errors.InvalidRequestError,
+    errors.MalformedResponseError,
+    errors.ModelNotFoundError,
+    errors.OverloadedError,
+    errors.ProviderAuthenticationError,
+    errors.ProviderFailedError,
+    errors.ProviderPermissionError,
+    errors.ProviderTimeoutError,
+    errors.QuotaExhaustedError,
+    errors.RateLimitedError,
+)
+
+
+class Step(Struct, frozen=True):
+    """What a provider does with one call.
+
+    Attributes:
+        fault: How it fails; None where it does not.
+        place: Where in a stream it fails.
+        retry_after: What it asks for when it fails.
+        wait: Seconds before it says anything.
+        pause: Seconds more before the words.
+        told: The failure is the stream's last event instead of being raised.
+    """
+
+    fault: type[SpineError] | None
+    place: Literal["head", "frames", "words"]
+    retry_after: float | None
+    wait: float
+    pause: float
+    told: bool
+
+
+class Wish(Struct, frozen=True):
+    """A request.
+
+    Attributes:
+        at: When it comes.
+        seconds: What its caller allows.
+        leaves: Seconds after which the caller hangs up.
+        reads: Pieces of a stream after which the caller has enough.
+    """
+
+    at: float
+    stream: bool
+    seconds: float | None
+    leaves: float | None
+    reads: int | None
+
+
+class Made(Struct):
+    """A call as the provider saw it, and how it ended; ``whole`` where it came to its good end."""
+
+    place: int
+    at: float
+    key: str
+    error: SpineError | None = None
+    whole: bool = False
+
+
+class Story(Struct):
+    """What became of a request.
+
+    Attributes:
+        handed: When its caller got the first piece.
+        text: What the caller read.
+        error: What the caller was told.
+        whole: The caller got all of an answer.
+    """
+
+    wish: Wish
+    begun: float
+    made: list[Made]
+    handed: float | None = None
+    text: str = ""
+    error: SpineError | None = None
+    whole: bool = False
+
+
+class LoopClock:
+    """The time of the running loop."""
+
+    def monotonic(self) -> float:
+        """Seconds since the loop began."""
+        return asyncio.get_running_loop().time()
+
+    def now(self) -> float:
+        """The same, as if it had begun at some moment."""
+        return 1_700_000_000.0 + self.monotonic()
+
+
+class Moody(OwnProvider):
+    """Does what its script says, call by call, from the front again once it has come to its end."""
+
+    def __init__(self, place: int, keys: int, script: Sequence[Step], stories: Sequence[Story]) -> None:
+        super().__init__(f"p{place}", "m")
+        self.keys = tuple(Secret(f"sk-test-{place}-{number}-0123456789") for number in range(keys))
+        self._place = place
+        self._script = script
+        self._stories = stories
+        self._calls = 0
+
+    @override
+    async def complete(self, request: CompletionRequest, options: CallOptions = NO_OPTIONS) -> CompletionResponse:
+        step, made = self._begin(request, options)
+        await self._wait(step.wait + step.pause, made, options)
+        if step.fault is not None:
+            raise self._failed(step, made)
+        made.whole = True
+        return await super().complete(request, options)
+
+    @override
+    async def stream_complete(
+        self, request: CompletionRequest, options: CallOptions = NO_OPTIONS
+    ) -> AsyncIterator[Event]:
+        step, made = self._begin(request, options)
+        await self._wait(step.wait, made, options)
+        first, *others = events_of(await super().complete(request, options))
+        words = next(number for number, event in enumerate(others) if isinstance(event, TextDelta)) + 1
+        for place, events in (("head", [first]), ("frames", others[:words]), ("words", others[words:])):
+            if step.fault is not None and step.place == place:
+                error = self._failed(step, made)
+                if not step.told:
+                    raise error
+                yield Failed(error=error)
+                return
+            if place == "frames":
+                await self._wait(step.pause, made, options)
+            for event in events:
+                # Whoever has the last event may go away with it.
+                made.whole = event is others[-1]
+                yield event
+
+    def _begin(self, request: CompletionRequest, options: CallOptions) -> tuple[Step, Made]:
+        part = request.messages[0].parts[0]
+        assert isinstance(part, Text)
+        now = asyncio.get_running_loop().time()
+        made = Made(self._place, now, options.key.fingerprint if options.key else "")
+        self._stories[int(part.text)].made.append(made)
+        step = self._script[self._calls % len(self._script)]
+        self._calls += 1
+        return step, made
+
+    async def _wait(self, seconds: float, made: Made, options: CallOptions) -> None:
+        """Let time pass, as long as the call may take."""
+        if options.seconds is None:
+            await asyncio.sleep(seconds)
+            return
+        left = made.at + options.seconds - asyncio.get_running_loop().time()
+        await asyncio.sleep(min(left, seconds))
+        if seconds >= left:
+            made.error = ProviderTimeoutError("no time left")
+            raise made.error
+
+    def _failed(self, step: Step, made: Made) -> SpineError:
+        assert step.fault is not None
+        made.error = step.fault("as the script says", retry_after=step.retry_after)
+        return made.error
+
+
+class World:
+    """Providers, and those who ask them."""
+
+    def __init__(self, scripts: Sequence[tuple[int, int | None, Sequence[Step]]], wishes: Sequence[Wish]) -> None:
+        clock, self.registry = LoopClock(), Registry()
+        self.stories = [Story(wish, wish.at, []) for wish in wishes]
+        self.options: list[Option] = []
+        for place, (keys, context, script) in enumerate(scripts):
+            self.registry.add(Moody(place, keys, script, self.stories))
+            self.options.append(option(f"p{place}/m", Traits(context=context)))
+        self.guards = Guards(clock)
+        self.ended = 0
+        self._clock = clock
+        self._attempt = Attempt(clock, Seals(MemoryState(0, clock), {}))
+        self._failover = Failover(self.registry, self.guards, clock, self._over, jitter=lambda: 0.5)
+
+    def _over(self, _call: Call, trial: Trial) -> None:
+        assert trial.over
+        self.ended += 1
+
+    async def run(self) -> None:
+        """Let all of them ask, each at the chosen moment."""
+        async with asyncio.TaskGroup() as group:
+            for number in range(len(self.stories)):
+                group.create_task(self._caller(number))
+
+    async def _caller(self, number: int) -> None:
+        story = self.stories[number]
+        await asyncio.sleep(story.wish.at)
+        story.begun = self._clock.monotonic()
+        task = asyncio.create_task(self._ask(number, story))
+        await asyncio.wait({task}, timeout=story.wish.leaves)
+        task.cancel()
+        await asyncio.wait({task})
+        if not task.cancelled():
+            task.result()
+
+    async def _ask(self, number: int, story: Story) -> None:
+        wish = story.wish
+        call = Call(
+            request_id=f"r{number}", door="library", started=story.begun, seconds=wish.seconds, stream=wish.stream
+        )
+        message = Message(role="user", parts=(Text(text=str(number)),))
+        request = CompletionRequest(messages=(message,), model="m")
+        try:
+            if wish.stream:
+                await self._read(call, request, story)
+            else:
+                answer = await self._failover.whole(
+                    call,
+                    self.options,
+                    lambda trial: self._attempt.complete(call, request, trial.provider, trial.options),
+                )
+                story.text, story.whole = _text(answer), True
+        except SpineError as error:
+            story.error = error
+
+    async def _read(self, call: Call, request: CompletionRequest, story: Story) -> None:
+        pieces = self._failover.stream(
+            call,
+            self.options,
+            lambda trial: self._attempt.events(call, replace(request), trial.provider, trial.options),
+        )
+        read = 0
+        async with aclosing(pieces) as stream:
+            async for event in stream:
+                if story.handed is None:
+                    story.handed = self._clock.monotonic()
+                if isinstance(event, TextDelta):
+                    story.text += event.text
+                read += 1
+                if read == story.wish.reads:
+                    return
+        story.whole = True
+
+
+def _text(answer: CompletionResponse) -> str:
+    return "".join(part.text for part in answer.choices[0].parts if isinstance(part, Text))
+
+
+def check_bounds(story: Story) -> None:
+    """At most three calls of a provider on three keys, two where the first was slow, none too late, in their order."""
+    made, seconds = story.made, story.wish.seconds
+    assert sorted(one.place for one in made) == [one.place for one in made]
+    for place in {one.place for one in made}:
+        there = [one for one in made if one.place == place]
+        assert len(there) <= 3
+        assert len({one.key for one in there}) <= 3
+    if seconds is not None:
+        assert all(one.at < story.begun + seconds for one in made)
+    if story.handed is not None:
+        assert all(one.at <= story.handed for one in made)
+
+
+def check_moves(story: Story, options: Sequence[Option]) -> None:
+    """Each further call is one that the failure before it allows."""
+    for former, latter in pairwise(story.made):
+        error = former.error
+        assert error is not None
+        context, other = (options[one.place].traits.context for one in (former, latter))
+        if isinstance(error, ContextLengthError):
+            assert context is not None
+            assert other is not None
+            assert other > context
+        elif former.place != latter.place:
+            assert error.retry.other_provider
+        else:
+            assert not isinstance(error, RequestError)
+            assert error.retry.same_key or (error.retry.other_key and former.key != latter.key)
+
+
+def check_outcome(story: Story) -> None:
+    """An answer if and only if some call came to its good end; else an error that was one of the calls'."""
+    wish, made = story.wish, story.made
+    assert all(one.error is not None for one in made[:-1])
+    if story.whole:
+        assert made[-1].whole
+        assert WORDS == story.text
+    elif story.error is not None:
+        assert not made[-1:] or not made[-1].whole
+        happened = any(story.error is one.error for one in made)
+        late = wish.seconds is not None and isinstance(story.error, ProviderTimeoutError)
+        assert happened or late or (not made and isinstance(story.error, UnavailableError)), (story.error, made)
+    else:
+        assert wish.leaves is not None or wish.reads is not None
+
+
+STEPS: Final = st.builds(
+    Step,
+    fault=st.one_of(st.none(), st.sampled_from(FAULTS)),
+    place=st.sampled_from(["head", "frames", "words"]),
+    retry_after=st.sampled_from([None, None, 0.0, 1.0, 5.0, 400.0]),
+    wait=st.sampled_from([0.0, 0.1, 3.0, 25.0]),
+    pause=st.sampled_from([0.0, 0.0, 0.5, 12.0]),
+    told=st.booleans(),
+)
+SCRIPTS: Final = st.tuples(
+    st.integers(0, 5), st.sampled_from([None, 1000, 2000]), st.lists(STEPS, min_size=1, max_size=6)
+)
+WISHES: Final = st.builds(
+    Wish,
+    at=st.sampled_from([0.0, 0.0, 0.05, 1.0, 60.0, 301.0, 700.0]),
+    stream=st.booleans(),
+    seconds=st.sampled_from([None, 0.05, 2.0, 30.0, 600.0]),
+    leaves=st.sampled_from([None, None, None, 0.0, 0.05, 0.5, 2.0, 11.0]),
+    reads=st.sampled_from([None, None, None, 1, 2, 3]),
+)
+
+
+def always(fault: type[SpineError] | None, keys: int, wait: float = 0.0) -> tuple[int, int | None, list[Step]]:
+    """A provider that does the same with each call."""
+    return keys, None, [Step(fault=fault, place="head", retry_after=None, wait=wait, pause=0.0, told=False)]
+
+
+def wish(at: float = 0.0, seconds: float | None = None, leaves: float | None = None, *, stream: bool = False) -> Wish:
+    """A request."""
+    return Wish(at=at, stream=stream, seconds=seconds, leaves=leaves, reads=None)
+
+
+# A circuit that opens under a request hides from it no failure of its own.
+@example([always(errors.ProviderFailedError, 1)], [wish(), wish(60.0)])
+# A key without credit is not waited for.
+@example([always(errors.QuotaExhaustedError, 1)], [wish()])
+# Where there are no keys there is no other one.
+@example([always(errors.ProviderAuthenticationError, 0)], [wish()])
+# A caller may leave in the instant in which the call fails.
+@example([always(None, 1, 3.0)], [wish(seconds=2.0, leaves=2.0, stream=True)])
+@settings(max_examples=300, deadline=None)
+@given(
+    scripts=st.lists(SCRIPTS, min_size=1, max_size=4),
+    wishes=st.lists(WISHES, min_size=1, max_size=12),
+)
+def test_whatever_providers_do(scripts: list[tuple[int, int | None, list[Step]]], wishes: list[Wish]) -> None:
+    """Each request is bounded, moves on only where that may help, and tells what happened; nothing is left over."""
+    with warnings.catch_warnings(record=True) as lost:
+        warnings.simplefilter("always", ResourceWarning)
+        world = _run(scripts, wishes)
+    assert [] == [str(one.message) for one in lost]
+    for story in world.stories:
+        check_bounds(story)
+        check_moves(story, world.options)
+        check_outcome(story)
+
+
+def _run(scripts: Sequence[tuple[int, int | None, Sequence[Step]]], wishes: Sequence[Wish]) -> World:
+    """Let it all happen, and look at what is left."""
+
+    async def main() -> World:
+        unheard: list[dict[str, object]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, told: unheard.append(told))
+        world = World(scripts, wishes)
+        await world.run()
+        assert 1 == len(asyncio.all_tasks())
+        for provider in world.registry:
+            health = world.guards.health(provider)
+            assert 0 == health.in_flight
+            assert all(key.in_flight == 0 for key in health.keys)
+        # A caller may leave between the permission for a call and the call itself.
+        assert world.ended >= sum(len(story.made) for story in world.stories)
+        gc.collect(0)
+        assert [] == unheard
+        return world
+
+    world, _ = virtual_time.run(main)
+    return world
