@@ -7,7 +7,8 @@ from typing import Final
 
 import pytest
 
-from genai_spine.testing.upstream import Scripted, json_reply, sse_reply
+from genai_spine.testing.clock import ManualClock
+from genai_spine.testing.upstream import Received, Scripted, json_reply, sse_reply
 from genai_spine.types.json import JsonObject
 from tests.flow.answers import PROVIDERS, Said
 from tests.flow.callers import Answer
@@ -139,13 +140,30 @@ async def test_what_the_caller_has_no_time_for_is_not_waited_for() -> None:
 
 
 async def test_the_deadline_holds_over_all_attempts() -> None:
-    """A provider that never answers gets what is left of the caller's time, and no second call."""
-    async with fleet("openai", "ollama") as running:
-        running.script("openai", failure(500), Scripted(silent_before=True))
-        answer = await running.ask(headers={"x-spine-timeout": "0.1"}, fallback=True)
-        assert 504 == answer.status
+    """Once the caller's time is over, nobody is called: neither the same provider nor another."""
+    clock = ManualClock()
+
+    def slowly(_: Received) -> Scripted:
+        clock.advance(3)
+        return failure(500)
+
+    async with fleet("openai", "ollama", clock=clock) as running:
+        running.services["openai"]._answer = slowly
+        answer = await running.ask(headers={"x-spine-timeout": "4"}, fallback=["ollama"])
+        assert (502, "openai") == told(answer)[:2]
         assert {"openai": 2} == running.called
-        assert ["error", "timeout"] == [one.outcome for one in running.gateway.recorder.attempts]
+
+
+async def test_a_provider_that_never_answers_gets_no_more_than_the_callers_time() -> None:
+    """It is no failure of the provider's: a caller in a hurry says nothing of it."""
+    async with fleet("openai") as running:
+        running.script("openai", Scripted(silent_before=True))
+        answer = await running.ask(headers={"x-spine-timeout": "0.1"})
+        assert 504 == answer.status
+        assert {"openai": 1} == running.called
+        assert ["timeout"] == [one.outcome for one in running.gateway.recorder.attempts]
+        health = (await running.call("GET", "/providers/openai/health?probe=false")).json()
+        assert 0 == health["circuit"]["failures"]
 
 
 async def test_retries_have_a_budget() -> None:

@@ -47,7 +47,10 @@ T = TypeVar("T")
 Ended: TypeAlias = Callable[[Call, Trial], None]
 
 HOLD_SECONDS: Final = 10.0
-"""How long a stream's first frames are held back. Then they go out, and with them the chance to ask somebody else."""
+"""How long a stream's first frames are held back. Then they go out, and with them the chance to ask somebody else.
+
+Signs of life come as often. A stream without any frames gets as long again, till the first of them ends that chance.
+"""
 EMPTY: Final = "the provider's stream ended without an answer"
 OUT_OF_TIME: Final = "the request's own deadline has passed"
 
@@ -118,7 +121,9 @@ class Failover:
         Raises:
             SpineError: There is none, or it broke off.
         """
-        begun, trial = await self._first(call, options, lambda trial: _until_words(call, begin(trial)))
+        begun, trial = await self._first(
+            call, options, lambda trial: _until_words(call, begin(trial), signs=alive is not None)
+        )
         try:
             if begun.task is not None:
                 async with aclosing(_late(begun, begun.task, alive)) as late:
@@ -287,8 +292,11 @@ def _more_telling(former: SpineError | None, latter: SpineError) -> SpineError:
     return latter if former is None or not asked_nobody or isinstance(former, UnavailableError) else former
 
 
-async def _until_words(call: Call, stream: AsyncGenerator[T, None]) -> _Begun[T]:
-    """Wait for a stream's first words, for some time; raises why there will be none."""
+async def _until_words(call: Call, stream: AsyncGenerator[T, None], *, signs: bool) -> _Begun[T]:
+    """Wait for a stream's first words, for some time; raises why there will be none.
+
+    Where nothing could be let out, neither frames nor ``signs`` of life, nothing is lost by waiting on.
+    """
     begun = _Begun(stream)
 
     async def words() -> None:
@@ -302,6 +310,10 @@ async def _until_words(call: Call, stream: AsyncGenerator[T, None]) -> _Begun[T]
     task = asyncio.ensure_future(words())
     try:
         await asyncio.wait({task}, timeout=HOLD_SECONDS)
+        signs_due = False
+        while not (task.done() or begun.held or signs_due):
+            await asyncio.wait({task}, timeout=HOLD_SECONDS)
+            signs_due = signs
         if task.done():
             task.result()
         else:
@@ -316,6 +328,8 @@ async def _until_words(call: Call, stream: AsyncGenerator[T, None]) -> _Begun[T]
 async def _late(begun: _Begun[T], task: asyncio.Task[None], alive: T | None) -> AsyncGenerator[T, None]:
     """Yield what was held back, and signs of life, until the first words are there."""
     try:
+        if not begun.held and not task.done() and alive is not None:
+            yield alive
         while True:
             while begun.held:
                 yield begun.held.pop(0)
