@@ -90,6 +90,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         first_wait: Seconds before the second call; each further wait is twice as long.
         longest_wait: Seconds that no such wait exceeds. What the upstream asks for is obeyed beyond it.
         patience: Seconds, at most, that are waited while another provider could be asked instead.
+        longest_silence: Seconds, at most, that are waited where nobody else can be asked: a caller is better told when
+            to come back than kept.
         patterns: What a key refused for good looks like.
     """
 
@@ -98,6 +100,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     first_wait: float = 1.0
     longest_wait: float = 30.0
     patience: float = 2.0
+    longest_silence: float = 60.0
     patterns: Patterns = PERMANENT
 
     def decide(
@@ -144,6 +147,8 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         )
         if elsewhere and wait > self.patience:
             return Stop(f"{wait:.1f} s to wait, and another provider can be asked")
+        if wait > self.longest_silence:
+            return Stop(f"{wait:.1f} s to wait, longer than a caller is kept")
         if not deadline.allows(wait):
             return Stop(f"{wait:.1f} s to wait, and {deadline.left():.1f} s left")
         if fault in _REPEATED and not budget.take():

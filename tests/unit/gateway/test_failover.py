@@ -29,6 +29,7 @@ from genai_spine.providers.registry import Registry
 from genai_spine.redact import Secret
 from genai_spine.routing.options import Option, Traits
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.testing.providers import check_provider
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, Failed, TextDelta, events_of
@@ -358,6 +359,15 @@ def always(fault: type[SpineError] | None, keys: int, wait: float = 0.0) -> tupl
 def wish(at: float = 0.0, seconds: float | None = None, leaves: float | None = None, *, stream: bool = False) -> Wish:
     """A request."""
     return Wish(at=at, stream=stream, seconds=seconds, leaves=leaves, reads=None)
+
+
+async def test_the_provider_of_these_tests_is_one() -> None:
+    """Where its script lets it answer it keeps the contract of providers."""
+    story = Story(wish(), 0.0, [])
+    _, _, script = always(None, 1)
+    moody = Moody(0, 1, script, [story])
+    await check_provider(moody, CompletionRequest(messages=(Message(role="user", parts=(Text(text="0"),)),)))
+    assert story.made
 
 
 # A circuit that opens under a request hides from it no failure of its own.

@@ -85,6 +85,12 @@ def test_retry_after_is_obeyed() -> None:
     assert Wait(1) == decided(errors.ProviderFailedError("busy", retry_after=0.2))
 
 
+def test_nobody_is_kept_for_minutes() -> None:
+    """Where the upstream asks for longer than a minute, the caller is told so instead, even without a deadline."""
+    busy = errors.ProviderFailedError("busy", retry_after=60.5)
+    assert stopped(decided(busy, 1, seconds=None)) == "60.5 s to wait, longer than a caller is kept"
+
+
 def test_the_deadline_wins() -> None:
     """A wait that leaves no time is not waited."""
     assert Wait(5) == decided(errors.ProviderFailedError("busy", retry_after=5), seconds=5.1)
