@@ -152,9 +152,7 @@ class Spine:
         planner = self._planner()
         self._state = MemoryState(values.state_max_bytes, self.clock)
         media = self._media() if values.fetch_media else None
-        self.gateway = Gateway(
-            self.registry, planner, self.clock, [observed], self._state, DIALECTS, self.guards, media
-        )
+        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
         self.warnings = (*((aside,) if aside else ()), *self._check())
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None

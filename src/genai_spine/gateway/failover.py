@@ -244,7 +244,7 @@ class Failover:
             call.warn((provider.default_warning,))
         seconds = None if deadline.endless else max(0.001, deadline.left())
         # What is left of a key counts only where there is another to take instead.
-        heard = self._heard(lease) if lease is not None and guard.keys is not None and len(guard.given) > 1 else None
+        heard = self._heard(lease) if lease is not None and len(guard.given) > 1 else None
         return Trial(
             again=again,
             number=call.attempts,

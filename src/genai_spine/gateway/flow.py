@@ -58,7 +58,7 @@ class Gateway:
         registry: Registry,
         planner: Planner,
         clock: Clock,
-        observers: Sequence[Observer],
+        observer: Observer,
         state: SharedState,
         dialects: Mapping[str, Dialect],
         guards: Guards,
@@ -73,7 +73,7 @@ class Gateway:
         self._attempt = Attempt(clock, self._seals, media)
         self._affinities = Affinities(clock)
         self._failover = Failover(registry, self.guards, clock, self._over)
-        self._observers = observers
+        self._observer = observer
 
     def refused(self, call: Call, error: SpineError) -> None:
         """Record a request that was refused before it could be planned."""
@@ -244,9 +244,7 @@ class Gateway:
             call.charge(trial.provider.cost_of(candidate.model, trial.usage))
         if call.conversation is not None and trial.error is None and not trial.left:
             self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
-        record = trial.record(call)
-        for observer in self._observers:
-            observer.attempt_ended(record)
+        self._observer.attempt_ended(trial.record(call))
 
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:
@@ -267,13 +265,8 @@ class Gateway:
             self._account(call)
 
     def _account(self, call: Call) -> None:
-        """Tell the observers. Nothing is awaited: the caller may be gone."""
-        record = call.record(self.clock.monotonic())
-        for observer in self._observers:
-            try:
-                observer.request_ended(record)
-            except Exception:  # noqa: BLE001  # an observer's fault must cost nobody an answer
-                logger.exception("an observer failed", observer=type(observer).__name__)
+        """Tell of the request. Nothing is awaited: the caller may be gone."""
+        self._observer.request_ended(call.record(self.clock.monotonic()))
 
 
 def _served(call: Call, response: R) -> R:
