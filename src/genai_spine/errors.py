@@ -19,7 +19,8 @@
     ├── UnavailableError                  503  nothing can serve it now
     │   ├── CircuitOpenError              503
     │   ├── NoUsableKeyError              503
-    │   └── ProviderNotConfiguredError    503
+    │   ├── ProviderNotConfiguredError    503
+    │   └── DatabaseDownError             503
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
         │   ├── MalformedResponseError    502
@@ -49,6 +50,7 @@ __all__ = [
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextLengthError",
+    "DatabaseDownError",
     "DialectNotSpokenError",
     "InvalidFieldError",
     "InvalidRequestError",
@@ -243,6 +245,15 @@ class ProviderNotConfiguredError(UnavailableError):
     """The provider exists but has no key or address; the message names the variable to set."""
 
     default_code = "provider_not_configured"
+
+
+class DatabaseDownError(UnavailableError):
+    """The gateway's database cannot be reached now, or cannot write; what needs it must wait."""
+
+    default_code = "database_down"
+
+    def __init__(self, message: str = "the gateway's database cannot be reached now; try again shortly") -> None:
+        super().__init__(message, retry_after=1)
 
 
 class ProviderError(SpineError):
