@@ -10,6 +10,7 @@ import pytest
 
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
+from tests.databases import fresh_address
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +21,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         if own or name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
 
 
@@ -42,7 +44,10 @@ class Gateways:
 
     async def start(self, **environ: str) -> RunningGateway:
         """Return a running gateway with just this environment; it tries nothing again unless that says so."""
-        return await self._stack.enter_async_context(running_gateway({**ONE_CALL, **environ}))
+        own = {**ONE_CALL, "GENAI_DATA_DIR": os.environ["GENAI_DATA_DIR"]}
+        if "GENAI_DATABASE_URL" not in environ:
+            own["GENAI_DATABASE_URL"] = await fresh_address("sqlite")
+        return await self._stack.enter_async_context(running_gateway({**own, **environ}))
 
     async def before(self, upstream: ScriptedUpstream, **environ: str) -> RunningGateway:
         """Return a running gateway whose providers openai, anthropic and ollama are all ``upstream``."""

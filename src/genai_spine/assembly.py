@@ -25,7 +25,13 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
-from genai_spine.errors import ConfigurationError, InvalidFieldError, InvalidRequestError, SpineError
+from genai_spine.errors import (
+    ConfigurationError,
+    DatabaseDownError,
+    InvalidFieldError,
+    InvalidRequestError,
+    SpineError,
+)
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.directory import RoutingWishes
 from genai_spine.gateway.fetching import Fetcher, Hosts
@@ -49,8 +55,10 @@ from genai_spine.routing.router import Ask
 from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.storage.sql.engine import Database
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
+from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -93,6 +101,7 @@ class Spine:
         prices: What they cost.
         strategies: In which orders it may ask them.
         guards: How they do.
+        database: Where records are kept.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -151,6 +160,7 @@ class Spine:
         self.guards = _guards(settings, self.clock, observed)
         planner = self._planner()
         self._state = MemoryState(values.state_max_bytes, self.clock)
+        self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         media = self._media() if values.fetch_media else None
         self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
         self.warnings = (*((aside,) if aside else ()), *self._check())
@@ -227,7 +237,17 @@ class Spine:
         return cls(Settings(os.environ if environ is None else environ, Path(path)))
 
     async def start(self) -> None:
-        """Look for local providers, now and from time to time."""
+        """Open the database, and look for local providers, now and from time to time.
+
+        Raises:
+            ConfigurationError: The database is not one for this version.
+        """
+        try:
+            await self.database.upgrade()
+        except DatabaseDownError as error:
+            logger.warning(
+                "the database cannot be reached", database=str(self.database.url), reason=str(error.__cause__)
+            )
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()
@@ -245,6 +265,7 @@ class Spine:
         await self._state.close()
         await self._transport.close()
         await self._resolver.close()
+        await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -18,8 +18,9 @@ from sqlalchemy.exc import IntegrityError
 from genai_spine.errors import ConfigurationError, DatabaseDownError
 from genai_spine.storage.sql import revisions
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.tables import METADATA, chats, messages, users
-from tests.databases import KINDS, PostgresServer, empty_address, fresh_database
+from genai_spine.storage.sql.tables import HEAD, METADATA, chats, messages, users
+from tests.databases import KINDS, empty_address, fresh_database
+from tests.postgres import PostgresServer
 
 NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
 # As earlier services made it: no provider, and columns of its own.
@@ -59,13 +60,21 @@ async def test_upgrade_makes_the_tables_of_this_version(empty: Database) -> None
     """What the revisions make is what the code expects; doing it again changes nothing."""
     assert await empty.upgrade()
     assert not await empty.upgrade()
-    assert revisions.head() == await revisions.current(empty) == revisions.history()[-1]
+    assert HEAD == revisions.head() == await revisions.current(empty) == revisions.history()[-1]
 
     def difference(connection: sa.Connection) -> list[object]:
         options = {"compare_type": True, "include_name": lambda name, *_: name != "taken_over"}
         return list(compare_metadata(MigrationContext.configure(connection, opts=options), METADATA))
 
     assert [] == await empty.run(difference)
+
+
+async def test_it_is_upgraded_before_its_first_use(empty: Database) -> None:
+    """A database that was out of reach at the start has its tables once it is there."""
+    empty.upgrades = True
+    async with empty.reading() as connection:
+        assert [] == (await connection.execute(users.select())).all()
+    assert HEAD == await revisions.current(empty)
 
 
 async def test_each_revision_goes_back(empty: Database) -> None:

@@ -18,13 +18,14 @@ from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, event, make_url
+from sqlalchemy import URL, Connection, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import ConnectionPoolEntry
 
 from genai_spine.errors import ConfigurationError, DatabaseDownError
+from genai_spine.storage.sql.tables import HEAD
 
 __all__ = ["Database"]
 
@@ -47,16 +48,20 @@ class Database:
     Attributes:
         url: Where it is; its text hides the password.
         is_sqlite: It is a file of this machine.
+        upgrades: Its tables are brought to the form that this version needs before they are first used: at the start,
+            or once it can be reached.
     """
 
-    def __init__(self, url: URL) -> None:
+    def __init__(self, url: URL, *, upgrades: bool = False) -> None:
         """Prepare to connect; nothing is opened before it is used. ``at`` reads an address."""
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.upgrades = upgrades
+        self._upgrading = asyncio.Lock()
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
 
     @classmethod
-    def at(cls, address: str) -> Database:
+    def at(cls, address: str, *, upgrades: bool = False) -> Database:
         """Return the database at an address such as ``postgresql://user:password@host/name``.
 
         Raises:
@@ -72,7 +77,7 @@ class Database:
         # libpq's word for it; asyncpg has its own.
         if driver.endswith("asyncpg") and "sslmode" in query:
             query["ssl"] = query.pop("sslmode")
-        return cls(url.set(drivername=driver, query=query))
+        return cls(url.set(drivername=driver, query=query), upgrades=upgrades)
 
     @asynccontextmanager
     async def reading(self) -> AsyncIterator[AsyncConnection]:
@@ -81,6 +86,8 @@ class Database:
         Raises:
             DatabaseDownError: The database cannot be reached.
         """
+        if self.upgrades:
+            await self.upgrade()
         async with _told(), self._engine.connect() as connection, connection.begin():
             yield connection
 
@@ -91,6 +98,13 @@ class Database:
         Raises:
             DatabaseDownError: The database cannot be reached, or the changes could not be made for now.
         """
+        if self.upgrades:
+            await self.upgrade()
+        async with self._writing() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
         async with _told(), self._engine.connect() as connection:
             if self.is_sqlite:
                 await connection.execution_options(spine_writes=True)
@@ -98,8 +112,8 @@ class Database:
                 yield connection
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """Do something that needs SQLAlchemy's synchronous face, within a transaction that writes."""
-        async with self.writing() as connection:
+        """Do something that needs SQLAlchemy's synchronous face, in a transaction and on the tables as they are."""
+        async with self._writing() as connection:
             return await connection.run_sync(work)
 
     async def upgrade(self) -> bool:
@@ -109,13 +123,24 @@ class Database:
             ConfigurationError: The database was made by a newer version, or a revision failed; nothing was changed.
             DatabaseDownError: The database cannot be reached.
         """
-        from genai_spine.storage.sql.revisions import upgrade  # noqa: PLC0415  # Alembic only where it is due
+        async with self._upgrading:
+            changed = await self.run(_revision) != HEAD
+            if changed:
+                from genai_spine.storage.sql.revisions import upgrade  # noqa: PLC0415  # Alembic only where it is due
 
-        return await upgrade(self)
+                changed = await upgrade(self)
+            self.upgrades = False
+        return changed
 
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
 
 
 def _sqlite_engine(url: URL) -> AsyncEngine:

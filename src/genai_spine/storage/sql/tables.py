@@ -35,6 +35,7 @@ from sqlalchemy import (
 from typing_extensions import override
 
 __all__ = [
+    "HEAD",
     "METADATA",
     "api_keys",
     "audit",
@@ -52,6 +53,9 @@ __all__ = [
     "users",
     "versions",
 ]
+
+HEAD: Final = "0001"
+"""The revision that makes them so."""
 
 METADATA: Final = MetaData(
     naming_convention={
