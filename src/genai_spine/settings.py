@@ -149,6 +149,9 @@ class FileSettings(_Frozen):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8100, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    url: str | None = Field(
+        default=None, description="where the command line finds a running gateway; by default as `host` and `port` say"
+    )
     cors_origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call the gateway")
     data_dir: Path | None = Field(default=None, description="where the gateway keeps its files")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
@@ -225,6 +228,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "fallback_chain": ("GENAI_FALLBACK_CHAIN", "FALLBACK_CHAIN"),
     "host": ("GENAI_API_HOST", "API_HOST"),
     "port": ("GENAI_API_PORT", "API_PORT"),
+    "url": ("GENAI_API_URL",),
     "cors_origins": ("GENAI_CORS_ORIGINS", "CORS_ORIGINS"),
     "data_dir": ("GENAI_DATA_DIR",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
