@@ -39,6 +39,8 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.journal.writer import Journal
+from genai_spine.ledger.ledger import Ledger
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -102,6 +104,7 @@ class Spine:
         strategies: In which orders it may ask them.
         guards: How they do.
         database: Where records are kept.
+        ledger: What is written of each call and request, once the engine has started.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -162,7 +165,18 @@ class Spine:
         self._state = MemoryState(values.state_max_bytes, self.clock)
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         media = self._media() if values.fetch_media else None
-        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
+        self.ledger = Ledger()
+        self.gateway = Gateway(
+            self.registry,
+            planner,
+            self.clock,
+            observed,
+            self._state,
+            DIALECTS,
+            self.guards,
+            self.ledger,
+            media,
+        )
         self.warnings = (*((aside,) if aside else ()), *self._check())
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
@@ -245,9 +259,9 @@ class Spine:
         try:
             await self.database.upgrade()
         except DatabaseDownError as error:
-            logger.warning(
-                "the database cannot be reached", database=str(self.database.url), reason=str(error.__cause__)
-            )
+            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
+            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
+        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()
@@ -265,6 +279,9 @@ class Spine:
         await self._state.close()
         await self._transport.close()
         await self._resolver.close()
+        if self.ledger.journal is not None:
+            await self.ledger.journal.close()
+            self.ledger.journal = None
         await self.database.close()
 
     async def __aenter__(self) -> Self:

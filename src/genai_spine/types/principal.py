@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from genai_spine.types.ledger import NOBODY, Caller
+
 __all__ = ["ANYBODY", "Principal"]
 
 
@@ -15,6 +17,11 @@ class Principal(Struct, frozen=True):
     """
 
     key: str
+
+    @property
+    def caller(self) -> Caller:
+        """The same as records name him."""
+        return NOBODY if not self.key else Caller(fingerprint=self.key)
 
 
 ANYBODY = Principal("")
