@@ -16,8 +16,10 @@
     │   ├── PayloadTooLargeError          413
     │   ├── UnsupportedMediaTypeError     415
     │   └── InvalidFieldError             422
+    ├── JournalError                      503  what is begun could not be recorded
     ├── UnavailableError                  503  nothing can serve it now
     │   ├── CircuitOpenError              503
+    │   ├── JournalFullError              503
     │   ├── NoUsableKeyError              503
     │   └── ProviderNotConfiguredError    503
     └── ProviderError                          the upstream failed
@@ -52,6 +54,8 @@ __all__ = [
     "DialectNotSpokenError",
     "InvalidFieldError",
     "InvalidRequestError",
+    "JournalError",
+    "JournalFullError",
     "MalformedResponseError",
     "ModelNotFoundError",
     "NoUsableKeyError",
@@ -217,6 +221,14 @@ class InvalidFieldError(RequestError):
     default_code = "invalid_field"
 
 
+class JournalError(SpineError):
+    """The record of calls cannot be read or written; no call is begun that could not be recorded."""
+
+    kind = "unavailable"
+    status = 503
+    default_code = "ledger_failed"
+
+
 class UnavailableError(SpineError):
     """Nothing can serve the request now."""
 
@@ -230,6 +242,12 @@ class CircuitOpenError(UnavailableError):
 
     default_code = "circuit_open"
     retry = OTHER_PROVIDER
+
+
+class JournalFullError(UnavailableError):
+    """The disk, or the part of it that calls may be recorded in, has no room for one more; the message says why."""
+
+    default_code = "ledger_full"
 
 
 class NoUsableKeyError(UnavailableError):
