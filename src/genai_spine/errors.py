@@ -16,8 +16,10 @@
     │   ├── PayloadTooLargeError          413
     │   ├── UnsupportedMediaTypeError     415
     │   └── InvalidFieldError             422
+    ├── JournalError                      503  what is begun could not be recorded
     ├── UnavailableError                  503  nothing can serve it now
     │   ├── CircuitOpenError              503
+    │   ├── JournalFullError              503
     │   ├── NoUsableKeyError              503
     │   ├── ProviderNotConfiguredError    503
     │   └── DatabaseDownError             503
@@ -54,6 +56,8 @@ __all__ = [
     "DialectNotSpokenError",
     "InvalidFieldError",
     "InvalidRequestError",
+    "JournalError",
+    "JournalFullError",
     "MalformedResponseError",
     "ModelNotFoundError",
     "NoUsableKeyError",
@@ -219,6 +223,14 @@ class InvalidFieldError(RequestError):
     default_code = "invalid_field"
 
 
+class JournalError(SpineError):
+    """The record of calls cannot be read or written; no call is begun that could not be recorded."""
+
+    kind = "unavailable"
+    status = 503
+    default_code = "ledger_failed"
+
+
 class UnavailableError(SpineError):
     """Nothing can serve the request now."""
 
@@ -232,6 +244,12 @@ class CircuitOpenError(UnavailableError):
 
     default_code = "circuit_open"
     retry = OTHER_PROVIDER
+
+
+class JournalFullError(UnavailableError):
+    """The disk, or the part of it that calls may be recorded in, has no room for one more; the message says why."""
+
+    default_code = "ledger_full"
 
 
 class NoUsableKeyError(UnavailableError):
