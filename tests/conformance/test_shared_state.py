@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -10,18 +10,8 @@ from genai_spine.shared_state.base import SharedState
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.meters import CHECKS
 from genai_spine.testing.shared_state import check_bytes_by_key, check_time_to_live, check_topics
-from tests.conformance.members import SHARED_STATES, SharedStateMember
 
 Place = tuple[SharedState, ManualClock]
-
-
-@pytest.fixture(name="place", params=SHARED_STATES, ids=lambda member: member.name)
-async def fixture_place(request: pytest.FixtureRequest) -> AsyncIterator[Place]:
-    """Each place in turn, empty, and its clock."""
-    member: SharedStateMember = request.param
-    state, clock = member.make(request)
-    yield state, clock
-    await state.close()
 
 
 async def test_bytes_by_key(place: Place) -> None:

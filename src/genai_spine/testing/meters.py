@@ -210,7 +210,7 @@ async def check_seen_whole(state: SharedState, clock: ManualClock) -> None:
 
 
 async def check_elder_holds(state: SharedState, _: ManualClock) -> None:
-    """A hold of another epoch counts once, unless the ledger's figure has it, be it settled before or after the seed."""
+    """A hold of another epoch counts once, unless the ledger's figure has it."""
     gap = await _gap(state, MONEY)
 
     def elder(hold_id: str, ends_at: int = gap.ends_at) -> Hold:
