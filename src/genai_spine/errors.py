@@ -255,7 +255,7 @@ class UnsupportedMediaTypeError(RequestError):
 
 
 class InvalidFieldError(RequestError):
-    """One field is of the wrong type or value, or cannot be said to the provider chosen; ``param`` names it."""
+    """One field is of the wrong type or value, here or upstream, or cannot be said there; ``param`` names it."""
 
     status = 422
     default_code = "invalid_field"

@@ -107,7 +107,7 @@ async def test_the_same_model_elsewhere(others: tuple[str, ...]) -> None:
 
 @pytest.mark.parametrize(
     ("reply", "status"),
-    [(failure(400, "invalid_value"), 400), (failure(413), 413), (failure(422, "invalid_value"), 400), (FILTERED, 400)],
+    [(failure(400, "invalid_value"), 400), (failure(413), 413), (failure(422, "invalid_value"), 422), (FILTERED, 400)],
     ids=["400", "413", "422", "filtered"],
 )
 @pytest.mark.parametrize("stream", [False, True])

@@ -98,6 +98,24 @@ class _Begun(Generic[T]):
         self.task: asyncio.Task[None] | None = None
 
 
+class _Visit:
+    """A request's calls to one provider, over all of its candidates there.
+
+    Attributes:
+        turn: Its way through the provider's keys; None where it needs none.
+        made: How many calls were made.
+        failure: How the last of them failed.
+    """
+
+    __slots__ = ("failure", "guard", "made", "turn")
+
+    def __init__(self, guard: Guard, turn: KeyTurn | None) -> None:
+        self.guard = guard
+        self.turn = turn
+        self.made = 0
+        self.failure: SpineError | None = None
+
+
 class Failover:
     """Makes calls until one succeeds, as often as the policies allow."""
 
@@ -182,68 +200,88 @@ class Failover:
         deadline = Deadline(self._clock, call.left(self._clock.monotonic()))
         failure: SpineError | None = None
         too_long: Option | None = None
+        visits: dict[str, _Visit] = {}
         for place, option in enumerate(options):
             if too_long is not None and not has_longer_context(option, too_long):
                 continue
+            visit = self._visit(call, option.candidate.provider, visits, deadline)
+            if visit.failure is not None and visit.made >= self._guards.policies.retry.most(visit.failure):
+                continue
             try:
-                return await self._at(call, option, deadline, ask, moved=place > 0, last=place + 1 == len(options))
+                return await self._at(call, visit, options[place:], deadline, ask, moved=place > 0)
             except ContextLengthError as error:
                 too_long, failure = option, error
             except SpineError as error:
                 error.provider = error.provider or option.candidate.provider
                 failure = _more_telling(failure, error)
-                if not error.retry.other_provider or deadline.expired:
+                if not error.retry.other_provider:
                     break
+            if deadline.expired:
+                break
         raise failure or MalformedResponseError(EMPTY)
+
+    def _visit(self, call: Call, provider: str, visits: dict[str, _Visit], deadline: Deadline) -> _Visit:
+        visit = visits.get(provider)
+        if visit is None:
+            guard = self._guards.of(self._registry.get(provider))
+            turn = guard.keys.turn(call.preferred_key, deadline=deadline) if guard.keys is not None else None
+            visit = visits[provider] = _Visit(guard, turn)
+        elif visit.turn is not None:
+            visit.turn.without.clear()  # what a key may not do with one model it may with another
+        return visit
 
     async def _at(
         self,
         call: Call,
-        option: Option,
+        visit: _Visit,
+        options: Sequence[Option],
         deadline: Deadline,
         ask: Callable[[Trial], Awaitable[T]],
         *,
         moved: bool,
-        last: bool,
     ) -> tuple[T, Trial]:
-        """Try one candidate, as often as that makes sense; raises why there is no answer from it."""
-        guard = self._guards.of(self._registry.get(option.candidate.provider))
-        keys = guard.keys
-        turn = keys.turn(call.preferred_key, deadline=deadline) if keys is not None else None
-        made = 0
+        """Try the first of the candidates that are left, as often as makes sense; raises why it gave no answer."""
+        option, *others = options
+        guard, turn = visit.guard, visit.turn
+        # Its provider's other models get their chance too, as far as the provider's calls go.
+        kept = sum(one.candidate.provider == option.candidate.provider for one in others)
         failure: SpineError | None = None
         while True:
             try:
-                trial = self._begin(call, option, guard, turn, deadline, again=made > 0)
+                trial = self._begin(call, option, guard, turn, deadline, again=visit.made > 0)
             except UnavailableError as unavailable:
                 # Its last failure may be what closed the way: that tells more.
                 raise failure or unavailable from None
             call.fallback = moved or not option.same_model
-            if not made:
+            if not visit.made:
                 guard.budget.called()
-            made += 1
+            visit.made += 1
             try:
                 return await ask(trial), trial
             except SpineError as error:
                 trial.provider.own(error)
-                failure = error
+                failure = visit.failure = error
                 self._over(call, trial, error)
             except BaseException:  # the caller left, or a fault of ours: it says nothing of the provider
                 self._over(call, trial)
                 raise
             decision = self._guards.policies.retry.decide(
                 failure,
-                made,
+                visit.made,
+                kept=kept,
                 deadline=deadline,
                 budget=guard.budget,
                 random=self._jitter,
                 ready_in=_ready_in(turn, failure),
-                elsewhere=not last,
+                elsewhere=bool(others),
             )
             if isinstance(decision, Stop):
                 raise failure
             if decision.seconds > 0:
                 await asyncio.sleep(decision.seconds)
+                if deadline.expired:
+                    # It tells more than that the time is up.
+                    raise failure
 
     def _begin(
         self, call: Call, option: Option, guard: Guard, turn: KeyTurn | None, deadline: Deadline, *, again: bool
