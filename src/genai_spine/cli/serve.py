@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import ipaddress
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,7 +15,7 @@ from genai_spine.assembly import Spine
 from genai_spine.cli.greeting import Found, access_to, found_by, greeting
 from genai_spine.cli.settings import ConfigOption, load_settings, told
 from genai_spine.cli.supervisor import Listeners, Post, Supervisor
-from genai_spine.cli.worker import Orders, command
+from genai_spine.cli.worker import Orders, command, settle
 from genai_spine.errors import ConfigurationError
 from genai_spine.server.serving import CUT_SECONDS, Server, listen
 from genai_spine.settings import Settings
@@ -69,9 +68,7 @@ def _alone(settings: Settings, host: str, port: int, writer: LineWriter, *, auth
     listening = listen(host, port)
 
     def ready() -> None:
-        # What is here now stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        settle()
         host, port = listening.getsockname()[:2]
         _tell(greeting(host, port, 1, access, found_by(spine)), spine.warnings)
 

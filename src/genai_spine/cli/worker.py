@@ -24,7 +24,7 @@ from genai_spine.telemetry.logging import LogObserver, configure_logging, logger
 from genai_spine.telemetry.metric_files import MetricFiles
 from genai_spine.telemetry.prometheus import PrometheusObserver
 
-__all__ = ["Orders", "command", "work"]
+__all__ = ["Orders", "command", "settle", "work"]
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -66,9 +66,7 @@ def work(orders_: str) -> None:
     obeying: list[asyncio.Task[None]] = []
 
     def ready() -> None:
-        # What is here now stays: the collector need not look at it again and again.
-        gc.collect()
-        gc.freeze()
+        settle()
         control.sendall(msgspec.json.encode(found_by(spine)) + b"\n")
         obeying.append(asyncio.ensure_future(_obey(control, server)))
 
@@ -77,6 +75,12 @@ def work(orders_: str) -> None:
         server.run([listening])
     finally:
         writer.close()
+
+
+def settle() -> None:
+    """Note that what is here now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
 
 
 async def _obey(control: socket.socket, server: Server) -> None:
