@@ -119,6 +119,7 @@ class Spine:
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
+        metrics: PrometheusObserver | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -128,6 +129,7 @@ class Spine:
             clock: The source of time.
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
+            metrics: What counts; by default for this engine alone.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -157,7 +159,7 @@ class Spine:
         )
         for provider in load_providers(context):
             self.registry.add(provider)
-        self.metrics = PrometheusObserver()
+        self.metrics = metrics or PrometheusObserver()
         self.strategies = load_strategies()
         observed = Observers([self.metrics, *observers])
         self.guards = _guards(settings, self.clock, observed)
@@ -283,6 +285,7 @@ class Spine:
             await self.ledger.journal.close()
             self.ledger.journal = None
         await self.database.close()
+        self.metrics.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

@@ -44,6 +44,7 @@ class Call:
         fallback: Not the first candidate is asked, or another model than was named.
         conversation: By what the conversation is known, where it matters who serves it.
         preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
+        cut: What to tell of it where the gateway itself broke it off.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """
 
@@ -57,6 +58,7 @@ class Call:
         "conversation",
         "cost",
         "cost_usd",
+        "cut",
         "door",
         "error",
         "fallback",
@@ -114,6 +116,7 @@ class Call:
         self.cost_usd = ""
         self.first_token_at: float | None = None
         self.error: SpineError | None = None
+        self.cut: SpineError | None = None
         self.begun = False
         self.gone = False
         self.passthrough = False

@@ -257,9 +257,17 @@ class Gateway:
         except SpineError as error:
             call.error = error
             raise
-        except (asyncio.CancelledError, GeneratorExit):
-            call.gone = True
+        except GeneratorExit:
+            call.error, call.gone = call.cut, call.cut is None
             raise
+        except asyncio.CancelledError:
+            if call.cut is None or (task := asyncio.current_task()) is None:
+                call.gone = True
+                raise
+            # Not the caller has gone, but the gateway goes: he may still be told.
+            task.uncancel()
+            call.error = call.cut
+            raise call.error from None
         except Exception as error:  # whatever failed, it must be told and recorded as a failure
             logger.exception("internal error", request_id=call.request_id)
             call.error = SpineError("the gateway failed; its log tells more under this request id")

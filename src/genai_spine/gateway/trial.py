@@ -116,9 +116,9 @@ class Trial:
         self._leave(error)
 
     def abandoned(self, call: Call) -> None:
-        """Settle it if it is not: the caller left, or the fault was ours, which says nothing of the provider."""
+        """Settle it if it is not: the caller left, or the end was our doing, which says nothing of the provider."""
         if self._settle(call):
-            self.left = True
+            self.error, self.left = call.cut, call.cut is None
             self._leave(GeneratorExit())
 
     def record(self, call: Call) -> AttemptEnded:
