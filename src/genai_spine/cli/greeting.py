@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from functools import partial
 from typing import NamedTuple
 
 from msgspec import Struct
@@ -10,6 +11,7 @@ from msgspec import Struct
 from genai_spine import __version__
 from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing, first_key
+from genai_spine.quota.operator import limits_in
 from genai_spine.settings import Settings
 
 __all__ = ["Access", "Found", "access_to", "found_by", "greeting"]
@@ -46,18 +48,19 @@ def access_to(settings: Settings, *, auth: bool) -> Access:
     Raises:
         ConfigurationError: It cannot be kept.
     """
+    limits = partial(limits_in, settings.values)
     if not auth:
-        return Access(KeyRing((), open_to_all=True), "No key is asked for (--no-auth).", "")
+        return Access(KeyRing((), open_to_all=True, limits=limits), "No key is asked for (--no-auth).", "")
     if settings.keys:
         header = '-H "Authorization: Bearer ${GENAI_API_KEYS%%,*}" '
-        return Access(KeyRing(settings.keys), "Callers present one of GENAI_API_KEYS.", header)
+        return Access(KeyRing(settings.keys, limits=limits), "Callers present one of GENAI_API_KEYS.", header)
     key, path, new = first_key(settings.data_dir)
     line = (
         f"Your gateway key, shown this once and kept in {path}:\n  {key.reveal()}"
         if new
         else f"The gateway key is in {path}"
     )
-    return Access(KeyRing((key,)), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(path))})" ')
+    return Access(KeyRing((key,), limits=limits), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(path))})" ')
 
 
 def found_by(spine: Spine) -> Found:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
 from genai_spine.money import usd_text
+from genai_spine.quota.rate_limits import Admission
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
@@ -30,8 +33,11 @@ class Call:
         temperature: What to say where neither the caller nor the request does and the model takes one.
         asked_model: What its caller named.
         strategy: What put its candidates in order.
-        input_tokens: A guess of what it reads.
+        input_tokens: A quick guess of what it reads.
+        weigh: Makes a closer one.
+        body_bytes: How long it is.
         max_tokens: The limit that it sets its answer.
+        admission: What it is counted on; None where nothing counts.
         candidate: Where it goes.
         used: What all of its calls used; None where nothing was.
         cost: The same, priced.
@@ -50,10 +56,13 @@ class Call:
 
     __slots__ = (
         "_told_before",
+        "_weighed",
+        "admission",
         "answer_id",
         "asked_model",
         "attempts",
         "begun",
+        "body_bytes",
         "candidate",
         "conversation",
         "cost",
@@ -79,6 +88,7 @@ class Call:
         "usage",
         "used",
         "warnings",
+        "weigh",
         "written",
     )
 
@@ -105,7 +115,10 @@ class Call:
         self.asked_model: str | None = None
         self.strategy = ""
         self.input_tokens = 0
+        self.weigh: Callable[[], int] | None = None
+        self.body_bytes = sys.maxsize
         self.max_tokens: int | None = None
+        self.admission: Admission | None = None
         self.candidate: Candidate | None = None
         self.attempts = 0
         self.written = 0
@@ -125,6 +138,14 @@ class Call:
         self.preferred_key: str | None = None
         self.conversation: bytes | None = None
         self._told_before: int | None = None
+        self._weighed: int | None = None
+
+    @property
+    def weighed(self) -> int:
+        """A closer guess of what it reads."""
+        if self._weighed is None:
+            self._weighed = self.input_tokens if self.weigh is None else self.weigh()
+        return self._weighed
 
     def charge(self, usage: Usage, cost: Cost) -> None:
         """Note what one of its calls used, and what that cost."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 from msgspec import Struct
 from typing_extensions import override
@@ -12,6 +13,7 @@ from typing_extensions import override
 from genai_spine.assembly import Spine
 from genai_spine.clock import Clock
 from genai_spine.identity.api_keys import KeyRing
+from genai_spine.quota.operator import limits_in
 from genai_spine.redact import Secret
 from genai_spine.server.serving import Server, listen
 from genai_spine.settings import Settings
@@ -98,7 +100,8 @@ async def running_gateway(
     recorder = Recorder()
     spine = Spine(settings, clock=clock, observers=[recorder, *observers])
     ready = asyncio.Event()
-    server = Server(spine, KeyRing([Secret(one) for one in (key, *other_keys)]), ready.set)
+    keys = KeyRing([Secret(one) for one in (key, *other_keys)], limits=partial(limits_in, settings.values))
+    server = Server(spine, keys, ready.set)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
     listening = listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve([listening]))
