@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
 
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
+from tests.databases import fresh_address
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -20,6 +22,7 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         if own or name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
     # A gateway may run on this machine: commands must not find it.
     monkeypatch.setenv("GENAI_API_URL", "http://127.0.0.1:9")
@@ -29,6 +32,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
     """A provider that answers as it is told."""
     async with ScriptedUpstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server, empty or not: whoever uses it has it forget first, and leaves it running."""
+    with RedisServer() as server:
         yield server
 
 
@@ -44,7 +54,10 @@ class Gateways:
 
     async def start(self, **environ: str) -> RunningGateway:
         """Return a running gateway with just this environment; it tries nothing again unless that says so."""
-        return await self._stack.enter_async_context(running_gateway({**ONE_CALL, **environ}))
+        own = {**ONE_CALL, "GENAI_DATA_DIR": os.environ["GENAI_DATA_DIR"]}
+        if "GENAI_DATABASE_URL" not in environ:
+            own["GENAI_DATABASE_URL"] = await fresh_address("sqlite")
+        return await self._stack.enter_async_context(running_gateway({**own, **environ}))
 
     async def before(self, upstream: ScriptedUpstream, **environ: str) -> RunningGateway:
         """Return a running gateway whose providers openai, anthropic and ollama are all ``upstream``."""

@@ -25,7 +25,13 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
-from genai_spine.errors import ConfigurationError, InvalidFieldError, InvalidRequestError, SpineError
+from genai_spine.errors import (
+    ConfigurationError,
+    DatabaseDownError,
+    InvalidFieldError,
+    InvalidRequestError,
+    SpineError,
+)
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.directory import RoutingWishes
 from genai_spine.gateway.fetching import Fetcher, Hosts
@@ -33,6 +39,8 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.journal.writer import Journal
+from genai_spine.ledger.ledger import Ledger
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -49,8 +57,10 @@ from genai_spine.routing.router import Ask
 from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.storage.sql.engine import Database
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
+from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -93,6 +103,8 @@ class Spine:
         prices: What they cost.
         strategies: In which orders it may ask them.
         guards: How they do.
+        database: Where records are kept.
+        ledger: What is written of each call and request, once the engine has started.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -151,8 +163,20 @@ class Spine:
         self.guards = _guards(settings, self.clock, observed)
         planner = self._planner()
         self._state = MemoryState(values.state_max_bytes, self.clock)
+        self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         media = self._media() if values.fetch_media else None
-        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
+        self.ledger = Ledger()
+        self.gateway = Gateway(
+            self.registry,
+            planner,
+            self.clock,
+            observed,
+            self._state,
+            DIALECTS,
+            self.guards,
+            self.ledger,
+            media,
+        )
         self.warnings = (*((aside,) if aside else ()), *self._check())
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
@@ -227,7 +251,17 @@ class Spine:
         return cls(Settings(os.environ if environ is None else environ, Path(path)))
 
     async def start(self) -> None:
-        """Look for local providers, now and from time to time."""
+        """Open the database, and look for local providers, now and from time to time.
+
+        Raises:
+            ConfigurationError: The database is not one for this version.
+        """
+        try:
+            await self.database.upgrade()
+        except DatabaseDownError as error:
+            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
+            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
+        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()
@@ -245,6 +279,10 @@ class Spine:
         await self._state.close()
         await self._transport.close()
         await self._resolver.close()
+        if self.ledger.journal is not None:
+            await self.ledger.journal.close()
+            self.ledger.journal = None
+        await self.database.close()
 
     async def __aenter__(self) -> Self:
         await self.start()

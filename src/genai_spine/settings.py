@@ -101,6 +101,21 @@ def _targets(value: object) -> object:
     return value
 
 
+def _address(*schemes: str) -> BeforeValidator:
+    """Read a URL of one of these schemes. It may hold a password, so it is kept as a secret."""
+
+    def read(value: object) -> object:
+        scheme = value.partition("://")[0].partition("+")[0] if isinstance(value, str) and "://" in value else ""
+        if isinstance(value, str) and scheme in schemes:
+            return Secret(value.strip())
+        message = f"it must be a URL that begins with {' or '.join(f'{scheme}://' for scheme in schemes)}"
+        raise ValueError(message)
+
+    return BeforeValidator(read)
+
+
+DatabaseUrl: TypeAlias = Annotated[Secret, _address("sqlite", "postgresql", "postgres")]
+RedisUrl: TypeAlias = Annotated[Secret, _address("redis", "rediss", "unix")]
 Targets: TypeAlias = Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), Field(min_length=1)]
 
 
@@ -141,6 +156,8 @@ class ModelFile(_Frozen):
 class FileSettings(_Frozen):
     """All that may stand in ``spine.toml``."""
 
+    model_config = ConfigDict(arbitrary_types_allowed=True)
+
     default_provider: str = Field(default="ollama", description="serves models that nothing else places")
     generate_default_provider: str = Field(default="anthropic", description="serves POST /v1/generate")
     routing_strategy: str = Field(default="local_first", description="the order of candidates, unless a request says")
@@ -149,11 +166,21 @@ class FileSettings(_Frozen):
     )
     host: str = Field(default="127.0.0.1", description="address to listen on")
     port: int = Field(default=8100, ge=0, le=65535, description="port to listen on; 0 takes a free one")
+    workers: int = Field(default=1, gt=0, description="processes that serve; more than one share state over Redis")
+    stop_seconds: float = Field(
+        default=30, ge=0, description="how long a gateway that stops waits for the answers under way; then they are cut"
+    )
     url: str | None = Field(
         default=None, description="where the command line finds a running gateway; by default as `host` and `port` say"
     )
     cors_origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call the gateway")
     data_dir: Path | None = Field(default=None, description="where the gateway keeps its files")
+    database_url: DatabaseUrl | None = Field(
+        default=None, repr=False, description="where records are kept; unset: a SQLite file in `data_dir`"
+    )
+    redis_url: RedisUrl | None = Field(
+        default=None, repr=False, description="where several workers or machines share state; unset: in memory"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
     state_max_bytes: int = Field(
@@ -228,9 +255,13 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "fallback_chain": ("GENAI_FALLBACK_CHAIN", "FALLBACK_CHAIN"),
     "host": ("GENAI_API_HOST", "API_HOST"),
     "port": ("GENAI_API_PORT", "API_PORT"),
+    "workers": ("GENAI_WORKERS",),
+    "stop_seconds": ("GENAI_STOP_SECONDS",),
     "url": ("GENAI_API_URL",),
     "cors_origins": ("GENAI_CORS_ORIGINS", "CORS_ORIGINS"),
     "data_dir": ("GENAI_DATA_DIR",),
+    "database_url": ("GENAI_DATABASE_URL",),
+    "redis_url": ("GENAI_REDIS_URL",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
     "max_body_bytes": ("GENAI_MAX_BODY_BYTES",),
     "state_max_bytes": ("GENAI_STATE_MAX_BYTES",),
@@ -256,6 +287,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "unknown_price_input": ("GENAI_UNKNOWN_PRICE_INPUT",),
     "unknown_price_output": ("GENAI_UNKNOWN_PRICE_OUTPUT",),
 }
+_DATABASE_FILE: Final = "spine.db"
 _LISTS: Final = frozenset({"cors_origins", "fetch_hosts", "fallback_chain"})
 # A regular expression may hold a comma.
 _LINES: Final = frozenset({"permanent_error_patterns"})
@@ -365,6 +397,11 @@ class Settings:
             return self.values.data_dir.expanduser()
         base = self._environ.get("XDG_DATA_HOME") or "~/.local/share"
         return Path(base).expanduser() / "genai-spine"
+
+    @property
+    def database_url(self) -> Secret:
+        """Where records are kept; by default a SQLite file in the data folder."""
+        return self.values.database_url or Secret(f"sqlite:///{self.data_dir.absolute() / _DATABASE_FILE}")
 
     def provider(
         self, name: str, *, key_variables: Iterable[str] = (), url_variables: Iterable[str] = ()

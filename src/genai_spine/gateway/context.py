@@ -29,10 +29,15 @@ class Call:
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
         asked_model: What its caller named.
+        strategy: What put its candidates in order.
+        input_tokens: A guess of what it reads.
+        max_tokens: The limit that it sets its answer.
         candidate: Where it goes.
-        cost: What was used, priced; None where nothing was.
+        used: What all of its calls used; None where nothing was.
+        cost: The same, priced.
         cost_usd: The same as a plain decimal number; empty where nothing was used.
-        attempts: Calls made upstream.
+        attempts: Calls sent upstream.
+        written: Up to where the journal tells of them.
         warnings: What the caller should know of how the request was served.
         first_token_at: When the first piece of the answer was there, on the clock of ``started``.
         begun: The head of the answer has gone to the caller.
@@ -58,16 +63,21 @@ class Call:
         "fetched",
         "first_token_at",
         "gone",
+        "input_tokens",
+        "max_tokens",
         "passthrough",
         "preferred_key",
         "principal",
         "request_id",
         "seconds",
         "started",
+        "strategy",
         "stream",
         "temperature",
         "usage",
+        "used",
         "warnings",
+        "written",
     )
 
     def __init__(
@@ -91,10 +101,15 @@ class Call:
         self.stream = stream
         self.temperature = temperature
         self.asked_model: str | None = None
+        self.strategy = ""
+        self.input_tokens = 0
+        self.max_tokens: int | None = None
         self.candidate: Candidate | None = None
         self.attempts = 0
+        self.written = 0
         self.warnings: list[str] = []
         self.usage: Usage | None = None
+        self.used: Usage | None = None
         self.cost: Cost | None = None
         self.cost_usd = ""
         self.first_token_at: float | None = None
@@ -106,21 +121,21 @@ class Call:
         self.fallback = False
         self.preferred_key: str | None = None
         self.conversation: bytes | None = None
-        self._told_before = 0
+        self._told_before: int | None = None
 
-    def charge(self, cost: Cost) -> None:
-        """Note what one of its calls cost."""
+    def charge(self, usage: Usage, cost: Cost) -> None:
+        """Note what one of its calls used, and what that cost."""
+        self.used = usage if self.used is None else self.used + usage
         if self.cost is not None:
             cost = Cost(self.cost.picodollars + cost.picodollars, known=self.cost.known and cost.known)
         self.cost = cost
         self.cost_usd = usd_text(cost.picodollars)
 
     def begin_attempt(self, candidate: Candidate) -> None:
-        """Note that another call is made; what an earlier one found out does not count for it."""
-        if not self.attempts:
+        """Note that another call may be made; what an earlier one found out does not count for it."""
+        if self._told_before is None:
             self._told_before = len(self.warnings)
         del self.warnings[self._told_before :]
-        self.attempts += 1
         self.candidate = candidate
         self.usage = self.first_token_at = None
         self.passthrough = False

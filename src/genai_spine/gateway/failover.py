@@ -17,7 +17,7 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.allowances import limits_told
@@ -41,10 +41,9 @@ from genai_spine.resilience.retry import Stop
 from genai_spine.routing.options import Option
 from genai_spine.routing.requirements import has_longer_context
 
-__all__ = ["HOLD_SECONDS", "Failover"]
+__all__ = ["HOLD_SECONDS", "Accounting", "Failover"]
 
 T = TypeVar("T")
-Ended: TypeAlias = Callable[[Call, Trial], None]
 
 HOLD_SECONDS: Final = 10.0
 """How long a stream's first frames are held back. Then they go out, and with them the chance to ask somebody else.
@@ -53,6 +52,39 @@ Signs of life come as often. A stream without any frames gets as long again, til
 """
 EMPTY: Final = "the provider's stream ended without an answer"
 OUT_OF_TIME: Final = "the request's own deadline has passed"
+
+
+class Accounting(Protocol):
+    """Who keeps account of calls."""
+
+    def sending(self, call: Call, trial: Trial) -> None:
+        """Take note that a call is about to be sent; what this raises keeps it from being sent."""
+        ...
+
+    def declined(self, trial: Trial, error: SpineError) -> None:
+        """Take note that the call sent last came to nothing, and that another is sent for it; must not raise."""
+        ...
+
+    def ended(self, call: Call, trial: Trial) -> None:
+        """Take note that a call is over, whatever its end; must not raise."""
+        ...
+
+
+class _Sends:
+    """Tells of what is sent for one trial (``providers.base.Sends``)."""
+
+    __slots__ = ("_accounts", "_call", "trial")
+
+    def __init__(self, accounts: Accounting, call: Call) -> None:
+        self._accounts = accounts
+        self._call = call
+        self.trial: Trial
+
+    def sending(self) -> None:
+        self._accounts.sending(self._call, self.trial)
+
+    def declined(self, error: SpineError) -> None:
+        self._accounts.declined(self.trial, error)
 
 
 class _Begun(Generic[T]):
@@ -92,7 +124,7 @@ class Failover:
         registry: Registry,
         guards: Guards,
         clock: Clock,
-        ended: Ended,
+        accounts: Accounting,
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
@@ -102,13 +134,13 @@ class Failover:
             registry: Whom to call.
             guards: How they do.
             clock: Whose time counts.
-            ended: Told of each call that is over, whatever its end; must not raise.
+            accounts: Told of each call.
             jitter: Returns a number from 0 up to 1, by which waits differ.
         """
         self._registry = registry
         self._guards = guards
         self._clock = clock
-        self._ended = ended
+        self._accounts = accounts
         self._jitter = jitter
 
     async def whole(self, call: Call, options: Sequence[Option], ask: Callable[[Trial], Awaitable[T]]) -> T:
@@ -283,19 +315,20 @@ class Failover:
         seconds = None if deadline.endless else max(0.001, deadline.left())
         # What is left of a key counts only where there is another to take instead.
         heard = self._heard(lease) if lease is not None and len(guard.given) > 1 else None
-        return Trial(
+        sends = _Sends(self._accounts, call)
+        trial = sends.trial = Trial(
             again=again,
-            number=call.attempts,
             option=option,
             provider=provider,
             guard=guard,
             lease=lease,
             passages=(passage, of_model),
             measured=self._guards.measurements.measure(option.name),
-            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds, heard=heard),
+            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds, heard=heard, sends=sends),
             deadline=deadline,
             clock=self._clock,
         )
+        return trial
 
     def _heard(self, lease: KeyLease) -> Callable[[Headers], None]:
         def heard(headers: Headers) -> None:
@@ -314,7 +347,7 @@ class Failover:
             trial.failed(call, error)
         else:
             trial.abandoned(call)
-        self._ended(call, trial)
+        self._accounts.ended(call, trial)
 
 
 def _ready_in(turn: KeyTurn | None, failure: SpineError) -> float | None:

@@ -18,7 +18,8 @@ import msgspec
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
 from genai_spine.errors import ProviderNotConfiguredError, SpineError
-from genai_spine.gateway.affinity import Affinities, Home, at_home
+from genai_spine.gateway.accounting import Accounts
+from genai_spine.gateway.affinity import Affinities, at_home
 from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.asking import asked, asked_in, asked_of_texts, asked_of_texts_in
 from genai_spine.gateway.attempt import Attempt, Question
@@ -30,7 +31,7 @@ from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.seals import Seals
-from genai_spine.gateway.trial import Trial
+from genai_spine.ledger.ledger import Ledger
 from genai_spine.providers.registry import Registry
 from genai_spine.routing.options import Option
 from genai_spine.routing.router import Ask
@@ -62,6 +63,7 @@ class Gateway:
         state: SharedState,
         dialects: Mapping[str, Dialect],
         guards: Guards,
+        ledger: Ledger,
         media: MediaFetching | None = None,
     ) -> None:
         self.registry = registry
@@ -72,13 +74,13 @@ class Gateway:
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
         self._affinities = Affinities(clock)
-        self._failover = Failover(registry, self.guards, clock, self._over)
-        self._observer = observer
+        self._accounts = Accounts(ledger, self._affinities, clock, observer)
+        self._failover = Failover(registry, self.guards, clock, self._accounts)
 
     def refused(self, call: Call, error: SpineError) -> None:
         """Record a request that was refused before it could be planned."""
         call.error = error
-        self._account(call)
+        self._accounts.done(call)
 
     async def answer(self, call: Call, question: Question) -> bytes:
         """Return the whole answer in the caller's dialect.
@@ -93,6 +95,7 @@ class Gateway:
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
             )
             await self.answers.keep(call, question, body)
+            await self._accounts.durable(call)
             return body
 
     async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
@@ -115,7 +118,9 @@ class Gateway:
                     async for data in stream:
                         # Before its end is told: the caller may go on from it at once.
                         await self.answers.keep(call, question, data)
-                        call.begun = True
+                        if not call.begun:
+                            await self._accounts.durable(call)
+                            call.begun = True
                         yield data
         except SpineError as error:
             if not call.begun:
@@ -137,6 +142,7 @@ class Gateway:
                     call, self._addressed(call, request), trial.provider, trial.options
                 ),
             )
+            await self._accounts.durable(call)
         return _served(call, response)
 
     async def events(
@@ -156,7 +162,9 @@ class Gateway:
             )
             async with aclosing(events) as stream:
                 async for event in stream:
-                    call.begun = True
+                    if not call.begun:
+                        await self._accounts.durable(call)
+                        call.begun = True
                     yield event
 
     async def count_tokens(self, call: Call, question: Question) -> int:
@@ -182,11 +190,13 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
-            return await self._failover.whole(
+            body = await self._failover.whole(
                 call,
                 options,
                 lambda trial: answer_embedding(call, question, trial.provider, trial.options, self._attempt),
             )
+            await self._accounts.durable(call)
+            return body
 
     async def embed(self, call: Call, request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> EmbeddingResponse:
         """Return embeddings, with their cost.
@@ -199,6 +209,7 @@ class Gateway:
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
+            await self._accounts.durable(call)
         return _served(call, response)
 
     # The steps.
@@ -219,8 +230,10 @@ class Gateway:
 
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
-        options = self.planner.plan(ask).options
         call.asked_model = ask.model
+        call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
+        plan = self.planner.plan(ask)
+        call.strategy, options = plan.strategy, plan.options
         call.candidate = options[0].candidate
         chosen = self.registry.get(call.candidate.provider)
         if chosen.status == "not_configured":
@@ -235,16 +248,6 @@ class Gateway:
         if temperature is None and call.temperature is not None and self.planner.facts(model or "").sampling:
             temperature = call.temperature
         return msgspec.structs.replace(request, model=model, temperature=temperature)
-
-    def _over(self, call: Call, trial: Trial) -> None:
-        """Price what one of the calls used, note whom its conversation may come back to, and tell of it."""
-        if trial.usage is not None:
-            # Where none was named, the model that makes embeddings is another than the one that writes.
-            candidate = call.candidate or trial.option.candidate
-            call.charge(trial.provider.cost_of(candidate.model, trial.usage))
-        if call.conversation is not None and trial.error is None and not trial.left:
-            self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
-        self._observer.attempt_ended(trial.record(call))
 
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:
@@ -262,11 +265,7 @@ class Gateway:
             call.error = SpineError("the gateway failed; its log tells more under this request id")
             raise call.error from error
         finally:
-            self._account(call)
-
-    def _account(self, call: Call) -> None:
-        """Tell of the request. Nothing is awaited: the caller may be gone."""
-        self._observer.request_ended(call.record(self.clock.monotonic()))
+            self._accounts.done(call)
 
 
 def _served(call: Call, response: R) -> R:

@@ -22,8 +22,8 @@ class Trial:
     """A call that may be made. It must be settled, and is so once: what comes later is without effect.
 
     Attributes:
-        number: Its place among the request's calls, from 1.
         options: How it is to be made.
+        sent: The ids of the calls that were sent for it and are not over.
         again: The request has called this provider before.
         started: When it was allowed, on the clock's monotonic time.
         ended: When it was settled.
@@ -46,11 +46,11 @@ class Trial:
         "error",
         "first_token_at",
         "left",
-        "number",
         "option",
         "options",
         "over",
         "provider",
+        "sent",
         "started",
         "usage",
     )
@@ -58,7 +58,6 @@ class Trial:
     def __init__(
         self,
         *,
-        number: int,
         option: Option,
         provider: Provider,
         guard: Guard,
@@ -70,8 +69,8 @@ class Trial:
         deadline: Deadline,
         clock: Clock,
     ) -> None:
-        self.number = number
         self.option = option
+        self.sent: list[str] = []
         self.provider = provider
         self.options = options
         self.again = again
@@ -133,7 +132,7 @@ class Trial:
         candidate = call.candidate or self.option.candidate
         return AttemptEnded(
             request_id=call.request_id,
-            number=self.number,
+            number=call.attempts,
             provider=candidate.provider,
             model=shown(candidate.model),
             key=self.key,

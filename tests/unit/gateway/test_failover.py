@@ -34,6 +34,7 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, Failed, TextDelta, events_of
 from tests import virtual_time
+from tests.accounts import NoAccounts
 from tests.providers import OwnProvider
 from tests.routing import option
 
@@ -221,7 +222,7 @@ class Moody(OwnProvider):
         return made.error
 
 
-class World:
+class World(NoAccounts):
     """Providers, and those who ask them."""
 
     def __init__(self, scripts: Sequence[Script], wishes: Sequence[Wish], clock: LoopClock) -> None:
@@ -241,14 +242,15 @@ class World:
                     provider.places[f"m{number}"] = len(self.options)
                     self.options.append(option(f"{provider.name}/m{number}", Traits(context=script.context)))
         self.guards = Guards(clock)
-        self.ended = 0
+        self.count = 0
         self._clock = clock
         self._attempt = Attempt(clock, Seals(MemoryState(0, clock), {}))
-        self._failover = Failover(self.registry, self.guards, clock, self._over, jitter=lambda: 0.5)
+        self._failover = Failover(self.registry, self.guards, clock, self, jitter=lambda: 0.5)
 
-    def _over(self, _call: Call, trial: Trial) -> None:
+    @override
+    def ended(self, call: Call, trial: Trial) -> None:
         assert trial.over
-        self.ended += 1
+        self.count += 1
 
     async def run(self) -> None:
         """Let all of them ask, each at the chosen moment."""
@@ -452,7 +454,7 @@ def _run(scripts: Sequence[Script], wishes: Sequence[Wish], speed: float = 1.0) 
             assert 0 == health.in_flight
             assert all(key.in_flight == 0 for key in health.keys)
         # A caller may leave between the permission for a call and the call itself.
-        assert world.ended >= sum(len(story.made) for story in world.stories)
+        assert world.count >= sum(len(story.made) for story in world.stories)
         gc.collect(0)
         assert [] == unheard
         return world

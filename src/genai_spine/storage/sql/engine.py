@@ -1,0 +1,220 @@
+"""The database: SQLite in a file of the data folder, or PostgreSQL. Nobody else opens connections.
+
+::
+
+    database = Database.at("sqlite:///data/spine.db")
+    await database.upgrade()
+    async with database.writing() as connection:
+        await connection.execute(users.insert().values(name="ada"))
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sqlite3
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from sqlalchemy import URL, Connection, event, inspect, make_url, text
+from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import ConnectionPoolEntry
+
+from genai_spine.errors import ConfigurationError, DatabaseDownError
+from genai_spine.storage.sql.tables import HEAD
+
+__all__ = ["Database"]
+
+T = TypeVar("T")
+
+CONNECT_SECONDS: Final = 5
+COMMAND_SECONDS: Final = 30
+POOL: Final = 5
+# How long a writer of SQLite waits for another.
+BUSY_MILLISECONDS: Final = 10_000
+
+_DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
+# What PostgreSQL says when it stops, starts, or has no connection left: SQLSTATE classes 08, 53 and 57.
+_PASSING: Final = ("08", "53", "57")
+_ONE_STATE: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
+
+
+class Database:
+    """Connections to one database.
+
+    Attributes:
+        url: Where it is; its text hides the password.
+        is_sqlite: It is a file of this machine.
+        upgrades: Its tables are brought to the form that this version needs before they are first used: at the start,
+            or once it can be reached.
+    """
+
+    def __init__(self, url: URL, *, upgrades: bool = False) -> None:
+        """Prepare to connect; nothing is opened before it is used. ``at`` reads an address."""
+        self.url = url
+        self.is_sqlite = url.get_backend_name() == "sqlite"
+        self.upgrades = upgrades
+        self._upgrading = asyncio.Lock()
+        self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        # SQLite shows a transaction one state of itself anyway.
+        self._reader = self._engine if self.is_sqlite else self._engine.execution_options(**_ONE_STATE)
+
+    @classmethod
+    def at(cls, address: str, *, upgrades: bool = False) -> Database:
+        """Return the database at an address such as ``postgresql://user:password@host/name``.
+
+        Raises:
+            ConfigurationError: It is not one, or of a database that is not served.
+        """
+        try:
+            url = make_url(address)
+            driver = _DRIVERS[url.drivername.partition("+")[0]]
+        except (ArgumentError, KeyError) as error:
+            message = "GENAI_DATABASE_URL must begin with sqlite:/// or postgresql://"
+            raise ConfigurationError(message) from error
+        query = dict(url.query)
+        # libpq's word for it; asyncpg has its own.
+        if driver.endswith("asyncpg") and "sslmode" in query:
+            query["ssl"] = query.pop("sslmode")
+        return cls(url.set(drivername=driver, query=query), upgrades=upgrades)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection that sees one state of the database.
+
+        Raises:
+            DatabaseDownError: The database cannot be reached.
+        """
+        if self.upgrades:
+            await self.upgrade()
+        async with _told(), self._reader.connect() as connection, connection.begin():
+            yield connection
+
+    @asynccontextmanager
+    async def writing(self) -> AsyncIterator[AsyncConnection]:
+        """Yield a connection whose changes are made all together when the block ends well, and else not at all.
+
+        Raises:
+            DatabaseDownError: The database cannot be reached, or the changes could not be made for now.
+        """
+        if self.upgrades:
+            await self.upgrade()
+        async with self._writing() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def _writing(self) -> AsyncIterator[AsyncConnection]:
+        async with _told(), self._engine.connect() as connection:
+            if self.is_sqlite:
+                await connection.execution_options(spine_writes=True)
+            async with connection.begin():
+                yield connection
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """Do something that needs SQLAlchemy's synchronous face, in a transaction and on the tables as they are."""
+        async with self._writing() as connection:
+            return await connection.run_sync(work)
+
+    async def upgrade(self) -> bool:
+        """Bring the tables to the form that this version needs; return whether there was anything to do.
+
+        Raises:
+            ConfigurationError: The database was made by a newer version, or a revision failed; nothing was changed.
+            DatabaseDownError: The database cannot be reached.
+        """
+        async with self._upgrading:
+            changed = await self.run(_revision) != HEAD
+            if changed:
+                from genai_spine.storage.sql.revisions import upgrade  # noqa: PLC0415  # Alembic only where it is due
+
+                changed = await upgrade(self)
+            self.upgrades = False
+        return changed
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._engine.dispose()
+
+
+def _revision(connection: Connection) -> str | None:
+    if not inspect(connection).has_table("alembic_version"):
+        return None
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar()
+
+
+def _sqlite_engine(url: URL) -> AsyncEngine:
+    if not url.database:
+        message = "GENAI_DATABASE_URL must name a file after sqlite:///"
+        raise ConfigurationError(message)
+    path = Path(url.database)
+    engine = create_async_engine(
+        url, pool_size=POOL, max_overflow=0, connect_args={"timeout": BUSY_MILLISECONDS / 1000}
+    )
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def make_file(*_: object) -> None:
+        # Its owner alone may read it, whatever the umask; the files beside it take after it.
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+
+    @event.listens_for(engine.sync_engine, "connect")
+    def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
+        # The driver would begin transactions late, and by itself.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
+            cursor.execute(f"PRAGMA {pragma}")
+        cursor.close()
+
+    @event.listens_for(engine.sync_engine, "begin")
+    def begin(connection: Connection) -> None:
+        # A writer says so at once: two readers that want to become writers would wait for each other.
+        writes = connection.get_execution_options().get("spine_writes", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+    return engine
+
+
+def _postgres_engine(url: URL) -> AsyncEngine:
+    return create_async_engine(
+        url,
+        pool_size=POOL,
+        max_overflow=0,
+        pool_timeout=CONNECT_SECONDS,
+        pool_pre_ping=True,
+        connect_args={"timeout": CONNECT_SECONDS, "command_timeout": COMMAND_SECONDS},
+    )
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except (TimeoutError, OSError, PoolTimeoutError) as error:
+        raise DatabaseDownError from error
+    except DBAPIError as error:
+        if error.connection_invalidated or _passing(error):
+            raise DatabaseDownError from error
+        raise
+
+
+@asynccontextmanager
+async def _told() -> AsyncIterator[None]:
+    with _translated():
+        yield
+
+
+def _passing(error: DBAPIError) -> bool:
+    """Whether the database failed, and not the statement."""
+    state = getattr(error.orig, "sqlstate", None)
+    if isinstance(state, str):
+        return state.startswith(_PASSING)
+    cause = error.orig.__cause__ if error.orig is not None else None
+    if isinstance(cause, OSError | asyncio.TimeoutError):
+        return True
+    # SQLite: locked for too long, the disk full, the file not there or not readable.
+    return isinstance(error, OperationalError) and isinstance(error.orig, sqlite3.OperationalError)
