@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
@@ -19,7 +20,8 @@ from genai_spine.types.usage import Usage
 
 __all__ = ["Call", "shown"]
 
-CLIENT_GONE = 499
+LONGEST_SHOWN: Final = 255
+CLIENT_GONE: Final = 499
 """The status in records for a caller who hung up before any was told (nginx's custom)."""
 
 
@@ -49,6 +51,7 @@ class Call:
         begun: The head of the answer has gone to the caller.
         fallback: Not the first candidate is asked, or another model than was named.
         conversation: By what the conversation is known, where it matters who serves it.
+        home: Where its beginning may be cached, ``provider/model``; empty where it is nowhere.
         preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
         cut: What to tell of it where the gateway itself broke it off.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
@@ -74,6 +77,7 @@ class Call:
         "fetched",
         "first_token_at",
         "gone",
+        "home",
         "input_tokens",
         "max_tokens",
         "passthrough",
@@ -135,6 +139,7 @@ class Call:
         self.passthrough = False
         self.fetched: dict[str, Media] = {}
         self.fallback = False
+        self.home = ""
         self.preferred_key: str | None = None
         self.conversation: bytes | None = None
         self._told_before: int | None = None
@@ -173,6 +178,11 @@ class Call:
         return None if self.seconds is None else max(0.001, self.started + self.seconds - now)
 
     @property
+    def at_home(self) -> bool:
+        """Whether it goes where the beginning of its conversation may be cached."""
+        return self.home != "" and self.candidate is not None and self.home == self.candidate.name
+
+    @property
     def outcome(self) -> Outcome:
         """How it ended, as far as it has."""
         if self.error is None:
@@ -195,8 +205,12 @@ class Call:
         return RequestEnded(
             request_id=self.request_id,
             door=self.door,
+            asked_model=shown(self.asked_model or ""),
             provider=candidate.provider if candidate else "",
             model=shown(candidate.model) if candidate else "",
+            strategy=self.strategy,
+            affinity=self.at_home,
+            fallback=self.fallback,
             key=self.principal.key,
             outcome=self.outcome,
             status=status,
@@ -212,7 +226,9 @@ class Call:
         )
 
 
-@lru_cache(maxsize=1024)
 def shown(model: str) -> str:
-    """A model's name as logs may show it: callers write it, and may have put a key there."""
-    return scrub(model)
+    """A model's name as logs may show it: callers write it, and may have put a key there, or a book."""
+    return _scrubbed(model[:LONGEST_SHOWN])
+
+
+_scrubbed: Final = lru_cache(maxsize=1024)(scrub)

@@ -230,7 +230,7 @@ class Gateway:
         call.conversation, home = self._affinities.find(call.principal, envelope)
         if home is None:
             return options
-        call.preferred_key = home.key
+        call.home, call.preferred_key = home.name, home.key
         wishes = envelope.wishes
         chosen = wishes.strategy is not None or wishes.hint is not None or wishes.preferred
         return options if chosen else at_home(options, home)

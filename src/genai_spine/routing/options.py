@@ -91,4 +91,4 @@ class Option(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # Put together once: it is looked up for each request.
-        force_setattr(self, "name", f"{self.candidate.provider}/{self.candidate.model}")
+        force_setattr(self, "name", self.candidate.name)
