@@ -19,7 +19,8 @@
     ├── UnavailableError                  503  nothing can serve it now
     │   ├── CircuitOpenError              503
     │   ├── NoUsableKeyError              503
-    │   └── ProviderNotConfiguredError    503
+    │   ├── ProviderNotConfiguredError    503
+    │   └── StoppingError                 503  the gateway stops, and had no time left for it
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
         │   ├── MalformedResponseError    502
@@ -69,6 +70,7 @@ __all__ = [
     "RateLimitedError",
     "RequestError",
     "SpineError",
+    "StoppingError",
     "StreamInterruptedError",
     "UnavailableError",
     "UnknownProviderError",
@@ -243,6 +245,12 @@ class ProviderNotConfiguredError(UnavailableError):
     """The provider exists but has no key or address; the message names the variable to set."""
 
     default_code = "provider_not_configured"
+
+
+class StoppingError(UnavailableError):
+    """The gateway is stopping and could not wait for the answer; another, or the next, may give it."""
+
+    default_code = "stopping"
 
 
 class ProviderError(SpineError):
