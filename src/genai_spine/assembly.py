@@ -39,6 +39,8 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.ledger.stories import Stories
+from genai_spine.ledger.usage import UsageReports
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -56,6 +58,7 @@ from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
 from genai_spine.telemetry.logging import logger
@@ -102,6 +105,8 @@ class Spine:
         strategies: In which orders it may ask them.
         guards: How they do.
         database: Where records are kept.
+        usage: What was used, added up.
+        stories: What was asked, one by one.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -161,6 +166,8 @@ class Spine:
         planner = self._planner()
         self._state = MemoryState(values.state_max_bytes, self.clock)
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
+        used = UsageStore(self.database)
+        self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
         media = self._media() if values.fetch_media else None
         self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
         self.warnings = (*((aside,) if aside else ()), *self._check())
