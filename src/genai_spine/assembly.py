@@ -302,7 +302,8 @@ class Spine:
         except DatabaseDownError as error:
             reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
             logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
+        if self.settings.values.ledger:
+            self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()

@@ -227,6 +227,9 @@ class FileSettings(_Frozen):
     retry_share: float = Field(
         default=0.2, ge=0, le=1, description="which part of a provider's calls may be retries, when it is in trouble"
     )
+    ledger: bool = Field(
+        default=True, description="record each call and request; off for a program that keeps no files"
+    )
     budget_per_request: Money | None = Field(default=None, ge=0, description="the most in USD that one call may cost")
     budget_hourly: Money | None = Field(default=None, ge=0, description="the most in USD that all may spend in an hour")
     budget_daily: Money | None = Field(default=None, ge=0, description="the same in a day, in UTC")
@@ -306,6 +309,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "retry_first_wait": ("GENAI_RETRY_FIRST_WAIT",),
     "retry_longest_wait": ("GENAI_RETRY_LONGEST_WAIT",),
     "retry_share": ("GENAI_RETRY_SHARE",),
+    "ledger": ("GENAI_LEDGER",),
     "budget_per_request": ("GENAI_BUDGET_PER_REQUEST",),
     "budget_hourly": ("GENAI_BUDGET_HOURLY",),
     "budget_daily": ("GENAI_BUDGET_DAILY",),
