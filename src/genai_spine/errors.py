@@ -25,7 +25,8 @@
     │   ├── NoUsableKeyError              503
     │   ├── ProviderNotConfiguredError    503
     │   ├── DatabaseDownError             503
-    │   └── SharedStateUnavailableError   503  budgets and limits cannot be looked after now
+    │   ├── SharedStateUnavailableError   503  budgets and limits cannot be looked after now
+    │   └── StoppingError                 503  the gateway stops, and had no time left for it
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
         │   ├── MalformedResponseError    502
@@ -82,6 +83,7 @@ __all__ = [
     "RequestError",
     "SharedStateUnavailableError",
     "SpineError",
+    "StoppingError",
     "StreamInterruptedError",
     "UnavailableError",
     "UnknownProviderError",
@@ -336,6 +338,12 @@ class SharedStateUnavailableError(UnavailableError):
     """What several processes share cannot be reached, or lost its memory and is being settled again."""
 
     default_code = "shared_state_unavailable"
+
+
+class StoppingError(UnavailableError):
+    """The gateway is stopping and could not wait for the answer; another, or the next, may give it."""
+
+    default_code = "stopping"
 
 
 class ProviderError(SpineError):

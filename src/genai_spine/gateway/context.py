@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Final
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
 from genai_spine.money import usd_text
+from genai_spine.quota.rate_limits import Admission
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
@@ -32,8 +35,11 @@ class Call:
         temperature: What to say where neither the caller nor the request does and the model takes one.
         asked_model: What its caller named.
         strategy: What put its candidates in order.
-        input_tokens: A guess of what it reads.
+        input_tokens: A quick guess of what it reads.
+        weigh: Makes a closer one.
+        body_bytes: How long it is.
         max_tokens: The limit that it sets its answer.
+        admission: What it is counted on; None where nothing counts.
         candidate: Where it goes.
         used: What all of its calls used; None where nothing was.
         cost: The same, priced.
@@ -47,19 +53,24 @@ class Call:
         conversation: By what the conversation is known, where it matters who serves it.
         home: Where its beginning may be cached, ``provider/model``; empty where it is nowhere.
         preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
+        cut: What to tell of it where the gateway itself broke it off.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
     """
 
     __slots__ = (
         "_told_before",
+        "_weighed",
+        "admission",
         "answer_id",
         "asked_model",
         "attempts",
         "begun",
+        "body_bytes",
         "candidate",
         "conversation",
         "cost",
         "cost_usd",
+        "cut",
         "door",
         "error",
         "fallback",
@@ -81,6 +92,7 @@ class Call:
         "usage",
         "used",
         "warnings",
+        "weigh",
         "written",
     )
 
@@ -107,7 +119,10 @@ class Call:
         self.asked_model: str | None = None
         self.strategy = ""
         self.input_tokens = 0
+        self.weigh: Callable[[], int] | None = None
+        self.body_bytes = sys.maxsize
         self.max_tokens: int | None = None
+        self.admission: Admission | None = None
         self.candidate: Candidate | None = None
         self.attempts = 0
         self.written = 0
@@ -118,6 +133,7 @@ class Call:
         self.cost_usd = ""
         self.first_token_at: float | None = None
         self.error: SpineError | None = None
+        self.cut: SpineError | None = None
         self.begun = False
         self.gone = False
         self.passthrough = False
@@ -127,6 +143,14 @@ class Call:
         self.preferred_key: str | None = None
         self.conversation: bytes | None = None
         self._told_before: int | None = None
+        self._weighed: int | None = None
+
+    @property
+    def weighed(self) -> int:
+        """A closer guess of what it reads."""
+        if self._weighed is None:
+            self._weighed = self.input_tokens if self.weigh is None else self.weigh()
+        return self._weighed
 
     def charge(self, usage: Usage, cost: Cost) -> None:
         """Note what one of its calls used, and what that cost."""

@@ -23,6 +23,7 @@ from genai_spine.clock import Clock
 from genai_spine.dialects.allowances import limits_told
 from genai_spine.dialects.base import Headers
 from genai_spine.errors import (
+    BudgetExceededError,
     ContextLengthError,
     MalformedResponseError,
     ProviderTimeoutError,
@@ -56,6 +57,10 @@ OUT_OF_TIME: Final = "the request's own deadline has passed"
 
 class Accounting(Protocol):
     """Who keeps account of calls."""
+
+    async def reserve(self, call: Call, trial: Trial) -> None:
+        """Set aside what a call may cost, where its caller has limits; what this raises keeps it from being made."""
+        ...
 
     def sending(self, call: Call, trial: Trial) -> None:
         """Take note that a call is about to be sent; what this raises keeps it from being sent."""
@@ -200,9 +205,12 @@ class Failover:
         deadline = Deadline(self._clock, call.left(self._clock.monotonic()))
         failure: SpineError | None = None
         too_long: Option | None = None
+        only_free = False
         visits: dict[str, _Visit] = {}
         for place, option in enumerate(options):
             if too_long is not None and not has_longer_context(option, too_long):
+                continue
+            if only_free and not option.traits.free:
                 continue
             visit = self._visit(call, option.candidate.provider, visits, deadline)
             if visit.failure is not None and visit.made >= self._guards.policies.retry.most(visit.failure):
@@ -211,6 +219,11 @@ class Failover:
                 return await self._at(call, visit, options[place:], deadline, ask, moved=place > 0)
             except ContextLengthError as error:
                 too_long, failure = option, error
+            except BudgetExceededError as error:
+                failure = error
+                if not error.may_be_free:
+                    break
+                only_free = True
             except SpineError as error:
                 error.provider = error.provider or option.candidate.provider
                 failure = _more_telling(failure, error)
@@ -257,6 +270,8 @@ class Failover:
                 guard.budget.called()
             visit.made += 1
             try:
+                if call.principal.limits:
+                    await self._accounts.reserve(call, trial)
                 return await ask(trial), trial
             except SpineError as error:
                 trial.provider.own(error)

@@ -30,6 +30,7 @@ from genai_spine.gateway.failover import Failover
 from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.seals import Seals
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.providers.registry import Registry
@@ -64,6 +65,7 @@ class Gateway:
         dialects: Mapping[str, Dialect],
         guards: Guards,
         ledger: Ledger,
+        quota: Quota,
         media: MediaFetching | None = None,
     ) -> None:
         self.registry = registry
@@ -74,7 +76,8 @@ class Gateway:
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
         self._affinities = Affinities(clock)
-        self._accounts = Accounts(ledger, self._affinities, clock, observer)
+        self._quota = quota
+        self._accounts = Accounts(ledger, quota, self._affinities, clock, observer)
         self._failover = Failover(registry, self.guards, clock, self._accounts)
 
     def refused(self, call: Call, error: SpineError) -> None:
@@ -90,7 +93,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._routed(call, question)
-            question = await self.answers.resume(call.principal, question)
+            question = await self._admitted(call, await self.answers.resume(call.principal, question))
             body = await self._failover.whole(
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
             )
@@ -107,7 +110,7 @@ class Gateway:
         try:
             with self._recorded(call):
                 options = self._routed(call, question)
-                question = await self.answers.resume(call.principal, question)
+                question = await self._admitted(call, await self.answers.resume(call.principal, question))
                 pieces = self._failover.stream(
                     call,
                     options,
@@ -135,6 +138,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked(request, wishes))
+            request = await self._admitted_request(call, request)
             response = await self._failover.whole(
                 call,
                 options,
@@ -155,6 +159,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked(request, wishes, stream=True))
+            request = await self._admitted_request(call, request)
             events = self._failover.stream(
                 call,
                 options,
@@ -175,7 +180,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_in(question))
-            question = await self.answers.resume(call.principal, question)
+            question = await self._admitted(call, await self.answers.resume(call.principal, question), counting=True)
             return await self._failover.whole(
                 call,
                 options,
@@ -190,6 +195,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
+            await self._admit(call)
             body = await self._failover.whole(
                 call,
                 options,
@@ -206,6 +212,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts(request, wishes))
+            await self._admit(call)
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
@@ -231,7 +238,7 @@ class Gateway:
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
         call.asked_model = ask.model
-        call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
+        call.input_tokens, call.max_tokens, call.weigh = ask.tokens, ask.needs.max_tokens, ask.weigh
         plan = self.planner.plan(ask)
         call.strategy, options = plan.strategy, plan.options
         call.candidate = options[0].candidate
@@ -240,6 +247,35 @@ class Gateway:
             message = f"{chosen.name} is not configured: {chosen.hint}"
             raise ProviderNotConfiguredError(message, provider=chosen.name)
         return options
+
+    async def _admit(self, call: Call) -> bool:
+        """Count a request on its caller's limits; return whether he has any."""
+        limited = bool(call.principal.limits)
+        if limited:
+            await self._quota.admit(call)
+        return limited
+
+    async def _admitted(self, call: Call, question: Question, *, counting: bool = False) -> Question:
+        """Count a request, and return it with a limit of its answer where its caller's budget needs one.
+
+        Raises:
+            RateLimitExceededError: He asks too often, or for too much.
+            SharedStateUnavailableError: Nobody can tell now.
+        """
+        call.body_bytes = len(question.body)
+        if not await self._admit(call) or counting:
+            return question
+        if call.max_tokens is not None or not self._quota.limits_output(call.principal):
+            return question
+        call.max_tokens = self._quota.output_tokens
+        return question.limited(call.max_tokens)
+
+    async def _admitted_request(self, call: Call, request: CompletionRequest) -> CompletionRequest:
+        """Do the same for a request of the project's own vocabulary."""
+        if not await self._admit(call) or call.max_tokens is not None or not self._quota.limits_output(call.principal):
+            return request
+        call.max_tokens = self._quota.output_tokens
+        return msgspec.structs.replace(request, max_tokens=call.max_tokens)
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """The request for the model chosen; its temperature is the project's own only where the project makes it."""
@@ -257,9 +293,17 @@ class Gateway:
         except SpineError as error:
             call.error = error
             raise
-        except (asyncio.CancelledError, GeneratorExit):
-            call.gone = True
+        except GeneratorExit:
+            call.error, call.gone = call.cut, call.cut is None
             raise
+        except asyncio.CancelledError:
+            if call.cut is None or (task := asyncio.current_task()) is None:
+                call.gone = True
+                raise
+            # Not the caller has gone, but the gateway goes: he may still be told.
+            task.uncancel()
+            call.error = call.cut
+            raise call.error from None
         except Exception as error:  # whatever failed, it must be told and recorded as a failure
             logger.exception("internal error", request_id=call.request_id)
             call.error = SpineError("the gateway failed; its log tells more under this request id")

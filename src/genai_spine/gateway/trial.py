@@ -7,6 +7,7 @@ from genai_spine.errors import ProviderTimeoutError, SpineError
 from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.guards import Guard
 from genai_spine.providers.base import CallOptions, Provider
+from genai_spine.quota.budgets import Reserved
 from genai_spine.resilience.breaker import Passage
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease
@@ -22,7 +23,9 @@ class Trial:
     """A call that may be made. It must be settled, and is so once: what comes later is without effect.
 
     Attributes:
+        id: By which the ledger knows it.
         options: How it is to be made.
+        reserved: What was set aside for it; None where nothing was.
         sent: The ids of the calls that were sent for it and are not over.
         again: The request has called this provider before.
         started: When it was allowed, on the clock's monotonic time.
@@ -45,11 +48,13 @@ class Trial:
         "ended",
         "error",
         "first_token_at",
+        "id",
         "left",
         "option",
         "options",
         "over",
         "provider",
+        "reserved",
         "sent",
         "started",
         "usage",
@@ -70,6 +75,8 @@ class Trial:
         clock: Clock,
     ) -> None:
         self.option = option
+        self.id = ""
+        self.reserved: Reserved | None = None
         self.sent: list[str] = []
         self.provider = provider
         self.options = options
@@ -116,9 +123,9 @@ class Trial:
         self._leave(error)
 
     def abandoned(self, call: Call) -> None:
-        """Settle it if it is not: the caller left, or the fault was ours, which says nothing of the provider."""
+        """Settle it if it is not: the caller left, or the end was our doing, which says nothing of the provider."""
         if self._settle(call):
-            self.left = True
+            self.error, self.left = call.cut, call.cut is None
             self._leave(GeneratorExit())
 
     def record(self, call: Call) -> AttemptEnded:

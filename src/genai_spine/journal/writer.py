@@ -111,7 +111,10 @@ class Journal:
         needed = max(self._segment_bytes, self._promised + _TYPICAL)
         if self.size + needed > self._max_bytes:
             return False
-        disk = os.statvfs(self.folder)
+        try:
+            disk = os.statvfs(self.folder)
+        except OSError:
+            return False  # whatever is wrong there, nothing can be made in it
         return disk.f_bavail * disk.f_frsize >= needed
 
     def append(self, kind: int, payload: bytes, *, reserve: int = 0, reserved: int = 0, sync: bool = False) -> int:

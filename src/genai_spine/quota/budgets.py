@@ -132,7 +132,8 @@ class Budgets:
         try:
             found = await self._take(plan, attempt_id, claims)
         except UnavailableError:
-            if self._on_state_lost == "refuse":
+            # One that only warns never refuses.
+            if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
         if isinstance(found, Refused):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from threading import Barrier
+from threading import Barrier, Event
 
 import pytest
 
@@ -119,3 +119,30 @@ def test_names_tell_the_time(tmp_path: Path) -> None:
         folders.append(lock.folder)
         clock.advance(1)
     assert folders == runs(tmp_path)
+
+
+def test_a_run_that_begins_among_adopters(tmp_path: Path) -> None:
+    """Others who take, sweep up and remove whatever is not locked never get a run that has begun, nor its folder."""
+    over = Event()
+
+    def take() -> int:
+        taken = 0
+        while not over.is_set():
+            for folder in runs(tmp_path):
+                if (run := adopt(folder)) is not None:
+                    assert [] == list(run.records())
+                    run.remove()
+                    taken += 1
+        return taken
+
+    with ThreadPoolExecutor(2) as pool:
+        takers = [pool.submit(take) for _ in range(2)]
+        try:
+            locks = [begin_run(tmp_path, ManualClock()) for _ in range(100)]
+        finally:
+            over.set()
+        assert all(taker.result() >= 0 for taker in takers)
+    assert sorted(lock.folder for lock in locks) == runs(tmp_path)
+    assert [None] * 100 == [adopt(lock.folder) for lock in locks]
+    for lock in locks:
+        lock.free()

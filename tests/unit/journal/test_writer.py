@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from pathlib import Path
 
 import pytest
@@ -293,3 +294,26 @@ def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(JournalFullError):
         Journal(tmp_path, ManualClock(), segment_bytes=1 << 60)
     assert ["file"] == [path.name for path in tmp_path.iterdir()]
+
+
+async def test_a_folder_that_is_gone(tmp_path: Path) -> None:
+    """There is no room in it; that it cannot be closed is told."""
+    journal = begun(tmp_path)
+    journal.append(1, b"x")
+    journal.release(journal.position)
+    shutil.rmtree(journal.folder)
+    assert not journal.has_room
+    with pytest.raises(JournalError, match="cannot be closed: No such file"):
+        await journal.close()
+
+
+async def test_closing_before_the_disk_was_asked(tmp_path: Path) -> None:
+    """What was to be put on disk soon is when the journal is closed, and nothing is done afterwards."""
+    journal = begun(tmp_path)
+    position = journal.append(1, b"x", sync=True)
+    waiting = asyncio.create_task(journal.sync(position))
+    await journal.close()
+    await waiting
+    assert journal.durable(position)
+    with pytest.raises(JournalError, match="the journal is closed"):
+        await journal.sync(position + 1)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -79,34 +79,20 @@ class Link:
         self._rests_until = 0.0
 
     async def call(self, *words: str | bytes | float) -> Any:
-        """Return the answer to a command.
+        """Return the answer to a command that may be done twice.
 
         Raises:
             SharedStateUnavailableError: It was not sent, or the server refused it.
             AnswerLost: It may have been done.
         """
-        wire = await self._connected()
-        try:
-            return await wire.call(*words, seconds=self._patience.command)
-        except ResponseError as error:
-            raise unavailable() from error
-        except AnswerLost:
-            self._stumbled(wire)
-            raise
+        return await self._ask(words)
 
     async def run(self, script: Script, *words: str | bytes | float) -> Any:
-        """Return what a script returns; raises as ``call`` does."""
-        wire = await self._connected()
+        """Return what a script returns; otherwise like ``call``."""
         try:
-            try:
-                return await wire.call("EVALSHA", script.sha, 1, EPOCH, *words, seconds=self._patience.command)
-            except NoScriptError:
-                return await wire.call("EVAL", script.text, 1, EPOCH, *words, seconds=self._patience.command)
-        except ResponseError as error:
-            raise unavailable() from error
-        except AnswerLost:
-            self._stumbled(wire)
-            raise
+            return await self._ask(("EVALSHA", script.sha, 1, EPOCH, *words))
+        except NoScriptError:
+            return await self._ask(("EVAL", script.text, 1, EPOCH, *words))
 
     def connection(self) -> AbstractConnection:
         """Return a connection of one's own, not connected yet."""
@@ -121,6 +107,32 @@ class Link:
         if self._wire is not None:
             await self._wire.close()
             self._wire = None
+
+    async def _ask(self, words: Sequence[str | bytes | float]) -> Any:
+        """Send a command; once more, where the connection turns out to have broken since the last."""
+        lost: AnswerLost | None = None
+        while True:
+            try:
+                wire = await self._connected()
+            except SharedStateUnavailableError:
+                if lost is not None:
+                    raise lost from None
+                raise
+            try:
+                return await wire.call(*words, seconds=self._patience.command)
+            except NoScriptError:
+                raise
+            except ResponseError as error:
+                if "READONLY" in str(error):
+                    # It has become another's replica, and is not the one to ask.
+                    wire.give_up()
+                raise unavailable() from error
+            except AnswerLost as error:
+                if error.late:
+                    self._stumbled(wire)
+                if error.late or lost is not None:
+                    raise
+                lost = error
 
     async def _connected(self) -> Wire:
         if self._wire is not None and not self._wire.broken:

@@ -83,7 +83,6 @@ class RedisState(SharedState):
         self._holds = Holds(clock, remembered_seconds)
         self._grace = grace_seconds
         self._beat_seconds = beat_seconds
-        self._run = ""
         self._epoch = ""
         # The epoch that has been told all that is ours.
         self._told = ""
@@ -132,7 +131,7 @@ class RedisState(SharedState):
             if isinstance(error, AnswerLost):
                 raise unavailable() from error
             raise
-        kind, epoch = found[0], self._epoch
+        kind = found[0]
         if kind == b"unseeded":
             return Unseeded(tuple([Gap(claims[index].meter, start, end) for index, start, end in found[2]]))
         if kind == b"wait":
@@ -145,7 +144,7 @@ class RedisState(SharedState):
             return Refused(readings)
         ends = [end for _, _, end in found[3]]
         stakes = tuple([Stake(claim.meter, claim.amount, end) for claim, end in zip(claims, ends, strict=True)])
-        hold = Hold(hold_id, epoch, stakes)
+        hold = Hold(hold_id, found[1].decode(), stakes)
         self._holds.take(hold, seconds)
         self._begin_beating()
         return Taken(hold, readings)
@@ -194,24 +193,16 @@ class RedisState(SharedState):
 
     async def _greet(self, wire: Wire) -> None:
         """Learn of each new connection whether the server is the one that it was; before anybody uses it."""
-        seconds = self._patience.command
+        text, seconds = self._scripts["open"].text, self._patience.command
         try:
-            told: bytes = await wire.call("INFO", "server", seconds=seconds)
-            lines = dict(line.partition(b":")[::2] for line in told.splitlines())
-            self._run = lines.get(b"run_id", b"").decode()
-        except ResponseError:
-            # Some services hide it; then a restart is noticed only where the server forgot everything.
-            self._run = ""
-        words = (1, EPOCH, self._run, secrets.token_hex(8))
-        try:
-            found = await wire.call("EVAL", self._scripts["open"].text, *words, seconds=seconds)
+            found = await wire.call("EVAL", text, 1, EPOCH, secrets.token_hex(8), seconds=seconds)
         except ResponseError as error:
-            message = "the server runs no scripts"
+            message = "the server runs no scripts, or not now"
             raise AnswerLost(message) from error
         self._notice(found[1])
 
     async def _open(self) -> bytes:
-        found = await self._link_run("open", self._run, secrets.token_hex(8))
+        found = await self._link_run("open", secrets.token_hex(8))
         epoch: bytes = found[1]
         return epoch
 
@@ -256,6 +247,7 @@ class RedisState(SharedState):
     async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(self._beat_seconds)
+            self._holds.forget()
             if not self._holds.idle:
                 try:
                     await self.beat()

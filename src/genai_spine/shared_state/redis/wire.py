@@ -20,7 +20,15 @@ _FOREIGN: Final = (RedisError, OSError)
 
 
 class AnswerLost(Exception):  # noqa: N818  # no error of the project's: whoever sees it tells what it means for his call
-    """The connection broke after a call was sent: it may have been done."""
+    """The connection broke after a call was sent: it may have been done.
+
+    Attributes:
+        late: It broke for no answer came in time; else it was found broken.
+    """
+
+    def __init__(self, message: str, *, late: bool = False) -> None:
+        super().__init__(message)
+        self.late = late
 
 
 class Wire:
@@ -51,20 +59,27 @@ class Wire:
                 packed = self._connection.pack_command(*words)
                 await self._connection.send_packed_command(packed, check_health=False)
                 return await answer
-        except TimeoutError as error:
-            self._give_up()
-            message = f"no answer within {seconds} s"
-            raise AnswerLost(message) from error
         except ResponseError:
             raise
+        except TimeoutError as error:
+            self.give_up()
+            message = f"no answer within {seconds} s"
+            raise AnswerLost(message, late=True) from error
         except _FOREIGN as error:
-            self._give_up()
+            # Nobody waits for it here any more.
+            answer.cancel()
+            self.give_up()
             message = "the connection broke"
             raise AnswerLost(message) from error
 
+    def give_up(self) -> None:
+        """Use it no more; who still waits is told that his answer is lost."""
+        self._break()
+        self._reader.cancel()
+
     async def close(self) -> None:
-        """Close the connection; who still waits is told that his answer is lost."""
-        self._give_up()
+        """Give it up and close it."""
+        self.give_up()
         await asyncio.gather(self._reader, return_exceptions=True)
         await self._connection.disconnect(nowait=True)
 
@@ -88,10 +103,6 @@ class Wire:
         finally:
             self._break()
             await self._connection.disconnect(nowait=True)
-
-    def _give_up(self) -> None:
-        self._break()
-        self._reader.cancel()
 
     def _break(self) -> None:
         self.broken = True
