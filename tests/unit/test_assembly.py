@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from decimal import Decimal
 from pathlib import Path
 
@@ -25,6 +26,7 @@ from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import Recorder
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
 from genai_spine.transport.names import Resolver
+from genai_spine.types.asking import Asking
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Document, Media, Message, Text
@@ -223,6 +225,24 @@ async def test_a_stream() -> None:
         collector.add(event)
     assert collector.response().content == "One two three"
     assert [event.text for event in events if isinstance(event, TextDelta)] == words == ["One ", "two ", "three"]
+
+
+async def test_the_words_alone_may_be_asked_for_with_every_wish() -> None:
+    """Whatever ``stream`` takes: a model, a limit of time, a strategy; what is wrong is refused alike."""
+    recorder = Recorder()
+    async with Spine(Settings(QUIET), observers=[recorder]) as spine:
+        wishes: Asking = {
+            "model": "simulator/echo",
+            "strategy": "quality",
+            "timeout": 30,
+            "max_cost_usd": "1",
+            "fallback": False,
+        }
+        assert ["One"] == [text async for text in spine.stream_text("One", **wishes)]
+        with pytest.raises(errors.InvalidFieldError, match="unknown strategy"):
+            await anext(aiter(spine.stream_text("One", strategy="best")))
+        assert ["quality", ""] == [record.strategy for record in recorder.records]
+    assert set(inspect.signature(Spine.stream).parameters) - {"self", "prompt"} == set(Asking.__annotations__)
 
 
 # Failures.
