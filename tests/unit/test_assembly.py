@@ -390,7 +390,9 @@ def test_when_keys_rest_and_circuits_open_is_set_by_the_operator() -> None:
             patterns=patterns,
         ),
         circuit=CircuitPolicy(failures=8, open_seconds=9, patterns=patterns),
-        retry=RetryPolicy(attempts=10, first_wait=11, longest_wait=12, patterns=patterns),
+        retry=RetryPolicy(
+            attempts=10, first_wait=11, longest_wait=12, patience=13, longest_silence=14, patterns=patterns
+        ),
         retry_share=0.5,
     )
     environ = {
@@ -403,6 +405,8 @@ def test_when_keys_rest_and_circuits_open_is_set_by_the_operator() -> None:
         "GENAI_RETRY_ATTEMPTS": "10",
         "GENAI_RETRY_FIRST_WAIT": "11",
         "GENAI_RETRY_LONGEST_WAIT": "12",
+        "GENAI_RETRY_PATIENCE": "13",
+        "GENAI_RETRY_LONGEST_SILENCE": "14",
         "GENAI_RETRY_SHARE": "0.5",
         "GENAI_PERMANENT_ERROR_PATTERNS": "key is void",
     }
