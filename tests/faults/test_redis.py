@@ -21,7 +21,7 @@ from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.limits import Limit, LimitScope
 from genai_spine.types.principal import Principal
-from tests.redis_server import RedisServer
+from tests.redis_server import SET_TIME, RedisServer, ServerClock
 
 MONEY: Final = Meter("usd", "month", accounted=True)
 RATE: Final = Meter("requests", "month")
@@ -333,17 +333,48 @@ async def test_scripts_that_the_server_lost_are_sent_again(server: RedisServer, 
 
 async def test_a_server_that_became_a_replica_is_left(server: RedisServer, worker: Make) -> None:
     """One that only reads is no place to count: its connection is given up, so that the next asks anew who serves."""
-    clock = ManualClock()
-    here = worker(clock)
+    here = worker()
     await seeded(here)
     server.command("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(SharedStateUnavailableError) as refused:
         await here.take("a", CLAIMS, 60)
     assert isinstance(refused.value.__cause__, ResponseError)
     server.command("REPLICAOF", "NO", "ONE")
-    clock.advance(10)
+    before = server.connections()
     await taken(here, "b")
     assert (0, 10) == (await stands(here))[0]
+    assert before + 1 == server.connections()
+
+
+async def test_a_window_that_ends_while_the_server_forgets(redis_server: RedisServer) -> None:
+    """What is held again in a later window burdens it no more than if nothing had been forgotten."""
+    clock = ServerClock(redis_server)
+    here = RedisState(
+        redis_server.url, clock, grace_seconds=0, beat_seconds=NEVER_BEATS, patience=PATIENT, time=SET_TIME
+    )
+    try:
+        minute = Meter("requests a minute", "minute")
+        found = await here.take("early", [Claim(minute, 5), *CLAIMS[1:]], 600)
+        assert isinstance(found, Taken)
+        clock.advance(60)
+        redis_server.forget(clock.now())
+        await here.beat()
+        assert [0, 1, 1] == [one.held for one in await here.read([minute, RATE, FLIGHT])]
+        await here.settle(found.hold, [5, 1, 0])
+        assert [0, 1, 0] == [one.used for one in await here.read([minute, RATE, FLIGHT])]
+    finally:
+        await here.close()
+
+
+async def test_a_meter_that_was_evicted_holds_nothing(server: RedisServer, worker: Make) -> None:
+    """A server that evicts makes a meter count from 0 again, and never from below."""
+    here = worker()
+    found = await here.take("a", [CLAIMS[1]], 600)
+    assert isinstance(found, Taken)
+    [name] = server.keys("spine:*:meter:*")
+    server.command("DEL", name)
+    await here.settle(found.hold, [1])
+    assert (1, 0) == (await stands(here))[1]
 
 
 async def test_a_server_without_room_refuses(server: RedisServer, worker: Make) -> None:
