@@ -321,7 +321,7 @@ async def test_a_caller_who_leaves_leaves_nothing(worker: Make) -> None:
     assert [(5, 0), (1, 0), (0, 0)] == await stands(here)
 
 
-async def test_who_leaves_takes_nobody_with_him(worker: Make) -> None:
+async def test_who_leaves_takes_nobody_with_him(server: RedisServer, worker: Make) -> None:
     """The answers of others still find them, and a connection under way is made for those who stay."""
     here = worker()
     tasks = [asyncio.ensure_future(here.get(f"key {number}")) for number in range(4)]
@@ -334,8 +334,11 @@ async def test_who_leaves_takes_nobody_with_him(worker: Make) -> None:
     tasks = [asyncio.ensure_future(here.get(f"key {number}")) for number in range(4)]
     await asyncio.sleep(0)
     tasks[1].cancel()
+    before = server.connections()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert b"3" == found[3]
+    await here.get("key 3")
+    assert before == server.connections()
 
 
 async def test_what_was_published_meanwhile_may_be_missed_and_is_told_so(server: RedisServer, worker: Make) -> None:

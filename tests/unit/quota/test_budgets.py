@@ -11,7 +11,7 @@ from typing_extensions import override
 
 from genai_spine.clock import SystemClock
 from genai_spine.dialects.allowances import Allowance, limits_told
-from genai_spine.errors import RateLimitExceededError, SharedStateUnavailableError
+from genai_spine.errors import BudgetExceededError, RateLimitExceededError, SharedStateUnavailableError
 from genai_spine.quota.budgets import Budgets, Reserved, Spent
 from genai_spine.quota.rate_limits import Admission, RateLimits
 from genai_spine.quota.subjects import MOST_PLANS, Plans, meter_of
@@ -95,6 +95,31 @@ async def test_a_rate_that_is_accounted_is_a_mistake() -> None:
     clock.set_now(0)
     with pytest.raises(TypeError, match="requests:minute:key:k is no rate"):
         await RateLimits(state).admit(caller(RATE), "r", 1)
+
+
+async def test_who_leaves_takes_the_ledgers_answer_from_nobody() -> None:
+    """Of two who wait for the ledger the first hangs up; the other gets the answer, and the ledger is asked once."""
+    asked: list[str] = []
+    answer = asyncio.Event()
+
+    async def slow(scope: LimitScope, subject: str, since: int) -> Spent:
+        assert (scope, since >= 0) == ("key", True)
+        asked.append(subject)
+        await answer.wait()
+        return Spent(95)
+
+    budgets = Budgets(MemoryState(1024, SystemClock()), SystemClock(), slow)
+    first, second = (asyncio.ensure_future(budgets.reserve(caller(BUDGET), name, 5)) for name in "ab")
+    while not asked:
+        await asyncio.sleep(0)
+    first.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await first
+    answer.set()
+    assert (await second).hold is not None
+    assert ["k"] == asked
+    with pytest.raises(BudgetExceededError):
+        await budgets.reserve(caller(BUDGET), "c", 1)
 
 
 def test_plans_take_bounded_memory() -> None:
