@@ -100,18 +100,18 @@ async def test_a_rate_that_is_accounted_is_a_mistake() -> None:
 async def test_who_leaves_takes_the_ledgers_answer_from_nobody() -> None:
     """Of two who wait for the ledger the first hangs up; the other gets the answer, and the ledger is asked once."""
     asked: list[str] = []
-    answer = asyncio.Event()
+    begun, answer = asyncio.Event(), asyncio.Event()
 
     async def slow(scope: LimitScope, subject: str, since: int) -> Spent:
         assert (scope, since >= 0) == ("key", True)
         asked.append(subject)
+        begun.set()
         await answer.wait()
         return Spent(95)
 
     budgets = Budgets(MemoryState(1024, SystemClock()), SystemClock(), slow)
     first, second = (asyncio.ensure_future(budgets.reserve(caller(BUDGET), name, 5)) for name in "ab")
-    while not asked:
-        await asyncio.sleep(0)
+    await begun.wait()
     first.cancel()
     with pytest.raises(asyncio.CancelledError):
         await first
