@@ -39,6 +39,7 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.ledger.audit import AuditTrail
 from genai_spine.ledger.stories import Stories
 from genai_spine.ledger.usage import UsageReports
 from genai_spine.money import picodollars_from
@@ -57,6 +58,7 @@ from genai_spine.routing.router import Ask
 from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.storage.sql.audit import AuditStore
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.telemetry.base import Observer
@@ -107,6 +109,7 @@ class Spine:
         database: Where records are kept.
         usage: What was used, added up.
         stories: What was asked, one by one.
+        audit: What an audit wants to know.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -168,6 +171,7 @@ class Spine:
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         used = UsageStore(self.database)
         self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
+        self.audit = AuditTrail(AuditStore(self.database))
         media = self._media() if values.fetch_media else None
         self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
         self.warnings = (*((aside,) if aside else ()), *self._check())
