@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
 from tests.databases import fresh_address
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -23,12 +24,21 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
+    # A gateway may run on this machine: commands must not find it.
+    monkeypatch.setenv("GENAI_API_URL", "http://127.0.0.1:9")
 
 
 @pytest.fixture
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
     """A provider that answers as it is told."""
     async with ScriptedUpstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server, empty or not: whoever uses it has it forget first, and leaves it running."""
+    with RedisServer() as server:
         yield server
 
 

@@ -7,6 +7,7 @@ import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -39,7 +40,10 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.gateway.quota import Quota
+from genai_spine.journal.writer import Journal
 from genai_spine.ledger.audit import AuditTrail
+from genai_spine.ledger.ledger import Ledger
 from genai_spine.ledger.stories import Stories
 from genai_spine.ledger.usage import UsageReports
 from genai_spine.money import picodollars_from
@@ -47,6 +51,9 @@ from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
+from genai_spine.quota.budgets import Budgets, Spent
+from genai_spine.quota.operator import limits_in
+from genai_spine.quota.rate_limits import RateLimits
 from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange, CircuitPolicy
 from genai_spine.resilience.faults import permanent_patterns
@@ -57,10 +64,14 @@ from genai_spine.routing.registry import load_strategies
 from genai_spine.routing.router import Ask
 from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
+from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.storage.sql.audit import AuditStore
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.storage.sql.usage import UsageStore
+from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
 from genai_spine.telemetry.logging import logger
@@ -73,7 +84,9 @@ from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
+from genai_spine.types.limits import LimitScope
 from genai_spine.types.messages import Message, Text
+from genai_spine.types.principal import Principal
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
@@ -107,6 +120,9 @@ class Spine:
         strategies: In which orders it may ask them.
         guards: How they do.
         database: Where records are kept.
+        state: What is kept between requests, and shared by several workers.
+        quota: Looks after the limits of callers.
+        ledger: What is written of each call and request, once the engine has started.
         usage: What was used, added up.
         stories: What was asked, one by one.
         audit: What an audit wants to know.
@@ -124,6 +140,7 @@ class Spine:
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
+        metrics: PrometheusObserver | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -133,6 +150,7 @@ class Spine:
             clock: The source of time.
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
+            metrics: What counts; by default for this engine alone.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -162,22 +180,53 @@ class Spine:
         )
         for provider in load_providers(context):
             self.registry.add(provider)
-        self.metrics = PrometheusObserver()
+        self.metrics = metrics or PrometheusObserver()
         self.strategies = load_strategies()
-        observed = Observers([self.metrics, *observers])
+        self.ledger = Ledger()
+        observed = Observers([self.metrics, AuditObserver(self.ledger.audit, self.clock), *observers])
         self.guards = _guards(settings, self.clock, observed)
         planner = self._planner()
-        self._state = MemoryState(values.state_max_bytes, self.clock)
+        self.state = self._shared_state()
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         used = UsageStore(self.database)
         self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
         self.audit = AuditTrail(AuditStore(self.database))
         media = self._media() if values.fetch_media else None
-        self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
+        self.quota = Quota(
+            RateLimits(self.state, on_state_lost=values.on_state_lost),
+            Budgets(self.state, self.clock, self._spent, on_state_lost=values.on_state_lost),
+            immediate=self.state.immediate,
+            output_tokens=values.budget_output_tokens,
+        )
+        self.gateway = Gateway(
+            self.registry,
+            planner,
+            self.clock,
+            observed,
+            self.state,
+            DIALECTS,
+            self.guards,
+            self.ledger,
+            self.quota,
+            media,
+        )
         self.warnings = (*((aside,) if aside else ()), *self._check())
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
+        self._owner = Principal("", limits_in(values, "library"))
         self.open = False
+
+    def _shared_state(self) -> SharedState:
+        values = self.settings.values
+        if values.redis_url is not None:
+            return RedisState(values.redis_url.reveal(), self.clock)
+        return MemoryState(values.state_max_bytes, self.clock)
+
+    async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
+        """Tell budgets what the ledger counts."""
+        start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self.clock.now() + 3600, UTC)
+        found = await LedgerStore(self.database, self.clock).spent(scope, int(subject or 0), start, end)
+        return Spent(found.nanodollars, found.recent)
 
     def _planner(self) -> Planner:
         values = self.settings.values
@@ -256,9 +305,9 @@ class Spine:
         try:
             await self.database.upgrade()
         except DatabaseDownError as error:
-            logger.warning(
-                "the database cannot be reached", database=str(self.database.url), reason=str(error.__cause__)
-            )
+            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
+            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
+        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()
@@ -273,10 +322,15 @@ class Spine:
                 await self._probing
             self._probing = None
         await self.registry.close()
-        await self._state.close()
+        await self.quota.settled()
+        await self.state.close()
         await self._transport.close()
         await self._resolver.close()
+        if self.ledger.journal is not None:
+            await self.ledger.journal.close()
+            self.ledger.journal = None
         await self.database.close()
+        self.metrics.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -455,6 +509,7 @@ class Spine:
             request_id=f"req_{uuid.uuid4().hex}",
             door="library",
             started=self.clock.monotonic(),
+            principal=self._owner,
             seconds=timeout,
             stream=stream,
             temperature=DEFAULT_TEMPERATURE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from genai_spine.assembly import Spine
-from genai_spine.cli.settings import ConfigOption, load_settings, told
+from genai_spine.cli.settings import ConfigOption, checked_workers, load_settings, told
 
 __all__ = ["app"]
 
@@ -22,6 +22,7 @@ def check(config: ConfigOption = None) -> None:
     """Read all settings and say what is wrong. Leaves with status 2 if anything is, with 1 for mere warnings."""
     with told():
         settings = load_settings(config)
+        checked_workers(settings)
         spine = Spine(settings)
     ready = [provider.name for provider in spine.registry.configured()]
     typer.echo(f"file:      {settings.path or 'none'}")

@@ -6,16 +6,17 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 from genai_spine.errors import AuthenticationError, ConfigurationError
 from genai_spine.redact import Secret
-from genai_spine.types.principal import ANYBODY, Principal
+from genai_spine.types.limits import Limit
+from genai_spine.types.principal import Principal
 
-__all__ = ["KeyRing", "first_key", "presented_key"]
+__all__ = ["KeyRing", "first_key", "presented_key", "stored_key"]
 
 KEY_FILE: Final = "gateway.key"
 _PREFIX: Final = "spine-"
@@ -24,10 +25,20 @@ _PREFIX: Final = "spine-"
 class KeyRing:
     """Knows which keys are good. Without any key it lets nobody in, unless ``open_to_all``."""
 
-    def __init__(self, keys: Iterable[Secret], *, open_to_all: bool = False) -> None:
+    def __init__(
+        self,
+        keys: Iterable[Secret],
+        *,
+        open_to_all: bool = False,
+        limits: Callable[[str], tuple[Limit, ...]] = lambda _: (),
+    ) -> None:
+        """Know these keys; ``limits`` tells those of a fingerprint."""
         # The hash is keyed by a secret of this process, so that what is kept is of no use elsewhere.
         self._salt = secrets.token_bytes(32)
-        self._known = [(self._digest(key.reveal()), Principal(key.fingerprint)) for key in keys]
+        self._known = [
+            (self._digest(key.reveal()), Principal(key.fingerprint, limits(key.fingerprint))) for key in keys
+        ]
+        self._anybody = Principal("", limits("anybody"))
         self._open = open_to_all
 
     def _digest(self, key: str) -> bytes:
@@ -40,7 +51,7 @@ class KeyRing:
             AuthenticationError: No key was presented, or it is not known.
         """
         if self._open:
-            return ANYBODY
+            return self._anybody
         if not presented:
             message = "no API key was sent; send the gateway's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
             raise AuthenticationError(message, code="missing_api_key")
@@ -88,7 +99,7 @@ def first_key(data_dir: Path) -> tuple[Secret, Path, bool]:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            return _stored_key(path), path, False
+            return _read(path), path, False
         key = _PREFIX + secrets.token_urlsafe(32)
         with os.fdopen(descriptor, "w") as file:
             file.write(key + "\n")
@@ -98,7 +109,23 @@ def first_key(data_dir: Path) -> tuple[Secret, Path, bool]:
     return Secret(key), path, True
 
 
-def _stored_key(path: Path) -> Secret:
+def stored_key(data_dir: Path) -> Secret | None:
+    """Return the key kept in the data folder; None where none was made yet.
+
+    Raises:
+        ConfigurationError: It cannot be read, or others may read its file.
+    """
+    path = data_dir / KEY_FILE
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        message = f"the gateway's key in {path} cannot be read: {error.strerror}"
+        raise ConfigurationError(message) from error
+
+
+def _read(path: Path) -> Secret:
     if path.stat().st_mode & 0o077:
         message = f"{path} may be read by others; run: chmod 600 {path}"
         raise ConfigurationError(message)

@@ -69,7 +69,7 @@ METADATA: Final = MetaData(
 )
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class _UtcDateTime(TypeDecorator[datetime]):
     """A moment, in UTC whatever the database thinks of time zones."""
 
     impl = DateTime(timezone=True)
@@ -93,7 +93,7 @@ def _id() -> Column[int]:
 
 
 def _moment(name: str, *, null: bool = False, index: bool = False) -> Column[datetime]:
-    return Column(name, UtcDateTime(), nullable=null, index=index)
+    return Column(name, _UtcDateTime(), nullable=null, index=index)
 
 
 def _counter(name: str) -> Column[int]:
@@ -390,7 +390,7 @@ usage_histograms: Final = Table(
     _counter("calls"),
     sqlite_with_rowid=False,
 )
-"""How long they took: counts by logarithmic bucket."""
+"""How long they took: counts by logarithmic bucket. Those of users and keys are by day alone."""
 
 audit: Final = Table(
     "audit",
