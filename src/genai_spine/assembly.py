@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+from typing_extensions import Unpack
 
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices, Rate, own_rates
@@ -80,6 +81,7 @@ from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
 from genai_spine.transport.names import Resolver, SystemResolver
+from genai_spine.types.asking import Asking
 from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
@@ -307,7 +309,8 @@ class Spine:
         except DatabaseDownError as error:
             reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
             logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
+        if self.settings.values.ledger:
+            self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()
@@ -449,15 +452,10 @@ class Spine:
             yield event
 
     async def stream_text(
-        self,
-        prompt: str | Sequence[Message] | CompletionRequest,
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
+        self, prompt: str | Sequence[Message] | CompletionRequest, **asking: Unpack[Asking]
     ) -> AsyncIterator[str]:
-        """Yield just the words of an answer as they come; raises as ``stream`` does."""
-        async for event in self.stream(prompt, model=model, provider=provider, system=system):
+        """Yield just the words of an answer as they come; takes and raises what ``stream`` does."""
+        async for event in self.stream(prompt, **asking):
             if isinstance(event, TextDelta):
                 yield event.text
 
@@ -561,6 +559,8 @@ def policies_from(settings: Settings) -> Policies:
             attempts=values.retry_attempts,
             first_wait=values.retry_first_wait,
             longest_wait=values.retry_longest_wait,
+            patience=values.retry_patience,
+            longest_silence=values.retry_longest_silence,
             patterns=patterns,
         ),
         retry_share=values.retry_share,

@@ -238,7 +238,8 @@ class Gateway:
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
         call.asked_model = ask.model
-        call.input_tokens, call.max_tokens, call.weigh = ask.tokens, ask.needs.max_tokens, ask.weigh
+        call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
+        call.weigh = None if ask.light else ask.weigh
         plan = self.planner.plan(ask)
         call.strategy, options = plan.strategy, plan.options
         call.candidate = options[0].candidate
