@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from copy import copy
 from typing import Final
 
+from genai_spine.assembly import Spine
+from genai_spine.clock import SystemClock
 from genai_spine.errors import ModelNotFoundError, SpineError, UnknownProviderError
-from genai_spine.resilience.measurements import Measurements
+from genai_spine.gateway.guards import Guards
+from genai_spine.providers.registry import SIMULATOR
+from genai_spine.redact import Secret
 from genai_spine.routing.candidates import Place
 from genai_spine.routing.options import Needs, Traits
 from genai_spine.routing.registry import Strategies, builtin
 from genai_spine.routing.router import Ask, Router
 from genai_spine.routing.shortlist import Alias
-from genai_spine.testing.clock import ManualClock
+from genai_spine.settings import Settings
 
 CANDIDATES: Final = 50
 MODEL: Final = "model"
@@ -104,16 +109,25 @@ def _traits(number: int) -> Traits:
     )
 
 
-class Snapshot:
-    """How things stand: speeds that were measured, and providers in trouble if asked for."""
+def standing(*ill: str) -> Guards:
+    """How things stand: speeds that were measured, two keys each, and the circuits of some providers open."""
+    guards = Guards(SystemClock())
+    template = Spine(Settings({"GENAI_PROBE_LOCAL": "false"})).registry.get(SIMULATOR)
+    for number in range(CANDIDATES):
+        provider = copy(template)
+        provider.name = f"provider-{number}"
+        provider.keys = (Secret(f"key-{number}-1"), Secret(f"key-{number}-2"))
+        guards.of(provider)
+        for seconds in range(40):
+            guards.measurements.told_first(f"provider-{number}/{MODEL}", number + seconds)
+            guards.measurements.told_rate(f"provider-{number}/{MODEL}", 50 + number, 1)
+    for name in ill:
+        for _ in range(guards.policies.circuit.failures):
+            guards.circuits.of(name).enter().failure("provider")
+    return guards
 
-    def __init__(self, measurements: Measurements[str], *ill: str) -> None:
-        self.troubles = dict.fromkeys(ill, "its circuit is open")
-        self.seconds = measurements.seconds
-        self.loads = measurements.loads
 
-
-def microseconds(router: Router, ask: Ask, snapshot: Snapshot) -> float:
+def microseconds(router: Router, ask: Ask, snapshot: Guards) -> float:
     """The CPU that a plan takes, in the best of several rounds."""
     best = float("inf")
     for _ in range(ROUNDS):
@@ -127,12 +141,7 @@ def microseconds(router: Router, ask: Ask, snapshot: Snapshot) -> float:
 def main() -> None:
     """Print the table."""
     directory, strategies = Directory(), Strategies(builtin())
-    measurements: Measurements[str] = Measurements(ManualClock())
-    for number in range(CANDIDATES):
-        for seconds in range(40):
-            measurements.told_first(f"provider-{number}/{MODEL}", number + seconds)
-            measurements.told_rate(f"provider-{number}/{MODEL}", 50 + number, 1)
-    well, ill = Snapshot(measurements), Snapshot(measurements, "provider-3", "provider-9")
+    well, ill = standing(), standing("provider-3", "provider-9")
     plain = Needs(input_tokens=1000, max_tokens=500)
     picky = Needs(input_tokens=9000, max_tokens=500, abilities=frozenset({"vision"}), max_cost=10**9 * 30)
     print(f"{CANDIDATES} candidates, microseconds of CPU a plan")

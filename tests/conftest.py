@@ -23,6 +23,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
     monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
     monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
+    # A gateway may run on this machine: commands must not find it.
+    monkeypatch.setenv("GENAI_API_URL", "http://127.0.0.1:9")
 
 
 @pytest.fixture

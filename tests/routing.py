@@ -132,6 +132,7 @@ class Moment:
         loads: Mapping[str, int] | None = None,
     ) -> None:
         self.troubles: Mapping[str, str] = troubles or {}
+        self.ill = frozenset(self.troubles)
         self._seconds = seconds or {}
         self._loads = loads or {}
 

@@ -80,6 +80,9 @@ class FileSettings(Frozen):
     stop_seconds: float = Field(
         default=30, ge=0, description="how long a gateway that stops waits for the answers under way; then they are cut"
     )
+    url: str | None = Field(
+        default=None, description="where the command line finds a running gateway; by default as `host` and `port` say"
+    )
     cors_origins: tuple[str, ...] = Field(default=(), description="web origins whose pages may call the gateway")
     data_dir: Path | None = Field(default=None, description="where the gateway keeps its files")
     database_url: DatabaseUrl | None = Field(
@@ -164,6 +167,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "port": ("GENAI_API_PORT", "API_PORT"),
     "workers": ("GENAI_WORKERS",),
     "stop_seconds": ("GENAI_STOP_SECONDS",),
+    "url": ("GENAI_API_URL",),
     "cors_origins": ("GENAI_CORS_ORIGINS", "CORS_ORIGINS"),
     "data_dir": ("GENAI_DATA_DIR",),
     "database_url": ("GENAI_DATABASE_URL",),

@@ -182,5 +182,7 @@ class Reader(Struct):
             "NO_COLOR": "1",
             "LC_ALL": "C.UTF-8",
             "GENAI_PROBE_LOCAL": "false",
+            # Nobody's: commands must not find a gateway that happens to run on this machine.
+            "GENAI_API_URL": "http://127.0.0.1:9",
             **self.environ,
         }

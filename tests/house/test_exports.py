@@ -33,9 +33,9 @@ UNLISTED: Final = {"genai_spine.errors": {"Retry"}}
 
 
 def modules() -> list[str]:
-    """Every module of the package but the empty ones."""
+    """Every module of the package but the empty ones, and the revisions of the database, whose form is Alembic's."""
     found = pkgutil.walk_packages(genai_spine.__path__, "genai_spine.")
-    return ["genai_spine", *(module.name for module in found if not module.ispkg)]
+    return ["genai_spine", *(one.name for one in found if not (one.ispkg or ".migrations." in one.name))]
 
 
 def imported(name: str) -> ModuleType:

@@ -106,12 +106,14 @@ def test_no_test_waits_or_pretends() -> None:
 
 
 def test_files_and_functions_fit_into_a_head() -> None:
-    """A file stays under 600 lines, a function of the package under 60."""
+    """A file stays under 600 lines, a function of the package under 60; a revision's list of tables may be longer."""
     long = [named(path) for path in FILES if path.read_text(encoding="utf-8").count("\n") > MOST_LINES]
     long += [
         f"{named(path)}:{function.name}"
         for path in SOURCES
         for function in functions(TREES[path])
-        if function.end_lineno is not None and function.end_lineno - function.lineno >= MOST_LINES_OF_A_FUNCTION
+        if "migrations" not in path.parts
+        and function.end_lineno is not None
+        and function.end_lineno - function.lineno >= MOST_LINES_OF_A_FUNCTION
     ]
     assert [] == long

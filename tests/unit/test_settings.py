@@ -120,13 +120,13 @@ def test_the_gateways_keys() -> None:
     [
         ({"GENAI_DATA_DIR": "/srv/spine", "XDG_DATA_HOME": "/x"}, Path("/srv/spine")),
         ({"XDG_DATA_HOME": "/x"}, Path("/x/genai-spine")),
-        ({}, Path("~/.local/share/genai-spine").expanduser()),
-        ({"GENAI_DATA_DIR": "~/spine"}, Path("~/spine").expanduser()),
+        ({}, Path("~/.local/share/genai-spine")),
+        ({"GENAI_DATA_DIR": "~/spine"}, Path("~/spine")),
     ],
 )
 def test_the_data_folder(environ: Mapping[str, str], expected: Path) -> None:
     """It is the one that is set, else the user's own by the XDG rules."""
-    assert expected == Settings(environ).data_dir
+    assert expected.expanduser() == Settings(environ).data_dir
 
 
 # The file.

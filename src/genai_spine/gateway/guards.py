@@ -7,6 +7,7 @@ which routes are planned.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from math import inf
 from typing import Final, TypeAlias
 
 import msgspec
@@ -139,11 +140,15 @@ class Guards:
             key_listeners: Who is told when a call failed by a key's fault.
         """
         self.policies = policies or Policies()
-        self.circuits = Circuits(clock, self.policies.circuit, circuit_listeners)
+        self.circuits = Circuits(clock, self.policies.circuit, circuit_listeners, self._touch)
         self.measurements: Measurements[str] = Measurements(clock)
         self._clock = clock
         self._key_listeners = tuple(key_listeners)
         self._guards: dict[str, Guard] = {}
+        # Who is ill, until when that holds, and those whose keys have changed since they were last seen to be usable.
+        self._ill: frozenset[str] = frozenset()
+        self._ill_until = inf
+        self._suspects: set[str] = set()
 
     def of(self, provider: Provider) -> Guard:
         """Return what is kept of a provider. Keys that were exchanged are noticed; the others keep their state."""
@@ -180,8 +185,26 @@ class Guards:
     # How things stand at this moment (routing.base.Snapshot).
 
     @property
+    def ill(self) -> frozenset[str]:
+        """The names of ``troubles``, found out anew only once a circuit or a key has changed, or its rest is over."""
+        if (now := self._clock.monotonic()) < self._ill_until:
+            return self._ill
+        waits: dict[str, float | None] = {**self.circuits.troubles()}
+        for name in [*self._suspects]:
+            keys = self._guards[name].keys
+            if keys is None or (wait := keys.ready_in()) == 0:
+                self._suspects.discard(name)
+            else:
+                waits.setdefault(name, wait)
+        ill = frozenset(waits)
+        # The very same set as long as it holds the same names: what was derived from it holds too.
+        self._ill = self._ill if ill == self._ill else ill
+        self._ill_until = now + min((wait for wait in waits.values() if wait), default=inf)
+        return self._ill
+
+    @property
     def troubles(self) -> Mapping[str, str]:
-        """Why a provider, or a ``provider/model``, cannot be used now."""
+        """Why a provider, or a ``provider/model``, cannot be used now, for people to read."""
         found = {name: f"its circuit is open for {wait:.0f} s" for name, wait in self.circuits.troubles().items()}
         for name, guard in self._guards.items():
             if guard.keys is not None and guard.keys.ready_in() != 0 and name not in found:
@@ -196,6 +219,10 @@ class Guards:
         """How many calls are under way at each ``provider/model``."""
         return self.measurements.loads(names)
 
+    def _touch(self) -> None:
+        """Note that who is ill must be found out anew."""
+        self._ill_until = -inf
+
     def _make(self, provider: Provider) -> Guard:
         keys = self._pool(provider.name, provider.keys) if provider.keys else None
         budget = RetryBudget(self._clock, share=self.policies.retry_share)
@@ -205,6 +232,7 @@ class Guards:
         guard.given = provider.keys
         if guard.keys is None or not provider.keys:
             guard.keys = self._pool(provider.name, provider.keys) if provider.keys else None
+            self._touch()
         else:
             guard.keys.configure(provider.keys)
         # What failed with the old keys says nothing of the new ones.
@@ -215,4 +243,8 @@ class Guards:
             for listener in self._key_listeners:
                 listener(KeyNews(name, change))
 
-        return KeyPool(keys, self._clock, self.policies.keys, [tell])
+        def touched() -> None:
+            self._suspects.add(name)
+            self._touch()
+
+        return KeyPool(keys, self._clock, self.policies.keys, [tell], touched)

@@ -15,7 +15,7 @@ from genai_spine.errors import AuthenticationError, ConfigurationError
 from genai_spine.redact import Secret
 from genai_spine.types.principal import ANYBODY, Principal
 
-__all__ = ["KeyRing", "first_key", "presented_key"]
+__all__ = ["KeyRing", "first_key", "presented_key", "stored_key"]
 
 KEY_FILE: Final = "gateway.key"
 _PREFIX: Final = "spine-"
@@ -88,7 +88,7 @@ def first_key(data_dir: Path) -> tuple[Secret, Path, bool]:
         try:
             descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         except FileExistsError:
-            return _stored_key(path), path, False
+            return _read(path), path, False
         key = _PREFIX + secrets.token_urlsafe(32)
         with os.fdopen(descriptor, "w") as file:
             file.write(key + "\n")
@@ -98,7 +98,23 @@ def first_key(data_dir: Path) -> tuple[Secret, Path, bool]:
     return Secret(key), path, True
 
 
-def _stored_key(path: Path) -> Secret:
+def stored_key(data_dir: Path) -> Secret | None:
+    """Return the key kept in the data folder; None where none was made yet.
+
+    Raises:
+        ConfigurationError: It cannot be read, or others may read its file.
+    """
+    path = data_dir / KEY_FILE
+    try:
+        return _read(path)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        message = f"the gateway's key in {path} cannot be read: {error.strerror}"
+        raise ConfigurationError(message) from error
+
+
+def _read(path: Path) -> Secret:
     if path.stat().st_mode & 0o077:
         message = f"{path} may be read by others; run: chmod 600 {path}"
         raise ConfigurationError(message)

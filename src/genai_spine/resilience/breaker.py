@@ -115,7 +115,12 @@ class Circuit:
     """The circuit of one provider, or of one model there."""
 
     def __init__(
-        self, name: str, clock: Clock, policy: CircuitPolicy | None = None, listeners: Iterable[CircuitListener] = ()
+        self,
+        name: str,
+        clock: Clock,
+        policy: CircuitPolicy | None = None,
+        listeners: Iterable[CircuitListener] = (),
+        touched: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a circuit, closed.
 
@@ -124,11 +129,13 @@ class Circuit:
             clock: Whose time counts.
             policy: When it opens.
             listeners: Who is told of each change, after it is made; they must not raise.
+            touched: Called when ``retry_after`` has become another by anything but time.
         """
         self.name = name
         self.policy = policy or CircuitPolicy()
         self._clock = clock
         self._listeners = tuple(listeners)
+        self._touched = touched
         self._state: CircuitState = "closed"
         self._failures = 0
         self._opened_at = 0.0
@@ -169,9 +176,11 @@ class Circuit:
                 what = "is being tried with another call" if self._state == "half_open" else f"rests for {wait:.0f} s"
                 message = f"{self.name} failed too often in a row and {what}"
                 raise CircuitOpenError(message, retry_after=wait)
+            self._probing = True
             if self._state == "open":
                 self._change("half_open", "the next call asks whether it is back")
-            self._probing = True
+            else:
+                self._touched()
         self._under_way += 1
         return Passage(self, self._era, deadline)
 
@@ -180,7 +189,9 @@ class Circuit:
         self._under_way -= 1
         if era != self._era:
             return
-        self._probing = False
+        if self._probing:
+            self._probing = False
+            self._touched()
         if well:
             self._failures = 0
             if self._state == "half_open":
@@ -211,6 +222,7 @@ class Circuit:
         change = CircuitChange(self.name, self._state, state, reason)
         self._state = state
         self._era += 1
+        self._touched()
         for listener in self._listeners:
             listener(change)
 
@@ -219,11 +231,16 @@ class Circuits:
     """Circuits by name, made as they are asked for: of providers, or of models as ``provider/model``."""
 
     def __init__(
-        self, clock: Clock, policy: CircuitPolicy | None = None, listeners: Iterable[CircuitListener] = ()
+        self,
+        clock: Clock,
+        policy: CircuitPolicy | None = None,
+        listeners: Iterable[CircuitListener] = (),
+        touched: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a collection; see ``Circuit`` for what its members are handed."""
         self._clock = clock
         self._policy = policy or CircuitPolicy()
+        self._touched = touched
         self._listeners = (self._watch, *listeners)
         self._circuits: dict[str, Circuit] = {}
         self._unwell: dict[str, Circuit] = {}
@@ -237,7 +254,7 @@ class Circuits:
         if circuit is None:
             if len(self._circuits) >= MOST_REMEMBERED:
                 self._circuits = {name: circuit for name, circuit in self._circuits.items() if not circuit.quiet}
-            circuit = self._circuits[name] = Circuit(name, self._clock, self._policy, self._listeners)
+            circuit = self._circuits[name] = Circuit(name, self._clock, self._policy, self._listeners, self._touched)
         return circuit
 
     def troubles(self) -> dict[str, float]:

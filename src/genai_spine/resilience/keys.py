@@ -130,6 +130,7 @@ class _Key:
         self.cooling_until = -inf
         self._cooled_after = self.last_lease
         self._allowances.clear()
+        self._pool.touched()
 
     def usable(self, now: float) -> bool:
         return not self.refused and self.cooling_until <= now
@@ -174,6 +175,7 @@ class _Key:
         self.last_fault = fault
         if fault == "refused":
             self.refused = True
+            self._pool.touched()
         elif fault == "exhausted":
             self._cool(max(policy.max_cooldown, retry_after or 0.0))
         elif fault == "limited" and retry_after is not None:
@@ -188,6 +190,7 @@ class _Key:
         """Let it rest; a rest that has begun only ever gets longer."""
         self.cooling_until = max(self.cooling_until, self._pool.clock.monotonic() + seconds)
         self._cooled_after = self.last_lease
+        self._pool.touched()
 
 
 class KeyLease(Lease):
@@ -246,6 +249,7 @@ class KeyPool:
         clock: Clock,
         policy: KeyPolicy | None = None,
         listeners: Iterable[KeyListener] = (),
+        touched: Callable[[], None] = lambda: None,
     ) -> None:
         """Make a pool.
 
@@ -254,9 +258,11 @@ class KeyPool:
             clock: Whose time counts.
             policy: When a key rests.
             listeners: Who is told when a call fails by a key's fault, after it is noted; they must not raise.
+            touched: Called when ``ready_in`` may have become another by anything but time.
         """
         self.clock = clock
         self.policy = policy or KeyPolicy()
+        self.touched = touched
         self._listeners = tuple(listeners)
         self._keys: dict[Secret, _Key] = {}
         self._leases = 0
@@ -265,6 +271,7 @@ class KeyPool:
     def configure(self, keys: Iterable[Secret]) -> None:
         """Have these keys from now on; those that were there keep their state. Calls under way are not disturbed."""
         self._keys = {secret: self._keys.get(secret) or _Key(secret, self) for secret in keys}
+        self.touched()
 
     def reset(self, fingerprint: str | None = None) -> bool:
         """Take a key, or all, for healthy again; return whether there was one."""

@@ -91,35 +91,40 @@ class _Median:
 
 
 class _Pace:
-    """The speed of one key, worked out anew only when something has changed."""
+    """The speed of one key, worked out anew only when something has changed.
 
-    __slots__ = ("_first", "_prior", "_rate", "_speed", "_stale_at")
+    Attributes:
+        last: The speed as it was worked out last.
+        stale_at: From when on that no longer holds.
+    """
+
+    __slots__ = ("_first", "_prior", "_rate", "last", "stale_at")
 
     def __init__(self, prior: Speed) -> None:
         self._prior = prior
         self._first = _Median()
         self._rate = _Median()
-        self._speed = prior
-        self._stale_at = 0.0
+        self.last = prior
+        self.stale_at = 0.0
 
     def tell(self, now: float, first: float | None = None, rate: float | None = None) -> None:
         if first is not None:
             self._first.add(now, first)
         if rate is not None:
             self._rate.add(now, rate)
-        self._stale_at = now
+        self.stale_at = now
 
     def measured(self, now: float) -> tuple[float | None, float | None]:
         return self._first.value(now), self._rate.value(now)
 
     def speed(self, now: float) -> Speed:
-        if now >= self._stale_at:
+        if now >= self.stale_at:
             first, rate = self.measured(now)
-            self._speed = Speed(
+            self.last = Speed(
                 self._prior.first if first is None else first, self._prior.rate if rate is None else rate
             )
-            self._stale_at = min(self._first.stale_at(), self._rate.stale_at())
-        return self._speed
+            self.stale_at = min(self._first.stale_at(), self._rate.stale_at())
+        return self.last
 
 
 class Measured(Generic[K]):
@@ -194,7 +199,11 @@ class Measurements(Generic[K]):
     def seconds(self, keys: Iterable[K], tokens: int) -> list[float]:
         """Return for each key how long an answer of so many tokens takes."""
         now, paces, prior = self._clock.monotonic(), self._paces, self._prior
-        speeds = [prior if (pace := paces.get(key)) is None else pace.speed(now) for key in keys]
+        # Most are still known, for which a call apiece would take longer than all the rest.
+        speeds = [
+            prior if (pace := paces.get(key)) is None else pace.last if now < pace.stale_at else pace.speed(now)
+            for key in keys
+        ]
         return [speed.first + tokens / speed.rate for speed in speeds]
 
     def loads(self, keys: Iterable[K]) -> list[int]:

@@ -20,8 +20,13 @@ class Snapshot(Protocol):
     """How things stand at this moment."""
 
     @property
+    def ill(self) -> frozenset[str]:
+        """Each provider, and ``provider/model``, that cannot be used now; the very same set while that is so."""
+        ...
+
+    @property
     def troubles(self) -> Mapping[str, str]:
-        """Why a provider, or a ``provider/model``, cannot be used now: its circuit is open, its keys rest."""
+        """Why each of them cannot be used, for people to read: its circuit is open, its keys rest."""
         ...
 
     def seconds(self, names: Sequence[str], tokens: int) -> Sequence[float]:

@@ -25,6 +25,7 @@ __all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
 MOST_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 1024
 NO_NEEDS: Final = Needs()
+_HEALTHY: Final = frozenset[str]()
 
 
 class Ask(Struct, frozen=True, kw_only=True):
@@ -97,7 +98,7 @@ class Explanation(Struct, frozen=True):
 class _Entry:
     """What is remembered of a request's names."""
 
-    __slots__ = ("filters", "fixed", "shortlist", "single", "turn")
+    __slots__ = ("_ill", "_parted", "filters", "fixed", "shortlist", "single", "turn")
 
     def __init__(self, made: Shortlist) -> None:
         self.shortlist = made
@@ -105,7 +106,19 @@ class _Entry:
         # There is nothing to choose.
         self.single = sum(len(tier.options) for tier in made.tiers) == 1
         self.turn = 0
-        self.fixed: dict[Strategy, Plan] = {}
+        self.fixed: dict[Strategy, tuple[frozenset[str], Plan]] = {}
+        self._ill: frozenset[str] = frozenset()
+        self._parted: tuple[Sequence[Tier], Sequence[Tier]] = (made.tiers, ())
+
+    def parted(self, tiers: Sequence[Tier], ill: frozenset[str]) -> tuple[Sequence[Tier], Sequence[Tier]]:
+        """Return tiers without the places that are ill, and those places, tier by tier."""
+        if not ill:
+            return tiers, ()
+        if tiers is not self.shortlist.tiers:
+            return _parted(tiers, ill)
+        if ill is not self._ill:
+            self._ill, self._parted = ill, _parted(tiers, ill)
+        return self._parted
 
 
 class Router:
@@ -140,16 +153,15 @@ class Router:
         needs = _weighed(ask, entry, strategy)
         tiers = _fitting(entry, needs)
         # For requests that everybody can serve an order is found once, if the strategy is fixed or there is but one.
-        lasting = tiers is entry.shortlist.tiers and (
-            entry.single or (strategy.fixed and not ask.preferred and not snapshot.troubles)
-        )
-        if lasting and (known := entry.fixed.get(strategy)) is not None:
-            return known
+        lasting = tiers is entry.shortlist.tiers and (entry.single or (strategy.fixed and not ask.preferred))
+        ill = _HEALTHY if entry.single else snapshot.ill
+        if lasting and (known := entry.fixed.get(strategy)) is not None and known[0] is ill:
+            return known[1]
         view = View(needs, snapshot, entry.turn)
         entry.turn += 1
-        plan = Plan(strategy.name, tuple(self._ordered(tiers, strategy, ask, view)))
+        plan = Plan(strategy.name, tuple(self._ordered(entry.parted(tiers, ill), strategy, ask, view)))
         if lasting and all(tier.by != "weight" for tier in tiers):
-            entry.fixed[strategy] = plan
+            entry.fixed[strategy] = (ill, plan)
         return plan
 
     def explain(self, ask: Ask, snapshot: Snapshot) -> Explanation:
@@ -158,7 +170,7 @@ class Router:
         entry = self._entry(ask)
         needs = ask.needs if ask.weigh is None else structs.replace(ask.needs, input_tokens=ask.weigh())
         view = View(needs, snapshot, entry.turn)
-        options = self._ordered(_fitting(entry, needs), strategy, ask, view)
+        options = self._ordered(entry.parted(_fitting(entry, needs), snapshot.ill), strategy, ask, view)
         left = {option.name for option in options}
         out = [option for tier in entry.shortlist.tiers for option in tier.options if option.name not in left]
         names = [option.name for option in options]
@@ -198,23 +210,15 @@ class Router:
                 self._entries[key] = entry
         return entry
 
-    def _ordered(self, tiers: Sequence[Tier], strategy: Strategy, ask: Ask, view: View) -> list[Option]:
-        """All that is left, in its order; what is in trouble comes last, for it may be out of it by then."""
-        troubles = view.snapshot.troubles
+    def _ordered(
+        self, parted: tuple[Sequence[Tier], Sequence[Tier]], strategy: Strategy, ask: Ask, view: View
+    ) -> list[Option]:
+        """All that is left, in its order; what is ill comes last, for it may be well by then."""
         found: list[Option] = []
-        late: list[Option] = []
-        for tier in tiers:
-            judge = self._judge(tier, strategy)
-            options: Sequence[Option] = tier.options
-            if troubles and (
-                ill := [one for one in options if one.candidate.provider in troubles or one.name in troubles]
-            ):
-                # Apart, so that turns and shares are those of the places that can be used.
-                names = {one.name for one in ill}
-                options = [one for one in options if one.name not in names]
-                late += _arranged(ill, judge, ask.preferred, view)
-            found += _arranged(options, judge, ask.preferred, view)
-        found += late
+        # Apart, so that turns and shares are those of the places that can be used.
+        for tiers in parted:
+            for tier in tiers:
+                found += _arranged(tier.options, self._judge(tier, strategy), ask.preferred, view)
         return found[:1] if ask.fallback is False else found
 
     def _judge(self, tier: Tier, strategy: Strategy) -> Strategy | None:
@@ -262,6 +266,17 @@ def _fitting(entry: _Entry, needs: Needs) -> tuple[Tier, ...]:
         if not any(fitting):
             raise nobody_fits([why for why in refused if why is not None])
     return tuple(Tier(tuple(options), tier.by) for tier, options in zip(tiers, fitting, strict=True) if options)
+
+
+def _parted(tiers: Sequence[Tier], ill: frozenset[str]) -> tuple[Sequence[Tier], Sequence[Tier]]:
+    """Return tiers without the places that are ill, and those places, tier by tier."""
+    well: list[Tier] = []
+    late: list[Tier] = []
+    for tier in tiers:
+        names = {one.name for one in tier.options if one.candidate.provider in ill or one.name in ill}
+        well.append(Tier(tuple(one for one in tier.options if one.name not in names), tier.by))
+        late.append(Tier(tuple(one for one in tier.options if one.name in names), tier.by))
+    return well, late
 
 
 def _arranged(

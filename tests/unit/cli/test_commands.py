@@ -14,6 +14,7 @@ from typer.testing import CliRunner, Result
 from genai_spine import __version__
 from genai_spine.cli.main import app
 from genai_spine.testing.upstream import ScriptedUpstream, json_reply
+from tests.conftest import Gateways
 from tests.published_prices import published
 
 
@@ -79,6 +80,52 @@ def test_providers_and_warnings() -> None:
     """A retired default is told on standard error."""
     result = run("providers", environ={"ANTHROPIC_API_KEY": "k"})
     assert "warning: anthropic has retired its default model" in result.stderr
+
+
+@pytest.fixture
+def acme(tmp_path: Path) -> str:
+    """A configuration file with a provider of one's own."""
+    file = tmp_path / "acme.toml"
+    file.write_text('[providers.acme]\ndialect = "openai_chat"\nurl = "https://acme.example"\n')
+    return str(file)
+
+
+async def test_providers_of_a_running_gateway(gateways: Gateways, acme: str) -> None:
+    """How each does there stands beside what is known here; so does who is known in one of the two places alone."""
+    there = await gateways.start(OPENAI_API_KEY="sk-1", GROQ_API_KEY="gsk-1", GENAI_CIRCUIT_FAILURES="1")
+    circuit = there.spine.guards.of(there.spine.registry.get("groq")).circuit
+    circuit.enter().failure("provider")
+    environ = {"GENAI_API_URL": there.url, "GENAI_API_KEYS": there.key, "GROQ_API_KEY": "gsk-1"}
+    result = await asyncio.to_thread(run, "providers", "--config", acme, environ=environ)
+    assert 0 == result.exit_code
+    assert ["provider", "status", "health"] == result.stdout.split()[:3]
+    assert f"health: at {there.url}" == result.stdout.splitlines()[-1].strip()
+    assert ["openai", "not", "configured", "well", "gpt-4o-mini"] == row(result, "openai")[:5]
+    assert "groq ready its circuit is open for 300 s llama-3.1-8b-instant" in " ".join(row(result, "groq"))
+    assert ["acme", "not", "configured", "unknown", "there"] == row(result, "acme")[:5]
+    assert ["anthropic", "not", "configured", "not", "configured"] == row(result, "anthropic")[:5]
+
+
+async def test_providers_known_to_the_gateway_alone(upstream: ScriptedUpstream) -> None:
+    """They are listed too, whatever stands in what it tells of them."""
+    upstream.enqueue(json_reply([{"name": "acme", "status": "ready", "hint": "[red]found"}]))
+    result = await asyncio.to_thread(run, "providers", "--url", upstream.url)
+    assert ["acme", "unknown", "here", "well", "[red]found"] == row(result, "acme")
+
+
+async def test_providers_and_a_gateway_that_refuses(gateways: Gateways) -> None:
+    """One that is merely found is a warning; one that was named is the command's failure, as is that nobody answers."""
+    there = await gateways.start()
+    environ = {"GENAI_API_URL": there.url, "GENAI_API_KEYS": "wrong"}
+    result = await asyncio.to_thread(run, "providers", environ=environ)
+    assert 0 == result.exit_code
+    assert "warning: the gateway at" in result.stderr
+    assert ["simulator", "ready"] == row(result, "simulator")[:2]
+    named = await asyncio.to_thread(run, "providers", "--url", there.url, "--key", "wrong")
+    assert 2 == named.exit_code
+    assert "is not one of the gateway's keys" in named.stderr
+    nobody = await asyncio.to_thread(run, "providers", "--url", "http://127.0.0.1:9")
+    assert (2, True) == (nobody.exit_code, "no gateway answers" in nobody.stderr)
 
 
 def test_a_wrong_setting_is_told_in_plain_words() -> None:

@@ -130,7 +130,7 @@ def test_keys_of_the_operators_own(environ: dict[str, str], tmp_path: Path) -> N
         running.lines = command.splitlines()
         assert answered(running, environ) == "Hello!"
         assert running.stop()[0] == 0
-    assert not Path(environ["GENAI_DATA_DIR"]).exists()
+    assert not Path(environ["GENAI_DATA_DIR"], "gateway.key").exists()
 
 
 def test_without_keys_on_loopback(environ: dict[str, str], tmp_path: Path) -> None:

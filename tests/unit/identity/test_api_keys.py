@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from genai_spine.errors import AuthenticationError, ConfigurationError
-from genai_spine.identity.api_keys import KEY_FILE, KeyRing, first_key, presented_key
+from genai_spine.identity.api_keys import KEY_FILE, KeyRing, first_key, presented_key, stored_key
 from genai_spine.redact import Secret
 from genai_spine.types.principal import ANYBODY
 
@@ -127,3 +127,17 @@ def test_a_folder_that_cannot_be_used(tmp_path: Path) -> None:
     (tmp_path / "data").write_text("")
     with pytest.raises(ConfigurationError, match="GENAI_DATA_DIR"):
         first_key(tmp_path / "data")
+
+
+def test_the_key_that_was_made(tmp_path: Path) -> None:
+    """It is read by who asks for it; where none was made, none is made for the asking."""
+    assert stored_key(tmp_path) is None
+    assert [] == list(tmp_path.iterdir())
+    assert first_key(tmp_path)[0] == stored_key(tmp_path)
+
+
+def test_a_key_that_cannot_be_read(tmp_path: Path) -> None:
+    """What stands in its place is told."""
+    (tmp_path / KEY_FILE).mkdir(mode=0o700)
+    with pytest.raises(ConfigurationError, match="cannot be read"):
+        stored_key(tmp_path)

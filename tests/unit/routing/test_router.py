@@ -235,6 +235,7 @@ def test_what_is_remembered_is_no_other_requests() -> None:
     assert everybody[1:] == names(router.plan(Ask(hint="local_preferred", needs=vision), WELL))
     ill = Moment(troubles={"ollama": "its circuit is open"})
     assert [*everybody[1:], "ollama"] == names(router.plan(Ask(hint="local_preferred"), ill))
+    assert router.plan(Ask(hint="local_preferred"), ill) is router.plan(Ask(hint="local_preferred"), ill)
     assert everybody == names(router.plan(Ask(hint="local_preferred"), WELL))
 
 

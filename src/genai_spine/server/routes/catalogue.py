@@ -148,7 +148,7 @@ async def version() -> Response:
     return _json(encode_version(__version__))
 
 
-def _described(state: State, provider: Provider) -> JsonObject:
+def _described(state: State, provider: Provider, trouble: str | None) -> JsonObject:
     known = dict.fromkeys((*provider.models, provider.default_model))
     return {
         "name": provider.name,
@@ -159,6 +159,7 @@ def _described(state: State, provider: Provider) -> JsonObject:
         "hint": provider.hint,
         "local": provider.local,
         "circuit": state.spine.guards.of(provider).circuit.state,
+        "trouble": trouble,
     }
 
 
@@ -166,7 +167,9 @@ def _described(state: State, provider: Provider) -> JsonObject:
 async def list_providers(request: Request) -> Response:
     """List all providers, those too that are not configured, with what would configure them."""
     state = state_of(request)
-    return _json(msgspec.json.encode([_described(state, provider) for provider in state.spine.registry]))
+    troubles = state.spine.guards.troubles
+    told = [_described(state, provider, troubles.get(provider.name)) for provider in state.spine.registry]
+    return _json(msgspec.json.encode(told))
 
 
 @router.get("/providers/{name}/models", summary="A provider's models")

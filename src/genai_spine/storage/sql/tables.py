@@ -67,7 +67,7 @@ METADATA: Final = MetaData(
 )
 
 
-class UtcDateTime(TypeDecorator[datetime]):
+class _UtcDateTime(TypeDecorator[datetime]):
     """A moment, in UTC whatever the database thinks of time zones."""
 
     impl = DateTime(timezone=True)
@@ -91,7 +91,7 @@ def _id() -> Column[int]:
 
 
 def _moment(name: str, *, null: bool = False, index: bool = False) -> Column[datetime]:
-    return Column(name, UtcDateTime(), nullable=null, index=index)
+    return Column(name, _UtcDateTime(), nullable=null, index=index)
 
 
 def _counter(name: str) -> Column[int]:
