@@ -13,6 +13,7 @@
     │   ├── PermissionDeniedError         403
     │   ├── NotFoundError                 404
     │   │   └── ModelNotFoundError        404
+    │   ├── ConflictError                 409
     │   ├── PayloadTooLargeError          413
     │   ├── UnsupportedMediaTypeError     415
     │   └── InvalidFieldError             422
@@ -20,6 +21,7 @@
     │   ├── CircuitOpenError              503
     │   ├── NoUsableKeyError              503
     │   ├── ProviderNotConfiguredError    503
+    │   ├── SwitchedOffError              503
     │   └── DatabaseDownError             503
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
@@ -47,6 +49,7 @@ __all__ = [
     "AuthenticationError",
     "CircuitOpenError",
     "ConfigurationError",
+    "ConflictError",
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextLengthError",
@@ -72,6 +75,7 @@ __all__ = [
     "RequestError",
     "SpineError",
     "StreamInterruptedError",
+    "SwitchedOffError",
     "UnavailableError",
     "UnknownProviderError",
     "UnsupportedMediaTypeError",
@@ -197,6 +201,14 @@ class ModelNotFoundError(NotFoundError):
     default_code = "model_not_found"
 
 
+class ConflictError(RequestError):
+    """What was to be changed is not what the caller saw of it: somebody else has changed it, made it or deleted it."""
+
+    kind = "conflict"
+    status = 409
+    default_code = "conflict"
+
+
 class PayloadTooLargeError(RequestError):
     """The body exceeds the size limit, here or upstream."""
 
@@ -245,6 +257,13 @@ class ProviderNotConfiguredError(UnavailableError):
     """The provider exists but has no key or address; the message names the variable to set."""
 
     default_code = "provider_not_configured"
+
+
+class SwitchedOffError(UnavailableError):
+    """The operator has switched the provider off, or the model there."""
+
+    default_code = "switched_off"
+    retry = OTHER_PROVIDER
 
 
 class DatabaseDownError(UnavailableError):

@@ -7,6 +7,7 @@ from functools import lru_cache
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
 from genai_spine.money import usd_text
+from genai_spine.providers.registry import Registry
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
@@ -28,6 +29,7 @@ class Call:
             choose the same twice.
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
+        registry: The providers, as they were when it was planned; there is none before.
         asked_model: What its caller named.
         candidate: Where it goes.
         cost: What was used, priced; None where nothing was.
@@ -61,6 +63,7 @@ class Call:
         "passthrough",
         "preferred_key",
         "principal",
+        "registry",
         "request_id",
         "seconds",
         "started",
@@ -90,6 +93,7 @@ class Call:
         self.seconds = seconds
         self.stream = stream
         self.temperature = temperature
+        self.registry: Registry
         self.asked_model: str | None = None
         self.candidate: Candidate | None = None
         self.attempts = 0

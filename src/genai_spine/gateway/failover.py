@@ -34,7 +34,6 @@ from genai_spine.gateway.context import Call
 from genai_spine.gateway.guards import Guard, Guards
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
-from genai_spine.providers.registry import Registry
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease, KeyTurn
 from genai_spine.resilience.retry import Stop
@@ -71,7 +70,6 @@ class Failover:
 
     def __init__(
         self,
-        registry: Registry,
         guards: Guards,
         clock: Clock,
         ended: Ended,
@@ -81,13 +79,11 @@ class Failover:
         """Prepare to make calls.
 
         Args:
-            registry: Whom to call.
-            guards: How they do.
+            guards: How providers do.
             clock: Whose time counts.
             ended: Told of each call that is over, whatever its end; must not raise.
             jitter: Returns a number from 0 up to 1, by which waits differ.
         """
-        self._registry = registry
         self._guards = guards
         self._clock = clock
         self._ended = ended
@@ -175,7 +171,7 @@ class Failover:
         last: bool,
     ) -> tuple[T, Trial]:
         """Try one candidate, as often as that makes sense; raises why there is no answer from it."""
-        guard = self._guards.of(self._registry.get(option.candidate.provider))
+        guard = self._guards.of(call.registry.get(option.candidate.provider))
         keys = guard.keys
         turn = keys.turn(call.preferred_key, deadline=deadline) if keys is not None else None
         made = 0
@@ -239,7 +235,7 @@ class Failover:
             passage.release()
             raise
         call.begin_attempt(candidate)
-        provider = self._registry.get(candidate.provider)
+        provider = call.registry.get(candidate.provider)
         if provider.default_warning and candidate.model == provider.default_model != call.asked_model:
             call.warn((provider.default_warning,))
         seconds = None if deadline.endless else max(0.001, deadline.left())

@@ -216,7 +216,7 @@ class World:
         self.ended = 0
         self._clock = clock
         self._attempt = Attempt(clock, Seals(MemoryState(0, clock), {}))
-        self._failover = Failover(self.registry, self.guards, clock, self._over, jitter=lambda: 0.5)
+        self._failover = Failover(self.guards, clock, self._over, jitter=lambda: 0.5)
 
     def _over(self, _call: Call, trial: Trial) -> None:
         assert trial.over
@@ -244,6 +244,7 @@ class World:
         call = Call(
             request_id=f"r{number}", door="library", started=story.begun, seconds=wish.seconds, stream=wish.stream
         )
+        call.registry = self.registry
         message = Message(role="user", parts=(Text(text=str(number)),))
         request = CompletionRequest(messages=(message,), model="m")
         try:
