@@ -17,6 +17,7 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.catalog.refresh import open_book
 from genai_spine.clock import Clock, SystemClock
+from genai_spine.configuration.live import Audit, Configuration, PutInPlace
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
@@ -35,7 +36,7 @@ from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
-from genai_spine.gateway.setup import Parts, policies_from, set_up
+from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.probing import LocalProbe
@@ -93,6 +94,7 @@ class Spine:
         database: Where records are kept.
         gateway: What serves the requests.
         metrics: What it counts.
+        configuration: What is in effect of the settings, and how they are changed.
         watcher: Looks at what others change in the database.
         open: It has been started and not closed.
     """
@@ -105,6 +107,7 @@ class Spine:
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
+        audit: Audit | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -114,6 +117,7 @@ class Spine:
             clock: The source of time.
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
+            audit: Who is told of each change of the configuration.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -144,6 +148,9 @@ class Spine:
         self.gateway = Gateway(setup, self.clock, observed, self._state, DIALECTS, self.guards, media)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self.watcher = Watcher(self.database)
+        self.configuration = Configuration(
+            settings, self.database, self.watcher, self._make, clock=self.clock, audit=audit
+        )
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False
@@ -172,6 +179,30 @@ class Spine:
     def warnings(self) -> tuple[str, ...]:
         """What was found in the settings and should be looked at, a line each."""
         return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
+
+    def _make(self, settings: Settings) -> PutInPlace:
+        """Make what follows from settings, aside.
+
+        Raises:
+            ConfigurationError: One is wrong.
+        """
+        made = set_up(settings, self._parts, self.gateway.setup)
+        return lambda: self._put_in_place(made)
+
+    async def _put_in_place(self, made: Setup) -> None:
+        if self._probe is not None and self._probe.follow(made.registry):
+            await self._probe.look()
+        # From here on nothing waits: no request sees some of it and not the rest.
+        former = self.gateway.setup
+        for provider in self._own.values():
+            made.registry.add(provider)
+        stay = {id(provider) for provider in made.registry}
+        for provider in former.registry:
+            if id(provider) not in stay:
+                provider.retired = True
+                self._replaced.append(provider)
+        self.guards.follow(made.policies, former.registry, made.registry)
+        self.gateway.setup = made
 
     def _media(self, values: FileSettings) -> MediaFetching:
         fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))

@@ -37,6 +37,7 @@ __all__ = [
     "ProviderSettings",
     "Settings",
     "TimeoutSettings",
+    "variable_of",
 ]
 
 PREFIX: Final = "GENAI_"
@@ -203,6 +204,7 @@ _LISTS: Final = frozenset({"cors_origins", "fetch_hosts", "fallback_chain"})
 _LINES: Final = frozenset({"permanent_error_patterns"})
 _TABLES: Final = frozenset({"simulator_failures"})
 _GATEWAY_KEYS: Final = "GENAI_API_KEYS"
+_ENCRYPTION_KEYS: Final = "GENAI_ENCRYPTION_KEY"
 # AWS's own names, but the first.
 _AWS_REGION: Final = ("GENAI_BEDROCK_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 _AWS_KEY: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -293,6 +295,8 @@ class Settings:
     Attributes:
         values: Those of the gateway itself.
         keys: The keys that callers present; empty where none is set.
+        encryption_keys: Those that secrets in the database are encrypted with, the first, and decrypted.
+        layer: What the database says.
         path: The file that was read, if any.
         origins: Where each of the values that is set comes from, by its name in the file.
         asked: What providers were told, by their names.
@@ -313,6 +317,7 @@ class Settings:
         self._environ = environ
         self.path, self._file = _read_file(environ, path)
         self.keys = tuple(Secret(key) for key in _split(environ.get(_GATEWAY_KEYS, "")))
+        self.encryption_keys = tuple(Secret(key) for key in _split(environ.get(_ENCRYPTION_KEYS, "")))
         self.warnings: tuple[str, ...] = ()
         self._merge(over or Layer())
 
@@ -340,7 +345,7 @@ class Settings:
         for table, said in (("providers", over.providers), ("models", over.models)):
             if said:
                 raw[table] = _tables(raw.get(table), said)
-        self._over = over
+        self.layer = over
         self.asked: dict[str, ProviderSettings] = {}
         try:
             self.values = FileSettings.model_validate(raw)
@@ -369,9 +374,13 @@ class Settings:
             ConfigurationError: A number is not one.
         """
         file = self.values.providers.get(name, ProviderFile())
-        said = self._over.providers.get(name, {})
+        said = self.layer.providers.get(name, {})
         upper = _upper(name)
         origins = dict.fromkeys(file.model_fields_set, str(self.path)) | dict.fromkeys(said, DATABASE)
+        if origins.pop("timeouts", None):
+            there = _table(said.get("timeouts"))
+            for field in file.timeouts.model_fields_set:
+                origins[f"timeouts.{field}"] = DATABASE if field in there else str(self.path)
         if "api_key" in origins:
             origins.setdefault("api_keys", origins.pop("api_key"))
 
@@ -390,7 +399,7 @@ class Settings:
             default_model=first("default_model", f"GENAI_{upper}_DEFAULT_MODEL", f"DEFAULT_{upper}_MODEL")
             or file.default_model,
             models=_split(models) if models else file.models,
-            timeouts=self._timeouts(upper, file.timeouts, _table(said.get("timeouts"))),
+            timeouts=self._timeouts(upper, file.timeouts, origins),
             file=file,
             origins=origins,
         )
@@ -419,12 +428,13 @@ class Settings:
                 return text, variable
         return None, None
 
-    def _timeouts(self, upper: str, file: TimeoutSettings, said: Mapping[str, object]) -> TimeoutSettings:
+    def _timeouts(self, upper: str, file: TimeoutSettings, origins: dict[str, str]) -> TimeoutSettings:
         found: dict[str, str] = {}
         for field, variable in _timeout_variables(upper).items():
             text, _ = self._first(variable)
-            if text is not None and field not in said:
+            if text is not None and origins.get(f"timeouts.{field}") != DATABASE:
                 found[field] = text
+                origins[f"timeouts.{field}"] = variable
         if not found:
             return file
         try:
@@ -435,7 +445,7 @@ class Settings:
     def check_names(self, providers: Iterable[str], further: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a line for each variable that begins with ``GENAI_`` and means nothing, with the likely name meant."""
         known = {variable for variables in _VARIABLES.values() for variable in variables}
-        known |= {_GATEWAY_KEYS, _CONFIG_FILE, _AWS_REGION[0], *further}
+        known |= {_GATEWAY_KEYS, _ENCRYPTION_KEYS, _CONFIG_FILE, _AWS_REGION[0], *further}
         for name in providers:
             upper = _upper(name)
             known |= {*_key_variables(upper), *_url_variables(upper), *_timeout_variables(upper).values()}
@@ -461,6 +471,11 @@ def _tables(file: object, said: Mapping[str, Mapping[str, object]]) -> Mapping[s
         inner = {field: {**_table(before.get(field)), **_table(fields[field])} for field in {"timeouts"} & {*fields}}
         found[name] = {**before, **fields, **inner}
     return found
+
+
+def variable_of(name: str) -> str | None:
+    """Return the variable that sets one of the values; None where none does."""
+    return _VARIABLES.get(name, (None,))[0]
 
 
 def _upper(name: str) -> str:

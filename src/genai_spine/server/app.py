@@ -15,7 +15,17 @@ from genai_spine.identity.api_keys import KeyRing
 from genai_spine.server import docs, errors
 from genai_spine.server.answers import id_headers
 from genai_spine.server.dataplane import DataPlane, route_for
-from genai_spine.server.routes import catalogue, counts, generate, health, pricing, probes, responses, routing
+from genai_spine.server.routes import (
+    catalogue,
+    configuration,
+    counts,
+    generate,
+    health,
+    pricing,
+    probes,
+    responses,
+    routing,
+)
 from genai_spine.server.state import State, request_id_of, require_key
 
 if TYPE_CHECKING:
@@ -73,7 +83,7 @@ def _control_plane(spine: Spine, keys: KeyRing) -> FastAPI:
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.spine = State(spine, keys)
     app.include_router(probes.router)
-    for routes in (catalogue, health, pricing, generate, counts, responses, routing):
+    for routes in (catalogue, health, configuration, pricing, generate, counts, responses, routing):
         app.include_router(routes.router, dependencies=[Depends(require_key)])
     errors.install(app)
     docs.install(app)
