@@ -73,9 +73,8 @@ class ProviderDirectory:
         return self.place(SIMULATOR)
 
     def serves(self, name: str, model: str) -> bool:
-        """Return whether a provider is known to serve a model."""
-        known = name in self._registry and self._registry.get(name).knows(model)
-        return known and not self._registry.is_off(name, model)
+        """Return whether a provider is known to serve a model, switched off or not."""
+        return name in self._registry and self._registry.get(name).knows(model)
 
     def obstacle(self, name: str, model: str) -> str | None:
         """Return why a model cannot be asked of a provider; None where it can."""
