@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genai_spine import __version__
-from genai_spine.cli import chat, config, models, prices, providers, route, serve
+from genai_spine.cli import chat, config, database, models, prices, providers, route, serve
 
 __all__ = ["app"]
 
@@ -42,3 +42,4 @@ app.command("route")(route.route)
 app.command("chat")(chat.chat)
 app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")
+app.add_typer(database.app, name="db")

@@ -113,7 +113,7 @@ class Configuration:
         self.problem = None
         self.version = version
         if settings is not None:
-            logger.info("configuration in effect", version=version)
+            logger.debug("configuration in effect", version=version)
 
     def effective(self) -> Sequence[Effective]:
         """Return all values in effect, with where they come from."""
