@@ -6,6 +6,7 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -36,19 +37,31 @@ from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
+from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
+from genai_spine.journal.writer import Journal
+from genai_spine.ledger.ledger import Ledger
+from genai_spine.ledger.stories import Stories
+from genai_spine.ledger.usage import UsageReports
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
+from genai_spine.quota.budgets import Budgets, Spent
+from genai_spine.quota.operator import limits_in
+from genai_spine.quota.rate_limits import RateLimits
 from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange
 from genai_spine.routing.base import Strategy
 from genai_spine.routing.registry import load_strategies
 from genai_spine.routing.router import Ask
 from genai_spine.settings import FileSettings, Settings
+from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.ledger import LedgerStore
+from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
@@ -62,7 +75,9 @@ from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
+from genai_spine.types.limits import LimitScope
 from genai_spine.types.messages import Message, Text
+from genai_spine.types.principal import Principal
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
@@ -92,6 +107,11 @@ class Spine:
         strategies: In which orders it may ask them.
         guards: How they do.
         database: Where records are kept.
+        state: What is kept between requests, and shared by several workers.
+        quota: Looks after the limits of callers.
+        ledger: What is written of each call and request, once the engine has started.
+        usage: What was used, added up.
+        stories: What was asked, one by one.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -107,6 +127,7 @@ class Spine:
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
+        metrics: PrometheusObserver | None = None,
         audit: Audit | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
@@ -117,6 +138,7 @@ class Spine:
             clock: The source of time.
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
+            metrics: What counts; by default for this engine alone.
             audit: Who is told of each change of the configuration.
 
         Raises:
@@ -125,7 +147,7 @@ class Spine:
         self.clock = clock or SystemClock()
         self._transport = transport or HttpTransport()
         self._resolver = resolver or SystemResolver()
-        self.metrics = PrometheusObserver()
+        self.metrics = metrics or PrometheusObserver()
         self.strategies = load_strategies()
         observed = Observers([self.metrics, *observers])
         self.guards = _guards(settings, self.clock, observed)
@@ -142,11 +164,31 @@ class Spine:
         )
         setup = set_up(settings, self._parts)
         values = settings.values
-        self._state = MemoryState(values.state_max_bytes, self.clock)
+        self.state = self._shared_state(values)
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
+        used = UsageStore(self.database)
+        self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
         media = self._media(values) if values.fetch_media else None
-        self.gateway = Gateway(setup, self.clock, observed, self._state, DIALECTS, self.guards, media)
+        self.ledger = Ledger()
+        self.quota = Quota(
+            RateLimits(self.state, on_state_lost=values.on_state_lost),
+            Budgets(self.state, self.clock, self._spent, on_state_lost=values.on_state_lost),
+            immediate=self.state.immediate,
+            output_tokens=values.budget_output_tokens,
+        )
+        self.gateway = Gateway(
+            setup,
+            self.clock,
+            observed,
+            self.state,
+            DIALECTS,
+            self.guards,
+            self.ledger,
+            self.quota,
+            media,
+        )
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
+        self._owner = Principal("", limits_in(values, "library"))
         self.watcher = Watcher(self.database)
         self.configuration = Configuration(
             settings, self.database, self.watcher, self._make, clock=self.clock, audit=audit
@@ -179,6 +221,17 @@ class Spine:
     def warnings(self) -> tuple[str, ...]:
         """What was found in the settings and should be looked at, a line each."""
         return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
+
+    def _shared_state(self, values: FileSettings) -> SharedState:
+        if values.redis_url is not None:
+            return RedisState(values.redis_url.reveal(), self.clock)
+        return MemoryState(values.state_max_bytes, self.clock)
+
+    async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
+        """Tell budgets what the ledger counts."""
+        start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self.clock.now() + 3600, UTC)
+        found = await LedgerStore(self.database, self.clock).spent(scope, int(subject or 0), start, end)
+        return Spent(found.nanodollars, found.recent)
 
     def _make(self, settings: Settings) -> PutInPlace:
         """Make what follows from settings, aside.
@@ -234,9 +287,9 @@ class Spine:
         try:
             await self.database.upgrade()
         except DatabaseDownError as error:
-            logger.warning(
-                "the database cannot be reached", database=str(self.database.url), reason=str(error.__cause__)
-            )
+            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
+            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
+        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         await self.watcher.look()
         if self._tasks:
@@ -256,10 +309,15 @@ class Spine:
         await asyncio.gather(*(provider.close() for provider in self._replaced))
         self._replaced.clear()
         await self.registry.close()
-        await self._state.close()
+        await self.quota.settled()
+        await self.state.close()
         await self._transport.close()
         await self._resolver.close()
+        if self.ledger.journal is not None:
+            await self.ledger.journal.close()
+            self.ledger.journal = None
         await self.database.close()
+        self.metrics.close()
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -439,6 +497,7 @@ class Spine:
             request_id=f"req_{uuid.uuid4().hex}",
             door="library",
             started=self.clock.monotonic(),
+            principal=self._owner,
             seconds=timeout,
             stream=stream,
             temperature=DEFAULT_TEMPERATURE,

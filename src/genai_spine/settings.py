@@ -25,6 +25,7 @@ from pydantic import (
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
+from genai_spine.types.limits import LimitAction
 from genai_spine.types.tables import AliasTarget, Frozen, ModelFile, ProviderFile, Targets, TimeoutSettings
 
 __all__ = [
@@ -62,6 +63,10 @@ def _address(*schemes: str) -> BeforeValidator:
 
 DatabaseUrl: TypeAlias = Annotated[Secret, _address("sqlite", "postgresql", "postgres")]
 RedisUrl: TypeAlias = Annotated[Secret, _address("redis", "rediss", "unix")]
+
+
+Money: TypeAlias = Annotated[Decimal, Field(max_digits=15, decimal_places=9)]
+"""US dollars, to the nanodollar."""
 
 
 class FileSettings(Frozen):
@@ -133,6 +138,24 @@ class FileSettings(Frozen):
     retry_share: float = Field(
         default=0.2, ge=0, le=1, description="which part of a provider's calls may be retries, when it is in trouble"
     )
+    budget_per_request: Money | None = Field(default=None, ge=0, description="the most in USD that one call may cost")
+    budget_hourly: Money | None = Field(default=None, ge=0, description="the most in USD that all may spend in an hour")
+    budget_daily: Money | None = Field(default=None, ge=0, description="the same in a day, in UTC")
+    budget_monthly: Money | None = Field(default=None, ge=0, description="the same in a month")
+    budget_action: LimitAction = Field(
+        default="block",
+        description="what is done when a budget does not suffice: `block` refuses, `warn` lets through and says so, "
+        "`fallback` goes to a free candidate if the request may move there",
+    )
+    budget_output_tokens: int = Field(
+        default=4096, gt=0, description="the limit of an answer to a caller with a budget whose request sets none"
+    )
+    rate_limit_requests_per_minute: int | None = Field(default=None, gt=0, description="of each API key")
+    rate_limit_tokens_per_minute: int | None = Field(default=None, gt=0, description="of each API key")
+    rate_limit_concurrent: int | None = Field(default=None, gt=0, description="requests at once, of each API key")
+    on_state_lost: Literal["refuse", "pass"] = Field(
+        default="refuse", description="what becomes of callers with a limit while Redis cannot be reached"
+    )
     probe_local: bool = Field(default=True, description="look for local providers at their usual addresses")
     unknown_price_input: Decimal = Field(
         default=Decimal("0.05"), ge=0, description="USD per million tokens read by a model whose price is not known"
@@ -194,6 +217,16 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "retry_first_wait": ("GENAI_RETRY_FIRST_WAIT",),
     "retry_longest_wait": ("GENAI_RETRY_LONGEST_WAIT",),
     "retry_share": ("GENAI_RETRY_SHARE",),
+    "budget_per_request": ("GENAI_BUDGET_PER_REQUEST",),
+    "budget_hourly": ("GENAI_BUDGET_HOURLY",),
+    "budget_daily": ("GENAI_BUDGET_DAILY",),
+    "budget_monthly": ("GENAI_BUDGET_MONTHLY",),
+    "budget_action": ("GENAI_BUDGET_ACTION",),
+    "budget_output_tokens": ("GENAI_BUDGET_OUTPUT_TOKENS",),
+    "rate_limit_requests_per_minute": ("GENAI_RATE_LIMIT_REQUESTS_PER_MINUTE",),
+    "rate_limit_tokens_per_minute": ("GENAI_RATE_LIMIT_TOKENS_PER_MINUTE",),
+    "rate_limit_concurrent": ("GENAI_RATE_LIMIT_CONCURRENT",),
+    "on_state_lost": ("GENAI_ON_STATE_LOST",),
     "probe_local": ("GENAI_PROBE_LOCAL",),
     "unknown_price_input": ("GENAI_UNKNOWN_PRICE_INPUT",),
     "unknown_price_output": ("GENAI_UNKNOWN_PRICE_OUTPUT",),

@@ -14,6 +14,7 @@ from genai_spine.clock import Clock
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from genai_spine.types.json import JsonObject
+from tests.databases import fresh_address
 from tests.flow.answers import PROVIDERS, Said
 from tests.flow.callers import DOORS, Answer
 
@@ -98,7 +99,7 @@ async def fleet(
 ) -> AsyncIterator[Fleet]:
     """Run a gateway before these providers; it waits for nothing before it tries again."""
     services: dict[str, ScriptedUpstream] = {}
-    settings = {"GENAI_RETRY_FIRST_WAIT": "0"}
+    settings = {"GENAI_RETRY_FIRST_WAIT": "0", "GENAI_DATABASE_URL": await fresh_address("sqlite")}
     for provider in providers:
         service = services[provider] = ScriptedUpstream(partial(_well, provider))
         await service.__aenter__()

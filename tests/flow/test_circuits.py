@@ -55,7 +55,7 @@ async def test_five_failures_open_it_and_one_probe_closes_it() -> None:
         ]
 
 
-@pytest.mark.parametrize(("status", "expected"), [(400, 400), (404, 404), (413, 413), (422, 400)])
+@pytest.mark.parametrize(("status", "expected"), [(400, 400), (404, 404), (413, 413), (422, 422)])
 async def test_wrong_requests_never_count(status: int, expected: int) -> None:
     """However many there are."""
     async with fleet("openai", environ=ONCE) as running:

@@ -14,7 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genai_spine.assembly import Spine
-from genai_spine.cli.settings import ConfigOption, load_settings, open_spine, told
+from genai_spine.cli.settings import ConfigOption, checked_workers, load_settings, open_spine, told
 from genai_spine.configuration.vault import new_key
 from genai_spine.settings import BUILT_IN
 
@@ -33,6 +33,7 @@ def check(config: ConfigOption = None) -> None:
     """Read all settings and say what is wrong. Leaves with status 2 if anything is, with 1 for mere warnings."""
     with told():
         settings = load_settings(config)
+        checked_workers(settings)
         spine = Spine(settings)
     ready = [provider.name for provider in spine.registry.configured()]
     typer.echo(f"file:      {settings.path or 'none'}")

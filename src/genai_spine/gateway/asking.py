@@ -12,7 +12,7 @@ from genai_spine.errors import SpineError
 from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.embedding import EmbeddingQuestion
 from genai_spine.routing.options import Ability, Needs
-from genai_spine.routing.router import Ask
+from genai_spine.routing.router import UNKNOWN, Ask
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.messages import Image, Part, ToolResult
@@ -22,9 +22,6 @@ __all__ = ["asked", "asked_in", "asked_of_texts", "asked_of_texts_in"]
 
 # A token is seldom shorter, so that a guess by the length of a body is rather too high.
 _BYTES_PER_TOKEN: Final = 3
-# Of a request that nobody has looked at yet: more than any model reads.
-_NOT_WEIGHED: Final = 1 << 40
-
 _KINDS: Final[tuple[Ability, ...]] = ("tools", "vision", "structured_output", "streaming")
 # Made once, for they are looked up for each request.
 _ABILITIES: Final[dict[tuple[bool, ...], frozenset[Ability]]] = {
@@ -50,7 +47,7 @@ def asked(request: CompletionRequest, wishes: Wishes = NO_WISHES, *, stream: boo
     images = any(_is_picture(part) for message in request.messages for part in message.parts)
     schema = request.output_schema is not None and request.output_schema.schema is not None
     needs = Needs(
-        input_tokens=_NOT_WEIGHED,
+        input_tokens=UNKNOWN,
         max_tokens=request.max_tokens,
         abilities=_ABILITIES[bool(request.tools), images, schema, stream],
         max_cost=wishes.max_cost,
@@ -66,7 +63,7 @@ def asked_of_texts_in(question: EmbeddingQuestion) -> Ask:
 
 def asked_of_texts(request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> Ask:
     """Return what a request for vectors asks."""
-    return _of_texts(request.model, wishes, _NOT_WEIGHED, partial(estimate_embedding_tokens, request))
+    return _of_texts(request.model, wishes, UNKNOWN, partial(estimate_embedding_tokens, request))
 
 
 def _of_texts(model: str | None, wishes: Wishes, size: int, weigh: Callable[[], int]) -> Ask:

@@ -7,6 +7,7 @@ from genai_spine.errors import ProviderTimeoutError, SpineError
 from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.guards import Guard
 from genai_spine.providers.base import CallOptions, Provider
+from genai_spine.quota.budgets import Reserved
 from genai_spine.resilience.breaker import Passage
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease
@@ -22,8 +23,10 @@ class Trial:
     """A call that may be made. It must be settled, and is so once: what comes later is without effect.
 
     Attributes:
-        number: Its place among the request's calls, from 1.
+        id: By which the ledger knows it.
         options: How it is to be made.
+        reserved: What was set aside for it; None where nothing was.
+        sent: The ids of the calls that were sent for it and are not over.
         again: The request has called this provider before.
         started: When it was allowed, on the clock's monotonic time.
         ended: When it was settled.
@@ -45,12 +48,14 @@ class Trial:
         "ended",
         "error",
         "first_token_at",
+        "id",
         "left",
-        "number",
         "option",
         "options",
         "over",
         "provider",
+        "reserved",
+        "sent",
         "started",
         "usage",
     )
@@ -58,7 +63,6 @@ class Trial:
     def __init__(
         self,
         *,
-        number: int,
         option: Option,
         provider: Provider,
         guard: Guard,
@@ -70,8 +74,10 @@ class Trial:
         deadline: Deadline,
         clock: Clock,
     ) -> None:
-        self.number = number
         self.option = option
+        self.id = ""
+        self.reserved: Reserved | None = None
+        self.sent: list[str] = []
         self.provider = provider
         self.options = options
         self.again = again
@@ -117,9 +123,9 @@ class Trial:
         self._leave(error)
 
     def abandoned(self, call: Call) -> None:
-        """Settle it if it is not: the caller left, or the fault was ours, which says nothing of the provider."""
+        """Settle it if it is not: the caller left, or the end was our doing, which says nothing of the provider."""
         if self._settle(call):
-            self.left = True
+            self.error, self.left = call.cut, call.cut is None
             self._leave(GeneratorExit())
 
     def record(self, call: Call) -> AttemptEnded:
@@ -133,7 +139,7 @@ class Trial:
         candidate = call.candidate or self.option.candidate
         return AttemptEnded(
             request_id=call.request_id,
-            number=self.number,
+            number=call.attempts,
             provider=candidate.provider,
             model=shown(candidate.model),
             key=self.key,

@@ -6,14 +6,15 @@ import hashlib
 import hmac
 import os
 import secrets
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
 
 from genai_spine.errors import AuthenticationError, ConfigurationError
 from genai_spine.redact import Secret
-from genai_spine.types.principal import ANYBODY, Principal
+from genai_spine.types.limits import Limit
+from genai_spine.types.principal import Principal
 
 __all__ = ["KeyRing", "first_key", "presented_key", "stored_key"]
 
@@ -24,10 +25,20 @@ _PREFIX: Final = "spine-"
 class KeyRing:
     """Knows which keys are good. Without any key it lets nobody in, unless ``open_to_all``."""
 
-    def __init__(self, keys: Iterable[Secret], *, open_to_all: bool = False) -> None:
+    def __init__(
+        self,
+        keys: Iterable[Secret],
+        *,
+        open_to_all: bool = False,
+        limits: Callable[[str], tuple[Limit, ...]] = lambda _: (),
+    ) -> None:
+        """Know these keys; ``limits`` tells those of a fingerprint."""
         # The hash is keyed by a secret of this process, so that what is kept is of no use elsewhere.
         self._salt = secrets.token_bytes(32)
-        self._known = [(self._digest(key.reveal()), Principal(key.fingerprint)) for key in keys]
+        self._known = [
+            (self._digest(key.reveal()), Principal(key.fingerprint, limits(key.fingerprint))) for key in keys
+        ]
+        self._anybody = Principal("", limits("anybody"))
         self._open = open_to_all
 
     def _digest(self, key: str) -> bytes:
@@ -40,7 +51,7 @@ class KeyRing:
             AuthenticationError: No key was presented, or it is not known.
         """
         if self._open:
-            return ANYBODY
+            return self._anybody
         if not presented:
             message = "no API key was sent; send the gateway's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
             raise AuthenticationError(message, code="missing_api_key")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -24,9 +24,21 @@ from genai_spine.types.models import Model
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
 
-__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status", "Wire"]
+__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Sends", "Status", "Wire"]
 
 Status = Literal["ready", "not_configured", "disabled"]
+
+
+class Sends(Protocol):
+    """Who is told of what is sent for one call. One call may need several: vectors of many texts come in pieces."""
+
+    def sending(self) -> None:
+        """Take note that a request is about to be sent; what this raises keeps it from being sent."""
+        ...
+
+    def declined(self, error: SpineError) -> None:
+        """Take note that the request sent last came to nothing, and that another will be sent for it."""
+        ...
 
 
 class CallOptions(Struct, frozen=True, kw_only=True):
@@ -36,11 +48,13 @@ class CallOptions(Struct, frozen=True, kw_only=True):
         key: The key chosen for it; None leaves that to the provider.
         heard: Told the headers of a good answer, which say what is left of the key.
         seconds: What is left of the request's own deadline; it only ever shortens the provider's timeouts.
+        sends: Told of each request that is sent for it.
     """
 
     key: Secret | None = None
     seconds: float | None = None
     heard: Callable[[Headers], None] | None = None
+    sends: Sends | None = None
 
 
 PICODOLLAR: Final = Decimal("1e-12")
@@ -203,7 +217,7 @@ class Relays(Provider):
 
     @abstractmethod
     async def open(self, wire: Wire, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
-        """Send a request and return once a good answer begins.
+        """Send a request and return once a good answer begins; ``options.sends`` is told before.
 
         Raises:
             DialectNotSpokenError: The service does not have the wire's API after all; ``wire`` will return another.

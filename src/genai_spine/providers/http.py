@@ -139,11 +139,16 @@ class HttpProvider(Relays):
         headers = self._headers_for(options.key or (self.keys[0] if self.keys else None), accept)
         if encoded.headers:
             headers = {**headers, **encoded.headers}
-        incoming = await self._send(
-            Outgoing(method="POST", url=self.address + encoded.path, headers=headers, body=encoded.body),
-            self.timeouts.within(options.seconds),
-            wire,
-        )
+        outgoing = Outgoing(method="POST", url=self.address + encoded.path, headers=headers, body=encoded.body)
+        sends = options.sends
+        if sends is not None:
+            sends.sending()
+        try:
+            incoming = await self._send(outgoing, self.timeouts.within(options.seconds), wire)
+        except DialectNotSpokenError as error:
+            if sends is not None:
+                sends.declined(error)
+            raise
         if options.heard is not None:
             options.heard(incoming.headers)
         return incoming
@@ -265,7 +270,7 @@ class HttpProvider(Relays):
 
         async def ask(call: tuple[EmbeddingRequest, Encoded], seconds: float) -> EmbeddingResponse:
             piece, encoded = call
-            options_left = CallOptions(key=options.key, seconds=seconds)
+            options_left = CallOptions(key=options.key, seconds=seconds, sends=options.sends)
             incoming = await self.open(self._first, encoded, options_left, stream=False)
             try:
                 body = await incoming.read(MAX_ANSWER_BYTES)

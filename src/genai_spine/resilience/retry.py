@@ -88,7 +88,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """When to try again.
 
     Attributes:
-        attempts: Calls to one provider in one request, at most.
+        attempts: Calls to one provider in one request, at most, whichever of its models they ask.
         attempts_after_timeout: The same where the last call took too long: who was slow once is slow again.
         first_wait: Seconds before the second call; each further wait is twice as long.
         longest_wait: Seconds that no such wait exceeds. What the upstream asks for is obeyed beyond it.
@@ -106,6 +106,12 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     longest_silence: float = 60.0
     patterns: Patterns = PERMANENT
 
+    def most(self, error: SpineError) -> int:
+        """Return how many calls to a provider a request may make, the last of which failed so."""
+        if isinstance(error, ProviderTimeoutError):
+            return min(self.attempts, self.attempts_after_timeout)
+        return self.attempts
+
     def decide(
         self,
         error: SpineError,
@@ -114,6 +120,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         deadline: Deadline,
         budget: RetryBudget,
         random: Callable[[], float],
+        kept: int = 0,
         ready_in: float | None = 0.0,
         elsewhere: bool = False,
     ) -> Decision:
@@ -125,6 +132,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
             deadline: The request's.
             budget: The provider's.
             random: Returns a number from 0 up to 1.
+            kept: Calls that are left to other models of the provider.
             ready_in: Seconds until a key can be had, of those that the request may use; None if none will be.
             elsewhere: Another candidate is left.
         """
@@ -133,11 +141,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         fault = fault_of(error, self.patterns)
         if fault == "request":
             return Stop("another call would fail alike")
-        most = self.attempts
-        if isinstance(error, ProviderTimeoutError):
-            most = min(most, self.attempts_after_timeout)
-        if attempt >= most:
-            return Stop(f"{attempt} of {most} attempts made")
+        most = self.most(error)
+        if attempt + kept >= most:
+            others = ", the others are left to its other models" if attempt < most else ""
+            return Stop(f"{attempt} of {most} attempts made{others}")
         if elsewhere and isinstance(error, OverloadedError):
             return Stop("the provider is overloaded and another can be asked")
         if ready_in is None:

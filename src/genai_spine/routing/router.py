@@ -19,12 +19,14 @@ from genai_spine.routing.shortlist import Directory, Shortlist, Tier, shortlist
 from genai_spine.types.candidate import Candidate
 from genai_spine.types.routing import Fallback
 
-__all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
+__all__ = ["UNKNOWN", "Ask", "Considered", "Explanation", "Plan", "Router"]
 
 # Callers choose the names, so what is remembered of them must have an end.
 MOST_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 1024
 NO_NEEDS: Final = Needs()
+UNKNOWN: Final = 1 << 40
+"""Tokens of an input that nobody has looked at yet: more than any model reads."""
 _HEALTHY: Final = frozenset[str]()
 
 
@@ -48,6 +50,12 @@ class Ask(Struct, frozen=True, kw_only=True):
     preferred: tuple[str, ...] = ()
     needs: Needs = NO_NEEDS
     weigh: Callable[[], int] | None = None
+
+    @property
+    def tokens(self) -> int:
+        """A guess of its input: quickly made, rather too high, and close only where that would be far off."""
+        needs = self.needs.input_tokens
+        return self.weigh() if needs >= UNKNOWN and self.weigh is not None else needs
 
 
 class Plan(Struct, frozen=True):

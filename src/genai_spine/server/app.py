@@ -25,8 +25,10 @@ from genai_spine.server.routes import (
     probes,
     responses,
     routing,
+    usage,
 )
 from genai_spine.server.state import State, request_id_of, require_key
+from genai_spine.server.underway import UnderWay
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -34,10 +36,18 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(spine: Spine, keys: KeyRing) -> ASGIApp:
-    """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``."""
-    control = _control_plane(spine, keys)
-    data = DataPlane(spine.gateway, keys, max_body_bytes=spine.settings.values.max_body_bytes)
+def create_app(spine: Spine, keys: KeyRing, under_way: UnderWay | None = None) -> ASGIApp:
+    """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``.
+
+    Args:
+        spine: The engine.
+        keys: Those of callers.
+        under_way: Is told of the requests that are being answered, for who wants to stop in good order.
+    """
+    if under_way is None:
+        under_way = UnderWay()
+    control = _control_plane(State(spine, keys, under_way))
+    data = DataPlane(spine.gateway, keys, under_way, max_body_bytes=spine.settings.values.max_body_bytes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         hot = scope["type"] == "http" and scope["method"] == "POST"
@@ -74,16 +84,16 @@ def _identified(scope: Scope, send: Send) -> Send:
     return send_identified
 
 
-def _control_plane(spine: Spine, keys: KeyRing) -> FastAPI:
+def _control_plane(state: State) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with spine:
+        async with state.spine:
             yield
 
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.spine = State(spine, keys)
+    app.state.spine = state
     app.include_router(probes.router)
-    for routes in (catalogue, health, configuration, pricing, generate, counts, responses, routing):
+    for routes in (catalogue, health, configuration, pricing, generate, counts, responses, routing, usage):
         app.include_router(routes.router, dependencies=[Depends(require_key)])
     errors.install(app)
     docs.install(app)

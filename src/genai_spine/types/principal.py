@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from genai_spine.types.ledger import NOBODY, Caller
+from genai_spine.types.limits import Limit
+
 __all__ = ["ANYBODY", "Principal"]
 
 
@@ -12,9 +15,16 @@ class Principal(Struct, frozen=True):
 
     Attributes:
         key: The fingerprint of the gateway key presented; empty where none is needed.
+        limits: What he may use, his own limits and those that he shares; none where nobody set any.
     """
 
     key: str
+    limits: tuple[Limit, ...] = ()
+
+    @property
+    def caller(self) -> Caller:
+        """The same as records name him."""
+        return NOBODY if not self.key else Caller(fingerprint=self.key)
 
 
 ANYBODY = Principal("")

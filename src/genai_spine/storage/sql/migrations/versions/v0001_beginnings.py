@@ -72,11 +72,11 @@ def downgrade() -> None:
     op.drop_table(NOTES)
 
 
-def _table(name: str, *items: SchemaItem) -> None:
+def _table(name: str, *items: SchemaItem, **options: bool) -> None:
     """Make a table; or, where one of its name is there, the columns that it lacks."""
     inspector = sa.inspect(op.get_bind())
     if name not in inspector.get_table_names():
-        op.create_table(name, *items)
+        op.create_table(name, *items, **options)
         return
     has = {column["name"] for column in inspector.get_columns(name)}
     op.bulk_insert(NOTES_TABLE, [{"table_name": name, "column_name": column} for column in sorted(has)])
@@ -155,7 +155,7 @@ def _make_tables() -> None:
         sa.Column("input_t", sa.BigInteger(), nullable=True),
         sa.Column("output_t", sa.BigInteger(), nullable=True),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
-        sa.Column("details", sa.JSON(), nullable=True),
+        sa.Column("details", sa.Text(), server_default="{}", nullable=False),
         sa.Column("previous", sa.LargeBinary(length=32), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_audit"),
@@ -243,10 +243,12 @@ def _make_tables() -> None:
         sa.Column("stream", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("door", sa.String(length=50), server_default="", nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("recorded_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_provider_usage"),
         sa.UniqueConstraint("call_id", name="uq_provider_usage_call_id"),
     )
     _index("ix_provider_usage_created_at", "provider_usage", ["created_at"])
+    _index("ix_provider_usage_recorded_at", "provider_usage", ["recorded_at"])
     _index("ix_provider_usage_request", "provider_usage", ["request"])
     _index("ix_provider_usage_request_id", "provider_usage", ["request_id"])
     _index("ix_provider_usage_user_id_created_at", "provider_usage", ["user_id", "created_at"])
@@ -285,6 +287,7 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
     )
     _index("ix_requests_created_at", "requests", ["created_at"])
+    _index("ix_requests_key_fingerprint_created_at", "requests", ["key_fingerprint", "created_at"])
     _index("ix_requests_request_id", "requests", ["request_id"])
     _index("ix_requests_user_id_created_at", "requests", ["user_id", "created_at"])
     _table(
@@ -309,10 +312,12 @@ def _make_tables() -> None:
     _index("ix_system_prompts_user_id", "system_prompts", ["user_id"])
     _table(
         "usage_histograms",
-        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("user_id", ID, autoincrement=False, nullable=False),
-        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("span", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("tag", sa.String(length=100), nullable=False),
+        sa.Column("user_id", ID, autoincrement=False, nullable=False),
+        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("key_fingerprint", sa.String(length=16), nullable=False),
         sa.Column("provider_name", sa.String(length=50), nullable=False),
         sa.Column("model_name", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
@@ -320,10 +325,12 @@ def _make_tables() -> None:
         sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("calls", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint(
-            "hour",
-            "user_id",
-            "api_key_id",
+            "span",
             "tag",
+            "user_id",
+            "hour",
+            "api_key_id",
+            "key_fingerprint",
             "provider_name",
             "model_name",
             "status",
@@ -331,13 +338,16 @@ def _make_tables() -> None:
             "bucket",
             name="pk_usage_histograms",
         ),
+        sqlite_with_rowid=False,
     )
     _table(
         "usage_rollups",
-        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("user_id", ID, autoincrement=False, nullable=False),
-        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("span", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("tag", sa.String(length=100), nullable=False),
+        sa.Column("user_id", ID, autoincrement=False, nullable=False),
+        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("key_fingerprint", sa.String(length=16), nullable=False),
         sa.Column("provider_name", sa.String(length=50), nullable=False),
         sa.Column("model_name", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
@@ -351,8 +361,18 @@ def _make_tables() -> None:
         sa.Column("estimated", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("price_unknown", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint(
-            "hour", "user_id", "api_key_id", "tag", "provider_name", "model_name", "status", name="pk_usage_rollups"
+            "span",
+            "tag",
+            "user_id",
+            "hour",
+            "api_key_id",
+            "key_fingerprint",
+            "provider_name",
+            "model_name",
+            "status",
+            name="pk_usage_rollups",
         ),
+        sqlite_with_rowid=False,
     )
     _table(
         "users",
