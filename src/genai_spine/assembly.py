@@ -41,6 +41,7 @@ from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.journal.writer import Journal
 from genai_spine.ledger.ledger import Ledger
+from genai_spine.ledger.shipper import Shipper
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -58,6 +59,7 @@ from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
 from genai_spine.telemetry.logging import logger
@@ -105,6 +107,7 @@ class Spine:
         guards: How they do.
         database: Where records are kept.
         ledger: What is written of each call and request, once the engine has started.
+        shipper: Brings that into the database.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -167,7 +170,7 @@ class Spine:
         self._state = MemoryState(values.state_max_bytes, self.clock)
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         media = self._media() if values.fetch_media else None
-        self.ledger = Ledger()
+        self.ledger, self.shipper = self._records(observed)
         self.gateway = Gateway(
             self.registry,
             planner,
@@ -183,6 +186,22 @@ class Spine:
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
         self.open = False
+
+    def _records(self, observer: Observer) -> tuple[Ledger, Shipper]:
+        ledger, store = Ledger(self.clock), LedgerStore(self.database, self.clock)
+        seconds = self.settings.values.ledger_seconds
+        return ledger, Shipper(
+            ledger, store, self.settings.journals, self._state, self._price, self.clock, observer, seconds=seconds
+        )
+
+    def _journal(self) -> Journal:
+        most = self.settings.values.journal_max_bytes
+        return Journal(self.settings.journals, self.clock, segment_bytes=min(1 << 24, most // 8), max_bytes=most)
+
+    def _price(self, provider: str, model: str, usage: Usage) -> Cost:
+        """Return what tokens cost, also of a provider that is not there any more."""
+        here = provider in self.registry
+        return self.registry.get(provider).cost_of(model, usage) if here else self.prices.cost(provider, model, usage)
 
     def _planner(self) -> Planner:
         values = self.settings.values
@@ -263,7 +282,8 @@ class Spine:
         except DatabaseDownError as error:
             reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
             logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
+        self.ledger.open(self._journal)
+        await self.shipper.start()
         self.open = True
         if self._probe is not None and self._probing is None:
             await self._probe.look()
@@ -278,12 +298,11 @@ class Spine:
                 await self._probing
             self._probing = None
         await self.registry.close()
-        await self._state.close()
         await self._transport.close()
         await self._resolver.close()
-        if self.ledger.journal is not None:
-            await self.ledger.journal.close()
-            self.ledger.journal = None
+        await self.shipper.close()
+        await self.ledger.close()
+        await self._state.close()
         await self.database.close()
         self.metrics.close()
 

@@ -49,8 +49,8 @@ class CallBegun(Struct, frozen=True, kw_only=True, array_like=True):
         message: The message there.
         input_tokens: A guess of what it reads, for the day that nobody tells.
         output_tokens: A guess of what it writes, likewise.
-        hold: What was set aside for it on budgets, as it is to be settled by whoever finds the call after a crash; empty
-            where nothing was (``quota.budgets``).
+        hold: What was set aside for it on budgets, encoded, to be settled by whoever finds the call after a crash;
+            empty where nothing was.
     """
 
     id: str
