@@ -6,7 +6,6 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -28,48 +27,33 @@ from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import (
-    DatabaseDownError,
     InvalidFieldError,
     InvalidRequestError,
     SpineError,
 )
+from genai_spine.gateway.bookkeeping import Bookkeeping
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
-from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
-from genai_spine.journal.writer import Journal
-from genai_spine.ledger.audit import AuditTrail
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.ledger.stories import Stories
-from genai_spine.ledger.usage import UsageReports
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
-from genai_spine.quota.budgets import Budgets, Spent
 from genai_spine.quota.operator import limits_in
-from genai_spine.quota.rate_limits import RateLimits
 from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange
 from genai_spine.routing.base import Strategy
 from genai_spine.routing.registry import load_strategies
 from genai_spine.routing.router import Ask
 from genai_spine.settings import FileSettings, Settings
-from genai_spine.shared_state.base import SharedState
-from genai_spine.shared_state.memory import MemoryState
-from genai_spine.shared_state.redis.state import RedisState
-from genai_spine.storage.sql.audit import AuditStore
-from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.ledger import LedgerStore
-from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
-from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -80,7 +64,6 @@ from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
-from genai_spine.types.limits import LimitScope
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.principal import Principal
 from genai_spine.types.routing import Wishes
@@ -111,13 +94,8 @@ class Spine:
     Attributes:
         strategies: In which orders it may ask them.
         guards: How they do.
-        database: Where records are kept.
-        state: What is kept between requests, and shared by several workers.
-        quota: Looks after the limits of callers.
         ledger: What is written of each call and request, once the engine has started.
-        usage: What was used, added up.
-        stories: What was asked, one by one.
-        audit: What an audit wants to know.
+        books: What keeps account: the database, limits, usage, the audit.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -171,34 +149,24 @@ class Spine:
         )
         setup = set_up(settings, self._parts)
         values = settings.values
-        self.state = self._shared_state(values)
-        self.database = Database.at(settings.database_url.reveal(), upgrades=True)
-        used = UsageStore(self.database)
-        self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
-        self.audit = AuditTrail(AuditStore(self.database))
+        self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
         media = self._media(values) if values.fetch_media else None
-        self.quota = Quota(
-            RateLimits(self.state, on_state_lost=values.on_state_lost),
-            Budgets(self.state, self.clock, self._spent, on_state_lost=values.on_state_lost),
-            immediate=self.state.immediate,
-            output_tokens=values.budget_output_tokens,
-        )
         self.gateway = Gateway(
             setup,
             self.clock,
             observed,
-            self.state,
+            self.books.state,
             DIALECTS,
             self.guards,
             self.ledger,
-            self.quota,
+            self.books.quota,
             media,
         )
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
-        self.watcher = Watcher(self.database)
+        self.watcher = Watcher(self.books.database)
         self.configuration = Configuration(
-            settings, self.database, self.watcher, self._make, clock=self.clock, audit=audit
+            settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=audit
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
@@ -229,16 +197,12 @@ class Spine:
         """What was found in the settings and should be looked at, a line each."""
         return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
 
-    def _shared_state(self, values: FileSettings) -> SharedState:
-        if values.redis_url is not None:
-            return RedisState(values.redis_url.reveal(), self.clock)
-        return MemoryState(values.state_max_bytes, self.clock)
-
-    async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
-        """Tell budgets what the ledger counts."""
-        start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self.clock.now() + 3600, UTC)
-        found = await LedgerStore(self.database, self.clock).spent(scope, int(subject or 0), start, end)
-        return Spent(found.nanodollars, found.recent)
+    def _price(self, provider: str, model: str, usage: Usage) -> Cost:
+        """Return what tokens cost, also of a provider that is not there any more."""
+        registry = self.registry
+        if provider in registry:
+            return registry.get(provider).cost_of(model, usage)
+        return self.prices.cost(provider, model, usage)
 
     def _make(self, settings: Settings) -> PutInPlace:
         """Make what follows from settings, aside.
@@ -291,13 +255,7 @@ class Spine:
         Raises:
             ConfigurationError: The database is not one for this version.
         """
-        try:
-            await self.database.upgrade()
-        except DatabaseDownError as error:
-            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
-            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        if self.settings.values.ledger:
-            self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
+        await self.books.start()
         self.open = True
         await self.watcher.look()
         if self._tasks:
@@ -317,14 +275,9 @@ class Spine:
         await asyncio.gather(*(provider.close() for provider in self._replaced))
         self._replaced.clear()
         await self.registry.close()
-        await self.quota.settled()
-        await self.state.close()
         await self._transport.close()
         await self._resolver.close()
-        if self.ledger.journal is not None:
-            await self.ledger.journal.close()
-            self.ledger.journal = None
-        await self.database.close()
+        await self.books.close()
         self.metrics.close()
 
     async def __aenter__(self) -> Self:

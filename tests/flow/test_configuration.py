@@ -159,7 +159,7 @@ async def test_a_provider_of_ones_own_comes_with_its_keys(
     }
     assert (1, {"x-team": "[redacted]"}) == (len(shown["api_keys"]), shown["headers"])
     pages = [(await two.call("GET", path)).body.decode() for path in (MINE, f"{ADMIN}/providers", f"{ADMIN}/config")]
-    async with two.gateway.spine.database.reading() as connection:
+    async with two.gateway.spine.books.database.reading() as connection:
         kept = repr([tuple(row) for row in await connection.execute(sa.select(provider_configs))])
     for text in (*pages, kept, caplog.text, repr(two.gateway.spine.settings.provider("mine"))):
         assert SECRET not in text
