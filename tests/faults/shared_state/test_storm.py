@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 import pytest
@@ -13,6 +13,7 @@ from genai_spine.errors import BudgetExceededError
 from genai_spine.quota.budgets import Budgets, Reserved, Spent
 from genai_spine.quota.subjects import meter_of
 from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.types.limits import Limit, LimitScope
 from genai_spine.types.principal import Principal
 from tests.faults.shared_state.workers import (
@@ -100,16 +101,12 @@ class Storm:
         self._lost.clear()
 
 
-@pytest.mark.parametrize("loses", [None, *LOSSES])
-async def test_a_storm_never_lends_more_than_there_is(
-    server: RedisServer, worker: Make, loses: Callable[[RedisServer], None] | None
-) -> None:
-    """T6: two workers lend a dollar to 500 calls; some are lost and swept, the server forgets; nothing is overspent.
+async def rage(states: Sequence[SharedState], lose: Callable[[int], Awaitable[None]] | None = None) -> None:
+    """Let 500 calls loose, twenty begin while twenty end; after each batch the server may forget.
 
-    What is lent is counted here, beside the server: at no moment is it more than the budget; a refusal is always right;
-    and in the end server and ledger agree to the cent, with nothing held.
+    What is lent is counted here, beside the place that counts: at no moment is it more than the budget; a refusal is
+    always right; and in the end place and ledger agree to the cent, with nothing held.
     """
-    states = [worker(), worker()]
     storm = Storm(states)
     under_way: list[tuple[int, Reserved]] = []
     for first in range(0, 500, 20):
@@ -117,11 +114,8 @@ async def test_a_storm_never_lends_more_than_there_is(
         begun = await asyncio.gather(*[storm.begin(number) for number in range(first, first + 20)])
         await ending
         under_way = [one for one in begun if one is not None]
-        if loses is not None and first in {20, 60, 200}:
-            loses(server)
-            # Each looks within the grace.
-            for state in states:
-                await state.beat()
+        if lose is not None:
+            await lose(first)
         if first % 60 == 0:
             await storm.sweep()
             storm.books.ship()
@@ -134,3 +128,26 @@ async def test_a_storm_never_lends_more_than_there_is(
     assert spent == sum(storm.lent.values())
     [reading] = await states[0].read([meter_of(storm.limit)])
     assert (spent, 0) == (reading.used, reading.held)
+
+
+@pytest.mark.parametrize("loses", [None, *LOSSES])
+async def test_two_workers_at_a_server(
+    server: RedisServer, worker: Make, loses: Callable[[RedisServer], None] | None
+) -> None:
+    """Two workers lend a dollar; calls are lost and swept, the server forgets three times, and nothing is overspent."""
+    states = [worker(), worker()]
+
+    async def lose(number: int) -> None:
+        if loses is not None and number in {20, 60, 200}:
+            loses(server)
+            # Each looks within the grace.
+            for state in states:
+                await state.beat()
+
+    await rage(states, lose)
+
+
+async def test_one_process() -> None:
+    """In memory too a dollar is lent once, however many calls are lost and swept."""
+    state = MemoryState(1024, SystemClock())
+    await rage([state, state])
