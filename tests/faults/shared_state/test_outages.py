@@ -145,6 +145,16 @@ async def test_what_was_published_meanwhile_may_be_missed_and_is_told_so(server:
     assert b"2" == await told.get()
 
 
+async def test_a_listener_notices_that_nobody_is_there(server: RedisServer, worker: Make) -> None:
+    """A connection that says nothing is asked for a word, and made anew where it gives none."""
+    here = worker(patience=Patience(connect=0.05, command=0.05, rest=0.001, longest_rest=0.001, quiet=0.01))
+    told: asyncio.Queue[bytes | None] = asyncio.Queue()
+    await here.subscribe("topic", told.put_nowait)
+    server.pause()
+    asyncio.get_running_loop().call_later(0.5, server.resume)
+    assert await told.get() is None
+
+
 async def test_one_who_listens_to_nobody_hears_when_there_is_somebody(server: RedisServer, worker: Make) -> None:
     """Who subscribes while the server is down waits for it no longer than for a connection, and is told later."""
     server.stop()
