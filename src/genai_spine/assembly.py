@@ -18,7 +18,7 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.catalog.refresh import open_book
 from genai_spine.clock import Clock, SystemClock
-from genai_spine.configuration.live import Audit, Configuration, PutInPlace
+from genai_spine.configuration.live import Configuration, PutInPlace
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
@@ -112,7 +112,6 @@ class Spine:
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
         metrics: PrometheusObserver | None = None,
-        audit: Audit | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -123,7 +122,6 @@ class Spine:
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
             metrics: What counts; by default for this engine alone.
-            audit: Who is told of each change of the configuration.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -166,7 +164,7 @@ class Spine:
         self._owner = Principal("", limits_in(values, "library"))
         self.watcher = Watcher(self.books.database)
         self.configuration = Configuration(
-            settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=audit
+            settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
