@@ -11,16 +11,16 @@ from genai_spine.ledger.visibility import visible_to
 from genai_spine.server.state import principal_of, state_of
 from genai_spine.storage.sql.usage import DIMENSIONS, UsageFilter
 
-__all__ = ["router"]
+__all__ = ["Since", "Until", "router"]
 
 router = APIRouter(tags=["usage"])
 
 _CSV: Final = "text/csv"
 
-_Since = Annotated[
+Since = Annotated[
     str | None, Query(description="a date, a moment, or how long ago, such as 7d; by default 30 days before the end")
 ]
-_Until = Annotated[str | None, Query(description="the same; what begins then is outside; by default now")]
+Until = Annotated[str | None, Query(description="the same; what begins then is outside; by default now")]
 
 
 def _filter(
@@ -48,14 +48,14 @@ async def usage(
     which: _Filter,
     *,
     by: Annotated[str, Query(description=f"with commas between them: {', '.join(DIMENSIONS)}")] = "",
-    since: _Since = None,
-    until: _Until = None,
+    since: Since = None,
+    until: Until = None,
     form: Annotated[
         Literal["json", "csv"] | None, Query(alias="format", description="by default as `Accept` says")
     ] = None,
 ) -> Response:
     """Add up calls to providers: tokens, cost, errors, and how long they took; as JSON, or as CSV."""
-    report = await state_of(request).spine.usage.report(
+    report = await state_of(request).spine.books.usage.report(
         [name for each in by.split(",") if (name := each.strip())],
         since=since,
         until=until,
@@ -73,14 +73,14 @@ async def usage_requests(
     request: Request,
     which: _Filter,
     *,
-    since: _Since = None,
-    until: _Until = None,
+    since: Since = None,
+    until: Until = None,
     request_id: Annotated[str | None, Query(description="what the caller knows it by")] = None,
     after: Annotated[str | None, Query(description="the last page's `next`")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="so many at most")] = 100,
 ) -> Response:
     """List requests, the newest first, those that were refused included."""
-    page = await state_of(request).spine.stories.page(
+    page = await state_of(request).spine.books.stories.page(
         since=since,
         until=until,
         which=which,
@@ -95,7 +95,7 @@ async def usage_requests(
 @router.get("/v1/usage/requests/{id}", summary="The story of a request")
 async def usage_request(request: Request, id: str) -> Response:  # noqa: A002  # the name in the route
     """Tell a request, by its id or by what its caller knows it by, and each call that was made for it."""
-    return _json(await state_of(request).spine.stories.story(id, visible_to(principal_of(request))))
+    return _json(await state_of(request).spine.books.stories.story(id, visible_to(principal_of(request))))
 
 
 def _json(value: object) -> Response:
