@@ -43,10 +43,8 @@ from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.quota import Quota
 from genai_spine.journal.writer import Journal
-from genai_spine.ledger.audit import AuditTrail
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.ledger.stories import Stories
-from genai_spine.ledger.usage import UsageReports
+from genai_spine.ledger.records import Records
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -68,10 +66,8 @@ from genai_spine.settings import Settings
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.shared_state.redis.state import RedisState
-from genai_spine.storage.sql.audit import AuditStore
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.ledger import LedgerStore
-from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
@@ -125,9 +121,7 @@ class Spine:
         state: What is kept between requests, and shared by several workers.
         quota: Looks after the limits of callers.
         ledger: What is written of each call and request, once the engine has started.
-        usage: What was used, added up.
-        stories: What was asked, one by one.
-        audit: What an audit wants to know.
+        records: What can be asked of that.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -190,9 +184,7 @@ class Spine:
         planner = self._planner()
         self.state = self._shared_state()
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
-        used = UsageStore(self.database)
-        self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
-        self.audit = AuditTrail(AuditStore(self.database))
+        self.records = Records(self.database, self.clock)
         media = self._media() if values.fetch_media else None
         self.quota = Quota(
             RateLimits(self.state, on_state_lost=values.on_state_lost),

@@ -50,6 +50,6 @@ async def audit(
     )
     filters = (which, audit_visible_to(principal_of(request)))
     if form == "jsonl":
-        return StreamingResponse(spine.audit.lines(filters), media_type="application/x-ndjson")
-    page = await spine.audit.page(filters, after=after, limit=limit)
+        return StreamingResponse(spine.records.audit.lines(filters), media_type="application/x-ndjson")
+    page = await spine.records.audit.page(filters, after=after, limit=limit)
     return Response(msgspec.json.encode(page), media_type="application/json")
