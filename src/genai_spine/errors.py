@@ -14,6 +14,7 @@
     │   ├── PermissionDeniedError         403
     │   ├── NotFoundError                 404
     │   │   └── ModelNotFoundError        404
+    │   ├── ConflictError                 409
     │   ├── PayloadTooLargeError          413
     │   ├── UnsupportedMediaTypeError     415
     │   ├── InvalidFieldError             422
@@ -24,6 +25,7 @@
     │   ├── JournalFullError              503
     │   ├── NoUsableKeyError              503
     │   ├── ProviderNotConfiguredError    503
+    │   ├── SwitchedOffError              503
     │   ├── DatabaseDownError             503
     │   ├── SharedStateUnavailableError   503  budgets and limits cannot be looked after now
     │   └── StoppingError                 503  the gateway stops, and had no time left for it
@@ -55,6 +57,7 @@ __all__ = [
     "BudgetExceededError",
     "CircuitOpenError",
     "ConfigurationError",
+    "ConflictError",
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextLengthError",
@@ -85,6 +88,7 @@ __all__ = [
     "SpineError",
     "StoppingError",
     "StreamInterruptedError",
+    "SwitchedOffError",
     "UnavailableError",
     "UnknownProviderError",
     "UnsupportedMediaTypeError",
@@ -241,6 +245,14 @@ class ModelNotFoundError(NotFoundError):
     default_code = "model_not_found"
 
 
+class ConflictError(RequestError):
+    """What was to be changed is not what the caller saw of it: somebody else has changed it, made it or deleted it."""
+
+    kind = "conflict"
+    status = 409
+    default_code = "conflict"
+
+
 class PayloadTooLargeError(RequestError):
     """The body exceeds the size limit, here or upstream."""
 
@@ -323,6 +335,13 @@ class ProviderNotConfiguredError(UnavailableError):
     """The provider exists but has no key or address; the message names the variable to set."""
 
     default_code = "provider_not_configured"
+
+
+class SwitchedOffError(UnavailableError):
+    """The operator has switched the provider off, or the model there."""
+
+    default_code = "switched_off"
+    retry = OTHER_PROVIDER
 
 
 class DatabaseDownError(UnavailableError):

@@ -12,9 +12,10 @@ from typing_extensions import override
 
 import genai_spine
 from genai_spine import errors
-from genai_spine.assembly import DIALECTS, Spine, policies_from
+from genai_spine.assembly import DIALECTS, Spine
 from genai_spine.catalog.prices import estimate_cost_usd
 from genai_spine.gateway.guards import Policies
+from genai_spine.gateway.setup import policies_from
 from genai_spine.resilience.breaker import CircuitPolicy
 from genai_spine.resilience.faults import permanent_patterns
 from genai_spine.resilience.keys import KeyPolicy

@@ -10,6 +10,7 @@ from typing import Final
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
 from genai_spine.money import usd_text
+from genai_spine.providers.registry import Registry
 from genai_spine.quota.rate_limits import Admission
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
@@ -33,6 +34,7 @@ class Call:
             choose the same twice.
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
+        registry: The providers, as they were when it was planned; there is none before.
         asked_model: What its caller named.
         strategy: What put its candidates in order.
         input_tokens: A quick guess of what it reads.
@@ -83,6 +85,7 @@ class Call:
         "passthrough",
         "preferred_key",
         "principal",
+        "registry",
         "request_id",
         "seconds",
         "started",
@@ -116,6 +119,7 @@ class Call:
         self.seconds = seconds
         self.stream = stream
         self.temperature = temperature
+        self.registry: Registry
         self.asked_model: str | None = None
         self.strategy = ""
         self.input_tokens = 0

@@ -35,7 +35,6 @@ from genai_spine.gateway.context import Call
 from genai_spine.gateway.guards import Guard, Guards
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
-from genai_spine.providers.registry import Registry
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease, KeyTurn
 from genai_spine.resilience.retry import Stop
@@ -126,7 +125,6 @@ class Failover:
 
     def __init__(
         self,
-        registry: Registry,
         guards: Guards,
         clock: Clock,
         accounts: Accounting,
@@ -136,13 +134,11 @@ class Failover:
         """Prepare to make calls.
 
         Args:
-            registry: Whom to call.
-            guards: How they do.
+            guards: How providers do.
             clock: Whose time counts.
             accounts: Told of each call.
             jitter: Returns a number from 0 up to 1, by which waits differ.
         """
-        self._registry = registry
         self._guards = guards
         self._clock = clock
         self._accounts = accounts
@@ -236,7 +232,7 @@ class Failover:
     def _visit(self, call: Call, provider: str, visits: dict[str, _Visit], deadline: Deadline) -> _Visit:
         visit = visits.get(provider)
         if visit is None:
-            guard = self._guards.of(self._registry.get(provider))
+            guard = self._guards.of(call.registry.get(provider))
             turn = guard.keys.turn(call.preferred_key, deadline=deadline) if guard.keys is not None else None
             visit = visits[provider] = _Visit(guard, turn)
         elif visit.turn is not None:
@@ -324,7 +320,7 @@ class Failover:
             passage.release()
             raise
         call.begin_attempt(candidate)
-        provider = self._registry.get(candidate.provider)
+        provider = call.registry.get(candidate.provider)
         if provider.default_warning and candidate.model == provider.default_model != call.asked_model:
             call.warn((provider.default_warning,))
         seconds = None if deadline.endless else max(0.001, deadline.left())

@@ -17,7 +17,7 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
-from genai_spine.errors import ProviderNotConfiguredError, SpineError
+from genai_spine.errors import SpineError
 from genai_spine.gateway.accounting import Accounts
 from genai_spine.gateway.affinity import Affinities, at_home
 from genai_spine.gateway.answers import KeptAnswers
@@ -32,8 +32,8 @@ from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
 from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.seals import Seals
+from genai_spine.gateway.setup import Setup
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.providers.registry import Registry
 from genai_spine.routing.options import Option
 from genai_spine.routing.router import Ask
 from genai_spine.shared_state.base import SharedState
@@ -53,12 +53,15 @@ ALIVE: Final = b": keep-alive\n\n"
 
 
 class Gateway:
-    """Serves requests."""
+    """Serves requests.
+
+    Attributes:
+        setup: By what; another takes its place between two requests.
+    """
 
     def __init__(
         self,
-        registry: Registry,
-        planner: Planner,
+        setup: Setup,
         clock: Clock,
         observer: Observer,
         state: SharedState,
@@ -68,8 +71,7 @@ class Gateway:
         quota: Quota,
         media: MediaFetching | None = None,
     ) -> None:
-        self.registry = registry
-        self.planner = planner
+        self.setup = setup
         self.clock = clock
         self.guards = guards
         self.answers = KeptAnswers(state)
@@ -78,7 +80,12 @@ class Gateway:
         self._affinities = Affinities(clock)
         self._quota = quota
         self._accounts = Accounts(ledger, quota, self._affinities, clock, observer)
-        self._failover = Failover(registry, self.guards, clock, self._accounts)
+        self._failover = Failover(self.guards, clock, self._accounts)
+
+    @property
+    def planner(self) -> Planner:
+        """Where requests go now."""
+        return self.setup.planner
 
     def refused(self, call: Call, error: SpineError) -> None:
         """Record a request that was refused before it could be planned."""
@@ -225,7 +232,7 @@ class Gateway:
         """Return where a question may go, best first: a conversation goes on where its beginning may be cached."""
         envelope = question.envelope
         options = self._plan(call, asked_in(question))
-        if len(options) == 1 and len(self.registry.get(options[0].candidate.provider).keys) < 2:
+        if len(options) == 1 and len(call.registry.get(options[0].candidate.provider).keys) < 2:
             return options
         call.conversation, home = self._affinities.find(call.principal, envelope)
         if home is None:
@@ -236,17 +243,17 @@ class Gateway:
         return options if chosen else at_home(options, home)
 
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
-        """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
+        """Return where the request may go, best first; a provider that was named may turn out not to be usable."""
         call.asked_model = ask.model
         call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
         call.weigh = None if ask.light else ask.weigh
-        plan = self.planner.plan(ask)
-        call.strategy, options = plan.strategy, plan.options
-        call.candidate = options[0].candidate
-        chosen = self.registry.get(call.candidate.provider)
-        if chosen.status == "not_configured":
-            message = f"{chosen.name} is not configured: {chosen.hint}"
-            raise ProviderNotConfiguredError(message, provider=chosen.name)
+        setup = self.setup
+        plan = setup.planner.plan(ask)
+        call.registry, call.strategy, options = setup.registry, plan.strategy, plan.options
+        call.candidate = first = options[0].candidate
+        obstacle = setup.registry.obstacle(first.provider, first.model)
+        if obstacle is not None:
+            raise obstacle
         return options
 
     async def _admit(self, call: Call) -> bool:
@@ -279,12 +286,17 @@ class Gateway:
         return msgspec.structs.replace(request, max_tokens=call.max_tokens)
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
-        """The request for the model chosen; its temperature is the project's own only where the project makes it."""
+        """The request for the model chosen, with defaults of the project's own only where the project makes it."""
         model = call.candidate.model if call.candidate else request.model
-        temperature = request.temperature
-        if temperature is None and call.temperature is not None and self.planner.facts(model or "").sampling:
-            temperature = call.temperature
-        return msgspec.structs.replace(request, model=model, temperature=temperature)
+        temperature, max_tokens = request.temperature, request.max_tokens
+        if call.temperature is not None and call.candidate is not None:
+            provider = call.registry.get(call.candidate.provider)
+            if max_tokens is None:
+                max_tokens = provider.max_tokens
+            if temperature is None and self.planner.facts(model or "").sampling:
+                own = provider.temperature_default
+                temperature = call.temperature if own is None else own
+        return msgspec.structs.replace(request, model=model, temperature=temperature, max_tokens=max_tokens)
 
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:

@@ -246,7 +246,7 @@ class World(NoAccounts):
         self.count = 0
         self._clock = clock
         self._attempt = Attempt(clock, Seals(MemoryState(0, clock), {}))
-        self._failover = Failover(self.registry, self.guards, clock, self, jitter=lambda: 0.5)
+        self._failover = Failover(self.guards, clock, self, jitter=lambda: 0.5)
 
     @override
     def ended(self, call: Call, trial: Trial) -> None:
@@ -275,6 +275,7 @@ class World(NoAccounts):
         call = Call(
             request_id=f"r{number}", door="library", started=story.begun, seconds=wish.seconds, stream=wish.stream
         )
+        call.registry = self.registry
         message = Message(role="user", parts=(Text(text=str(number)),))
         request = CompletionRequest(messages=(message,))
         try:

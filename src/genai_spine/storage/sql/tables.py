@@ -177,6 +177,7 @@ provider_configs: Final = Table(
     Column("config_json", JSON),
     # Encrypted; nobody's without the key of the environment.
     Column("secrets", LargeBinary),
+    _counter("version"),
     _moment("created_at"),
     _moment("updated_at"),
 )
@@ -194,6 +195,7 @@ provider_models: Final = Table(
     # Of older databases, and read by nothing else; the prices are in `facts`.
     Column("cost_per_1k_tokens", Numeric(20, 12, asdecimal=False)),
     Column("facts", JSON),
+    _counter("version"),
     _moment("created_at"),
     UniqueConstraint("provider_id", "model_name"),
 )
@@ -203,9 +205,10 @@ settings: Final = Table(
     METADATA,
     Column("name", String(100), primary_key=True),
     Column("value", JSON, nullable=False),
+    _counter("version"),
     _moment("updated_at"),
 )
-"""What may change while the gateway runs."""
+"""What may change while the gateway runs. A ``version`` here is that of the configuration when the row was changed."""
 
 versions: Final = Table(
     "versions",
