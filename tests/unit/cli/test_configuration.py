@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 from pathlib import Path
 
 import pytest
 from cryptography.fernet import Fernet
 from typer.testing import CliRunner, Result
 
+from genai_spine.assembly import Spine
 from genai_spine.cli.main import app
+from genai_spine.configuration.changes import ProviderChange
 from genai_spine.storage.sql.tables import HEAD
 
 
@@ -92,6 +96,24 @@ def test_a_new_key_is_one() -> None:
     first, second = (run("config", "new-key").stdout.strip() for _ in range(2))
     assert first != second
     Fernet(first)
+
+
+def test_the_key_is_exchanged() -> None:
+    """What the old one encrypted is encrypted with the new one, and the old one can go."""
+    old, new = (run("config", "new-key").stdout.strip() for _ in range(2))
+
+    async def give() -> None:
+        async with Spine.from_env({**os.environ, "GENAI_ENCRYPTION_KEY": old}) as spine:
+            await spine.configuration.set_provider("groq", ProviderChange(api_keys=("gsk-canary-7654321",)))
+
+    asyncio.run(give())
+    keys = shown(GENAI_ENCRYPTION_KEY=old)["providers.groq.api_keys"]
+    assert (1, "the database") == (len(str(keys[0]).split(",")), keys[1])
+    assert 2 == run("config", "reseal", GENAI_ENCRYPTION_KEY=new).exit_code
+    result = run("config", "reseal", GENAI_ENCRYPTION_KEY=f"{new},{old}")
+    assert (0, True) == (result.exit_code, result.stdout.startswith("those of 1 providers"))
+    assert keys == shown(GENAI_ENCRYPTION_KEY=new)["providers.groq.api_keys"]
+    assert ([], "the database") == shown(GENAI_ENCRYPTION_KEY=old)["providers.groq.api_keys"]
 
 
 def test_the_database_is_looked_after() -> None:
