@@ -120,6 +120,14 @@ class RedisServer:
         """Have it do something."""
         self._control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's own
 
+    def connections(self) -> int:
+        """How many connections it took since it started."""
+        told = self._control.info("stats")
+        assert isinstance(told, dict)
+        taken = told["total_connections_received"]
+        assert isinstance(taken, int)
+        return taken
+
     def lasting(self) -> list[str]:
         """The names of what it keeps for ever."""
         return [key for key in self.keys("*") if self._control.pttl(key) == -1]

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+from typing_extensions import Unpack
 
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
@@ -40,6 +41,7 @@ from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
 from genai_spine.journal.writer import Journal
+from genai_spine.ledger.audit import AuditTrail
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.ledger.stories import Stories
 from genai_spine.ledger.usage import UsageReports
@@ -59,10 +61,12 @@ from genai_spine.settings import FileSettings, Settings
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.shared_state.redis.state import RedisState
+from genai_spine.storage.sql.audit import AuditStore
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.storage.sql.versions import Watcher
+from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
 from genai_spine.telemetry.logging import logger
@@ -71,6 +75,7 @@ from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
 from genai_spine.transport.names import Resolver, SystemResolver
+from genai_spine.types.asking import Asking
 from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
@@ -112,6 +117,7 @@ class Spine:
         ledger: What is written of each call and request, once the engine has started.
         usage: What was used, added up.
         stories: What was asked, one by one.
+        audit: What an audit wants to know.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -149,7 +155,8 @@ class Spine:
         self._resolver = resolver or SystemResolver()
         self.metrics = metrics or PrometheusObserver()
         self.strategies = load_strategies()
-        observed = Observers([self.metrics, *observers])
+        self.ledger = Ledger()
+        observed = Observers([self.metrics, AuditObserver(self.ledger.audit, self.clock), *observers])
         self.guards = _guards(settings, self.clock, observed)
         book, self._aside = open_book(settings.data_dir)
         self._own: dict[str, Provider] = {}
@@ -168,8 +175,8 @@ class Spine:
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
         used = UsageStore(self.database)
         self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
+        self.audit = AuditTrail(AuditStore(self.database))
         media = self._media(values) if values.fetch_media else None
-        self.ledger = Ledger()
         self.quota = Quota(
             RateLimits(self.state, on_state_lost=values.on_state_lost),
             Budgets(self.state, self.clock, self._spent, on_state_lost=values.on_state_lost),
@@ -289,7 +296,8 @@ class Spine:
         except DatabaseDownError as error:
             reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
             logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
+        if self.settings.values.ledger:
+            self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
         self.open = True
         await self.watcher.look()
         if self._tasks:
@@ -437,15 +445,10 @@ class Spine:
             yield event
 
     async def stream_text(
-        self,
-        prompt: str | Sequence[Message] | CompletionRequest,
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
+        self, prompt: str | Sequence[Message] | CompletionRequest, **asking: Unpack[Asking]
     ) -> AsyncIterator[str]:
-        """Yield just the words of an answer as they come; raises as ``stream`` does."""
-        async for event in self.stream(prompt, model=model, provider=provider, system=system):
+        """Yield just the words of an answer as they come; takes and raises what ``stream`` does."""
+        async for event in self.stream(prompt, **asking):
             if isinstance(event, TextDelta):
                 yield event.text
 

@@ -135,8 +135,17 @@ class FileSettings(Frozen):
         default=1, ge=0, description="seconds before the second call; each further wait is twice as long"
     )
     retry_longest_wait: float = Field(default=30, ge=0, description="seconds that no such wait exceeds")
+    retry_patience: float = Field(
+        default=2, ge=0, description="seconds that are waited, at most, where another candidate could be asked instead"
+    )
+    retry_longest_silence: float = Field(
+        default=60, ge=0, description="the same where none could; then the caller is told when to come back"
+    )
     retry_share: float = Field(
         default=0.2, ge=0, le=1, description="which part of a provider's calls may be retries, when it is in trouble"
+    )
+    ledger: bool = Field(
+        default=True, description="record each call and request; off for a program that keeps no files"
     )
     budget_per_request: Money | None = Field(default=None, ge=0, description="the most in USD that one call may cost")
     budget_hourly: Money | None = Field(default=None, ge=0, description="the most in USD that all may spend in an hour")
@@ -216,7 +225,10 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "retry_attempts": ("GENAI_RETRY_ATTEMPTS",),
     "retry_first_wait": ("GENAI_RETRY_FIRST_WAIT",),
     "retry_longest_wait": ("GENAI_RETRY_LONGEST_WAIT",),
+    "retry_patience": ("GENAI_RETRY_PATIENCE",),
+    "retry_longest_silence": ("GENAI_RETRY_LONGEST_SILENCE",),
     "retry_share": ("GENAI_RETRY_SHARE",),
+    "ledger": ("GENAI_LEDGER",),
     "budget_per_request": ("GENAI_BUDGET_PER_REQUEST",),
     "budget_hourly": ("GENAI_BUDGET_HOURLY",),
     "budget_daily": ("GENAI_BUDGET_DAILY",),

@@ -21,7 +21,7 @@ from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.limits import Limit, LimitScope
 from genai_spine.types.principal import Principal
-from tests.redis_server import RedisServer
+from tests.redis_server import SET_TIME, RedisServer, ServerClock
 
 MONEY: Final = Meter("usd", "month", accounted=True)
 RATE: Final = Meter("requests", "month")
@@ -46,12 +46,14 @@ async def fixture_worker(server: RedisServer) -> AsyncIterator[Make]:
     """Makes workers that share the server; each looks after what it holds only when a test says so."""
     async with AsyncExitStack() as stack:
 
-        def make(clock: Clock | None = None, grace: float = 0, patience: Patience = PATIENT) -> RedisState:
+        def make(
+            clock: Clock | None = None, grace: float = 0, patience: Patience = PATIENT, beat: float = NEVER_BEATS
+        ) -> RedisState:
             state = RedisState(
                 server.url,
                 clock or SystemClock(),
                 grace_seconds=grace,
-                beat_seconds=NEVER_BEATS,
+                beat_seconds=beat,
                 patience=patience,
             )
             stack.push_async_callback(state.close)
@@ -72,6 +74,11 @@ async def taken(state: RedisState, hold_id: str) -> Hold:
     found = await state.take(hold_id, CLAIMS, 600)
     assert isinstance(found, Taken), found
     return found.hold
+
+
+async def taken_rate(state: RedisState, hold_id: str, seconds: float) -> None:
+    """Hold 1 by rate, for so long."""
+    assert isinstance(await state.take(hold_id, [CLAIMS[1]], seconds), Taken)
 
 
 async def stands(state: RedisState) -> list[tuple[int, int]]:
@@ -214,6 +221,38 @@ async def test_a_server_that_is_away_is_told_later(server: RedisServer, worker: 
     assert [(3, 0), (1, 0), (0, 0)] == await stands(there)
 
 
+async def test_a_worker_looks_by_itself(server: RedisServer, worker: Make) -> None:
+    """Nobody needs to tell a worker to hold again what it has, or to tell what it owes, when the server comes back."""
+    soon = Patience(connect=20, command=20, rest=0.001, longest_rest=0.001)
+    here, there = worker(patience=soon, beat=0.001), worker()
+    await seeded(here)
+    held, owed = await taken(here, "held"), await taken(here, "owed")
+    server.forget()
+    while [(0, 20), (0, 2), (0, 2)] != await stands(there):
+        continue
+    server.stop()
+    assert await here.settle(owed, [6, 1, 0])
+    server.start_anew()
+    while [(0, 10), (1, 1), (0, 1)] != await stands(there):
+        continue
+    await seeded(there)
+    assert await here.settle(held, [5, 1, 0])
+    assert [(11, 0), (2, 0), (0, 0)] == await stands(there)
+
+
+async def test_what_has_its_age_is_not_held_again(server: RedisServer, worker: Make) -> None:
+    """A hold that nobody settled for so long is not looked after any more."""
+    clock = ManualClock()
+    here, there = worker(clock, beat=0.001), worker()
+    await taken_rate(here, "old", 100)
+    await taken_rate(here, "young", 1000)
+    clock.advance(100)
+    server.forget()
+    while (0, 0) == (await stands(there))[1]:
+        continue
+    assert (0, 1) == (await stands(there))[1]
+
+
 async def test_nobody_waits_for_a_server_that_is_down(server: RedisServer, worker: Make) -> None:
     """After a failure all are refused at once; when the rest is over one tries, and the rests grow."""
     clock = ManualClock()
@@ -282,7 +321,7 @@ async def test_a_caller_who_leaves_leaves_nothing(worker: Make) -> None:
     assert [(5, 0), (1, 0), (0, 0)] == await stands(here)
 
 
-async def test_who_leaves_takes_nobody_with_him(worker: Make) -> None:
+async def test_who_leaves_takes_nobody_with_him(server: RedisServer, worker: Make) -> None:
     """The answers of others still find them, and a connection under way is made for those who stay."""
     here = worker()
     tasks = [asyncio.ensure_future(here.get(f"key {number}")) for number in range(4)]
@@ -295,8 +334,11 @@ async def test_who_leaves_takes_nobody_with_him(worker: Make) -> None:
     tasks = [asyncio.ensure_future(here.get(f"key {number}")) for number in range(4)]
     await asyncio.sleep(0)
     tasks[1].cancel()
+    before = server.connections()
     found = await asyncio.gather(*tasks, return_exceptions=True)
     assert b"3" == found[3]
+    await here.get("key 3")
+    assert before == server.connections()
 
 
 async def test_what_was_published_meanwhile_may_be_missed_and_is_told_so(server: RedisServer, worker: Make) -> None:
@@ -333,17 +375,48 @@ async def test_scripts_that_the_server_lost_are_sent_again(server: RedisServer, 
 
 async def test_a_server_that_became_a_replica_is_left(server: RedisServer, worker: Make) -> None:
     """One that only reads is no place to count: its connection is given up, so that the next asks anew who serves."""
-    clock = ManualClock()
-    here = worker(clock)
+    here = worker()
     await seeded(here)
     server.command("REPLICAOF", "127.0.0.1", "1")
     with pytest.raises(SharedStateUnavailableError) as refused:
         await here.take("a", CLAIMS, 60)
     assert isinstance(refused.value.__cause__, ResponseError)
     server.command("REPLICAOF", "NO", "ONE")
-    clock.advance(10)
+    before = server.connections()
     await taken(here, "b")
     assert (0, 10) == (await stands(here))[0]
+    assert before + 1 == server.connections()
+
+
+async def test_a_window_that_ends_while_the_server_forgets(redis_server: RedisServer) -> None:
+    """What is held again in a later window burdens it no more than if nothing had been forgotten."""
+    clock = ServerClock(redis_server)
+    here = RedisState(
+        redis_server.url, clock, grace_seconds=0, beat_seconds=NEVER_BEATS, patience=PATIENT, time=SET_TIME
+    )
+    try:
+        minute = Meter("requests a minute", "minute")
+        found = await here.take("early", [Claim(minute, 5), *CLAIMS[1:]], 600)
+        assert isinstance(found, Taken)
+        clock.advance(60)
+        redis_server.forget(clock.now())
+        await here.beat()
+        assert [0, 1, 1] == [one.held for one in await here.read([minute, RATE, FLIGHT])]
+        await here.settle(found.hold, [5, 1, 0])
+        assert [0, 1, 0] == [one.used for one in await here.read([minute, RATE, FLIGHT])]
+    finally:
+        await here.close()
+
+
+async def test_a_meter_that_was_evicted_holds_nothing(server: RedisServer, worker: Make) -> None:
+    """A server that evicts makes a meter count from 0 again, and never from below."""
+    here = worker()
+    found = await here.take("a", [CLAIMS[1]], 600)
+    assert isinstance(found, Taken)
+    [name] = server.keys("spine:*:meter:*")
+    server.command("DEL", name)
+    await here.settle(found.hold, [1])
+    assert (1, 0) == (await stands(here))[1]
 
 
 async def test_a_server_without_room_refuses(server: RedisServer, worker: Make) -> None:
@@ -373,6 +446,44 @@ async def test_nothing_is_kept_for_ever(server: RedisServer, worker: Make) -> No
     await here.take("live", [*CLAIMS, Claim(ever, 1)], 600)
     assert len(server.keys("spine:*")) >= 7
     assert ["spine:epoch"] == server.lasting()
+
+
+async def test_a_server_that_runs_no_scripts_is_no_place(server: RedisServer, worker: Make) -> None:
+    """Who may not run scripts there is told that the place cannot be reached; the cause says why."""
+    here = worker()
+    server.command("ACL", "SETUSER", "default", "-eval")
+    try:
+        with pytest.raises(SharedStateUnavailableError) as refused:
+            await here.get("key")
+    finally:
+        server.command("ACL", "SETUSER", "default", "+eval")
+    assert "runs no scripts" in str(refused.value.__cause__)
+
+
+async def test_a_place_can_be_closed_at_any_time(server: RedisServer, worker: Make) -> None:
+    """While it connects, while somebody waits for an answer, and twice."""
+    here = worker()
+    server.pause()
+    try:
+        connecting = asyncio.ensure_future(here.get("key"))
+        await asyncio.sleep(0)
+        await here.close()
+        with pytest.raises(SharedStateUnavailableError):
+            await connecting
+    finally:
+        server.resume()
+    there = worker()
+    await there.put("key", b"value", 60)
+    server.pause()
+    try:
+        waiting = asyncio.ensure_future(there.get("key"))
+        await asyncio.sleep(0)
+        await there.close()
+        with pytest.raises(SharedStateUnavailableError):
+            await waiting
+    finally:
+        server.resume()
+    await there.close()
 
 
 async def test_an_address_that_is_none_is_told_without_it() -> None:

@@ -38,7 +38,7 @@ class Call:
         asked_model: What its caller named.
         strategy: What put its candidates in order.
         input_tokens: A quick guess of what it reads.
-        weigh: Makes a closer one.
+        weigh: Makes a closer one, where the quick one may be far off.
         body_bytes: How long it is.
         max_tokens: The limit that it sets its answer.
         admission: What it is counted on; None where nothing counts.
@@ -151,7 +151,7 @@ class Call:
 
     @property
     def weighed(self) -> int:
-        """A closer guess of what it reads."""
+        """A guess of what it reads, on which money may be set aside."""
         if self._weighed is None:
             self._weighed = self.input_tokens if self.weigh is None else self.weigh()
         return self._weighed

@@ -245,7 +245,8 @@ class Gateway:
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be usable."""
         call.asked_model = ask.model
-        call.input_tokens, call.max_tokens, call.weigh = ask.tokens, ask.needs.max_tokens, ask.weigh
+        call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
+        call.weigh = None if ask.light else ask.weigh
         setup = self.setup
         plan = setup.planner.plan(ask)
         call.registry, call.strategy, options = setup.registry, plan.strategy, plan.options

@@ -77,7 +77,8 @@ class Quota:
             SharedStateUnavailableError: Nobody can tell now.
         """
         candidate = call.candidate or trial.option.candidate
-        tokens = upper_estimate(call.weighed, call.body_bytes)
+        # The quick guess of a short text is rather too high by itself.
+        tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
         usage = Usage(input_tokens=tokens, output_tokens=call.max_tokens or 0)
         amount = nanodollars_up(trial.provider.cost_of(candidate.model, usage).picodollars)
         trial.reserved = await self._budgets.reserve(call.principal, trial.id, amount)

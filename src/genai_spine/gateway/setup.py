@@ -221,6 +221,8 @@ def policies_from(settings: Settings) -> Policies:
             attempts=values.retry_attempts,
             first_wait=values.retry_first_wait,
             longest_wait=values.retry_longest_wait,
+            patience=values.retry_patience,
+            longest_silence=values.retry_longest_silence,
             patterns=patterns,
         ),
         retry_share=values.retry_share,

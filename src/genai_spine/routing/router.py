@@ -40,6 +40,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         preferred: Providers to be asked first, in this order, where they are candidates.
         needs: What it needs.
         weigh: Estimates its input closely, where that matters; then ``needs`` may guess at it, rather too high.
+        light: It is a short text, at whose input ``needs`` guesses well enough.
     """
 
     model: str | None = None
@@ -50,6 +51,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     preferred: tuple[str, ...] = ()
     needs: Needs = NO_NEEDS
     weigh: Callable[[], int] | None = None
+    light: bool = False
 
     @property
     def tokens(self) -> int:

@@ -16,6 +16,7 @@ from genai_spine.server import docs, errors
 from genai_spine.server.answers import id_headers
 from genai_spine.server.dataplane import DataPlane, route_for
 from genai_spine.server.routes import (
+    audit,
     catalogue,
     configuration,
     counts,
@@ -93,7 +94,7 @@ def _control_plane(state: State) -> FastAPI:
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.spine = state
     app.include_router(probes.router)
-    for routes in (catalogue, health, configuration, pricing, generate, counts, responses, routing, usage):
+    for routes in (catalogue, health, configuration, pricing, generate, counts, responses, routing, usage, audit):
         app.include_router(routes.router, dependencies=[Depends(require_key)])
     errors.install(app)
     docs.install(app)

@@ -70,6 +70,9 @@ class _Counter:
         self._told = {}
         self.seeded = True
 
+    def over(self, now: float) -> bool:
+        return now >= self.ends_at
+
     def reading(self, now: float) -> Reading:
         return Reading(self.used, self.held, None if self.ends_at == NEVER else self.ends_at - now)
 
@@ -101,6 +104,11 @@ class _Flight:
         self._until = {hold_id: until for hold_id, until in self._until.items() if now < until}
         self.held = len(self._until)
         self.ends_at = min(self._until.values(), default=inf)
+
+    def over(self, now: float) -> bool:
+        if now >= self.ends_at:
+            self.age(now)
+        return not self.held
 
     def reading(self, now: float) -> Reading:  # noqa: ARG002  # counters need it
         return Reading(0, self.held, None)
@@ -224,11 +232,7 @@ class MemoryMeters:
 
     def _forget(self, now: float) -> None:
         """Drop the meters whose window is over, or where nothing flies."""
-        self._meters = {
-            key: meter
-            for key, meter in self._meters.items()
-            if (meter.held if isinstance(meter, _Flight) else now < meter.ends_at)
-        }
+        self._meters = {key: meter for key, meter in self._meters.items() if not meter.over(now)}
         self._most_meters = 2 * len(self._meters) + _FEW
         self._forgot_at = max(now, self._forgot_at)
 

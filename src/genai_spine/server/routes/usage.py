@@ -11,16 +11,16 @@ from genai_spine.ledger.visibility import visible_to
 from genai_spine.server.state import principal_of, state_of
 from genai_spine.storage.sql.usage import DIMENSIONS, UsageFilter
 
-__all__ = ["router"]
+__all__ = ["Since", "Until", "router"]
 
 router = APIRouter(tags=["usage"])
 
 _CSV: Final = "text/csv"
 
-_Since = Annotated[
+Since = Annotated[
     str | None, Query(description="a date, a moment, or how long ago, such as 7d; by default 30 days before the end")
 ]
-_Until = Annotated[str | None, Query(description="the same; what begins then is outside; by default now")]
+Until = Annotated[str | None, Query(description="the same; what begins then is outside; by default now")]
 
 
 def _filter(
@@ -48,8 +48,8 @@ async def usage(
     which: _Filter,
     *,
     by: Annotated[str, Query(description=f"with commas between them: {', '.join(DIMENSIONS)}")] = "",
-    since: _Since = None,
-    until: _Until = None,
+    since: Since = None,
+    until: Until = None,
     form: Annotated[
         Literal["json", "csv"] | None, Query(alias="format", description="by default as `Accept` says")
     ] = None,
@@ -73,8 +73,8 @@ async def usage_requests(
     request: Request,
     which: _Filter,
     *,
-    since: _Since = None,
-    until: _Until = None,
+    since: Since = None,
+    until: Until = None,
     request_id: Annotated[str | None, Query(description="what the caller knows it by")] = None,
     after: Annotated[str | None, Query(description="the last page's `next`")] = None,
     limit: Annotated[int, Query(ge=1, le=1000, description="so many at most")] = 100,

@@ -77,6 +77,7 @@ class Link:
         self._connecting: asyncio.Task[Wire] | None = None
         self._failures = 0
         self._rests_until = 0.0
+        self._closed = False
 
     async def call(self, *words: str | bytes | float) -> Any:
         """Return the answer to a command that may be done twice.
@@ -100,7 +101,8 @@ class Link:
         return made
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one; none is made any more."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -137,17 +139,27 @@ class Link:
     async def _connected(self) -> Wire:
         if self._wire is not None and not self._wire.broken:
             return self._wire
+        if self._closed:
+            raise unavailable()
         if self._failures and (self._connecting is not None or self._clock.monotonic() < self._rests_until):
             raise unavailable(max(self._rests_until - self._clock.monotonic(), self._patience.rest))
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(self._tried)
-        # The caller may leave; the others who wait for the connection stay.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        try:
+            # The caller may leave; the others who wait for the connection stay.
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if connecting.cancelled() and task is not None and not task.cancelling():
+                raise unavailable() from None
+            raise
 
     async def _connect(self) -> Wire:
         if self._wire is not None:
             await self._wire.close()
+            self._wire = None
         connection = self.connection()
         wire: Wire | None = None
         try:
@@ -155,14 +167,13 @@ class Link:
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
                 wire = Wire(connection)
                 await self._greeting(wire)
+            self._wire = wire
         except (RedisError, OSError, TimeoutError, AnswerLost) as error:
             self._failed()
-            if wire is None:
-                await connection.disconnect(nowait=True)
-            else:
-                await wire.close()
             raise unavailable(self._rests_until - self._clock.monotonic()) from error
-        self._wire = wire
+        finally:
+            if self._wire is None:
+                await (connection.disconnect(nowait=True) if wire is None else wire.close())
         self._failures = 0
         return wire
 

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from genai_spine.storage.sql.histograms import bucket_of
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
 
-__all__ = ["DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "insert_for"]
+__all__ = ["DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "covering_days", "insert_for"]
 
 HOUR: Final = 3600
 HOURS_PER_DAY: Final = 24
@@ -61,8 +61,10 @@ class Sums:
                     sums = self._usage[dimensions]
                     for place, amount in enumerate(amounts):
                         sums[place] += amount
-                    for time in times:
-                        self._times[(*dimensions, *time)] += 1
+                    # By user and hour there would be nearly as many as calls.
+                    if span > 1 or user == EVERYBODY:
+                        for time in times:
+                            self._times[(*dimensions, *time)] += 1
 
     async def write(self, connection: AsyncConnection) -> None:
         """Add it to what is there, always in the same order, so that two who do it never wait for each other."""
@@ -80,6 +82,11 @@ def covering(sums: Any, first: int, last: int) -> ColumnElement[bool]:
         and_(sums.span == 1, sums.hour >= first, sums.hour < day),
         and_(sums.span == 1, sums.hour >= end, sums.hour < last),
     )
+
+
+def covering_days(sums: Any, first: int, last: int) -> ColumnElement[bool]:
+    """Whether a row adds up a day of which some hour is among those from ``first`` up to ``last``."""
+    return and_(sums.span == HOURS_PER_DAY, sums.hour > first - HOURS_PER_DAY, sums.hour < last)
 
 
 async def _add(connection: AsyncConnection, table: Table, rows: list[Key]) -> None:

@@ -393,7 +393,7 @@ usage_histograms: Final = Table(
     _counter("calls"),
     sqlite_with_rowid=False,
 )
-"""How long they took: counts by logarithmic bucket."""
+"""How long they took: counts by logarithmic bucket. Those of users and keys are by day alone."""
 
 audit: Final = Table(
     "audit",

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.histograms import seconds_of
-from genai_spine.storage.sql.rollups import HOURS_PER_DAY, covering
+from genai_spine.storage.sql.rollups import HOURS_PER_DAY, covering, covering_days
 from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, requests, usage_histograms, usage_rollups
 
 __all__ = ["DIMENSIONS", "EVERYTHING", "PERCENTILES", "Figures", "UsageFilter", "UsageStore"]
@@ -93,6 +93,9 @@ class UsageStore:
     ) -> list[Figures]:
         """Return the figures of each group of calls that began from hour ``first`` up to hour ``last``.
 
+        Where users or keys are told apart, percentiles are those of the whole days that these hours touch; by the hour
+        there are none then.
+
         Args:
             by: Of ``DIMENSIONS``; none is one group of all.
             which: Filters that all must agree.
@@ -172,12 +175,13 @@ class _Asked:
     def __init__(self, table: Table, by: Sequence[str], which: Sequence[UsageFilter], first: int, last: int) -> None:
         self.columns = columns = table.c
         self.groups = [column for name in by for column in _dimension(columns, name)]
-        in_time = (
-            and_(columns.span == 1, columns.hour >= first, columns.hour < last)
-            if "hour" in by
-            else covering(columns, first, last)
-        )
-        apart = not {"user", "key"}.isdisjoint(by) or any(one.of_somebody for one in which)
+        apart = _apart(by, which)
+        if "hour" in by:
+            in_time = and_(columns.span == 1, columns.hour >= first, columns.hour < last)
+        elif apart and table is usage_histograms:
+            in_time = covering_days(columns, first, last)
+        else:
+            in_time = covering(columns, first, last)
         self.where = [in_time, columns.user_id >= 0 if apart else columns.user_id == EVERYBODY]
         if all(one.tag is None for one in which):
             self.where.append(columns.tag != "" if "tag" in by else columns.tag == "")
@@ -212,6 +216,11 @@ class _Asked:
         whose = [ranks.c[column.name] for column in whose]
         buckets = [func.min(case((ranks.c.upto * 100 >= ranks.c.whole * part, ranks.c.bucket))) for part in PERCENTILES]
         return select(*whose, *buckets).group_by(*whose)
+
+
+def _apart(by: Sequence[str], which: Sequence[UsageFilter]) -> bool:
+    """Whether a question tells users or keys from each other."""
+    return not {"user", "key"}.isdisjoint(by) or any(one.of_somebody for one in which)
 
 
 async def _percentiles(connection: AsyncConnection, asked: _Asked) -> dict[Group, tuple[int, ...]]:
