@@ -279,7 +279,11 @@ class Spine:
         self.metrics.close()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:  # whatever it is, nothing stays open
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

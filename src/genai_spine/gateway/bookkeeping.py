@@ -18,6 +18,7 @@ from genai_spine.ledger.stories import Stories
 from genai_spine.ledger.usage import UsageReports
 from genai_spine.quota.budgets import Budgets, Spent
 from genai_spine.quota.rate_limits import RateLimits
+from genai_spine.redact import scrub
 from genai_spine.settings import Settings
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
@@ -91,14 +92,20 @@ class Bookkeeping:
         """Open the database and the journal. A database that is down is opened when it is back.
 
         Raises:
-            ConfigurationError: The database is not one for this version.
+            ConfigurationError: The database is not one for this version, or does not let the gateway in; or Redis does
+                not.
             JournalError: The journal cannot be begun.
         """
         try:
             await self.database.upgrade()
         except DatabaseDownError as error:
-            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
-            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
+            logger.warning(
+                "the database cannot be reached; requests are served, and what happens is kept in the journal until it "
+                "can be; see GENAI_DATABASE_URL if it should be there",
+                database=str(self.database.url),
+                reason=f"{type(error.__cause__).__name__}: {error.__cause__}",
+            )
+        await self.state.look()
         if self._settings.values.ledger:
             self.ledger.open(self._journal)
             await self.shipper.start()
@@ -110,6 +117,18 @@ class Bookkeeping:
         await self.ledger.close()
         await self.state.close()
         await self.database.close()
+
+    @property
+    def degraded(self) -> dict[str, str]:
+        """What does not do what it should, for anybody to read; the log tells why."""
+        found = {}
+        if self.shipper.trouble:
+            found["database"] = "it cannot be written to; what happens is kept in the journal"
+        if not self.ledger.has_room:
+            found["journal"] = "it has no room, or its disk failed; no call is made"
+        if self.state.trouble:
+            found["shared_state"] = "it cannot be reached; callers with a budget or a limit cannot be counted"
+        return found
 
     def _journal(self) -> Journal:
         most = self._settings.values.journal_max_bytes
@@ -128,5 +147,16 @@ class Bookkeeping:
 def _shared_state(settings: Settings, clock: Clock) -> SharedState:
     values = settings.values
     if values.redis_url is not None:
-        return RedisState(values.redis_url.reveal(), clock)
+        return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis)
     return MemoryState(values.state_max_bytes, clock)
+
+
+def _tell_of_redis(trouble: str) -> None:
+    if trouble:
+        logger.error(
+            "Redis cannot be reached; callers with a budget or a limit are served as GENAI_ON_STATE_LOST says, all "
+            "others as ever; see GENAI_REDIS_URL if it should be there",
+            reason=scrub(trouble),
+        )
+    else:
+        logger.info("Redis is back")

@@ -45,6 +45,7 @@ class Server(uvicorn.Server):
             keys: Those of callers.
             ready: Called once, when requests are taken.
         """
+        self._spine = spine
         self._ready = ready
         self._seconds = spine.settings.values.stop_seconds
         self._under_way = UnderWay()
@@ -58,7 +59,8 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 date_header=False,
-                lifespan="on",
+                # The engine is started and closed here: what is wrong then is told to whoever serves.
+                lifespan="off",
                 ws="none",
             )
         )
@@ -91,7 +93,8 @@ class Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and say so; raises as the engine's ``start`` does."""
+        await self._spine.__aenter__()
         await super().startup(sockets)
         if self.started:
             self._ready()
@@ -123,7 +126,7 @@ class Server(uvicorn.Server):
                 task.cancel()
             await asyncio.wait(left, timeout=LAST_SECONDS)
         try:
-            await asyncio.wait_for(self.lifespan.shutdown(), CUT_SECONDS)
+            await asyncio.wait_for(self._spine.close(), CUT_SECONDS)
         except TimeoutError:
             logger.error("the engine did not close in time")
 
