@@ -148,18 +148,7 @@ class Spine:
         setup = set_up(settings, self._parts)
         values = settings.values
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
-        media = self._media(values) if values.fetch_media else None
-        self.gateway = Gateway(
-            setup,
-            self.clock,
-            observed,
-            self.books.state,
-            DIALECTS,
-            self.guards,
-            self.ledger,
-            self.books.quota,
-            media,
-        )
+        self.gateway = self._gateway(setup, observed)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
         self.watcher = Watcher(self.books.database)
@@ -225,6 +214,12 @@ class Spine:
                 self._replaced.append(provider)
         self.guards.follow(made.policies, former.registry, made.registry)
         self.gateway.setup = made
+
+    def _gateway(self, setup: Setup, observer: Observer) -> Gateway:
+        values = setup.settings.values
+        media = self._media(values) if values.fetch_media else None
+        books = self.books
+        return Gateway(setup, self.clock, observer, books.state, DIALECTS, self.guards, self.ledger, books.quota, media)
 
     def _media(self, values: FileSettings) -> MediaFetching:
         fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))
