@@ -54,6 +54,7 @@ from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
+from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -214,6 +215,9 @@ class Spine:
                 self._replaced.append(provider)
         self.guards.follow(made.policies, former.registry, made.registry)
         self.gateway.setup = made
+        for warning in made.warnings:
+            if warning not in former.warnings:
+                logger.warning(warning)
 
     def _gateway(self, setup: Setup, observer: Observer) -> Gateway:
         values = setup.settings.values
