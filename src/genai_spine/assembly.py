@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import uuid
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -39,6 +39,7 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews, Policies
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.identity.office import Office
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.plugins import Context, load_providers
@@ -55,7 +56,10 @@ from genai_spine.routing.router import Ask
 from genai_spine.routing.shortlist import Alias, Target
 from genai_spine.settings import Settings
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.storage.sql.budgets import Budgets
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.identities import Identities
+from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
 from genai_spine.telemetry.logging import logger
@@ -68,7 +72,9 @@ from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
+from genai_spine.types.ledger import AuditEvent
 from genai_spine.types.messages import Message, Text
+from genai_spine.types.principal import Allowance
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
@@ -102,6 +108,11 @@ class Spine:
         strategies: In which orders it may ask them.
         guards: How they do.
         database: Where records are kept.
+        watcher: Notices what others change there.
+        identities: The users and API keys there.
+        budgets: The budgets there.
+        office: Where all of these are made and changed.
+        audit: Is told what an audit wants to know.
         gateway: What serves the requests.
         metrics: What it counts.
         warnings: What was found at start and should be looked at, a line each.
@@ -116,6 +127,7 @@ class Spine:
         clock: Clock | None = None,
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
+        audit: Callable[[AuditEvent], None] | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -125,6 +137,7 @@ class Spine:
             clock: The source of time.
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
+            audit: Is told what an audit wants to know; by default it becomes a line of the log.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -161,11 +174,17 @@ class Spine:
         planner = self._planner()
         self._state = MemoryState(values.state_max_bytes, self.clock)
         self.database = Database.at(settings.database_url.reveal(), upgrades=True)
+        self.watcher = Watcher(self.database)
+        self.identities = Identities(self.database, self.clock)
+        self.budgets = Budgets(self.database, self.clock)
+        self.audit = audit or _log_event
+        self.office = Office(self.identities, self.budgets, clock=self.clock, audit=self.audit)
         media = self._media() if values.fetch_media else None
         self.gateway = Gateway(self.registry, planner, self.clock, observed, self._state, DIALECTS, self.guards, media)
         self.warnings = (*((aside,) if aside else ()), *self._check())
         self._probe = LocalProbe(self.registry) if values.probe_local else None
         self._probing: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
         self.open = False
 
     def _planner(self) -> Planner:
@@ -249,6 +268,9 @@ class Spine:
                 "the database cannot be reached", database=str(self.database.url), reason=str(error.__cause__)
             )
         self.open = True
+        if self._watching is None:
+            await self.watcher.look()
+            self._watching = asyncio.create_task(self.watcher.run())
         if self._probe is not None and self._probing is None:
             await self._probe.look()
             self._probing = asyncio.create_task(self._probe.run())
@@ -256,11 +278,12 @@ class Spine:
     async def close(self) -> None:
         """Close what was opened."""
         self.open = False
-        if self._probing is not None:
-            self._probing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._probing
-            self._probing = None
+        for task in (self._probing, self._watching):
+            if task is not None:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await task
+        self._probing = self._watching = None
         await self.registry.close()
         await self._state.close()
         await self._transport.close()
@@ -276,9 +299,16 @@ class Spine:
     ) -> None:
         await self.close()
 
-    def place(self, model: str | None, provider: str | None = None) -> Candidate:
-        """Return where a request for a model would go first; raises as ``complete`` does where nobody serves it."""
-        return self.gateway.planner.explain(Ask(model=model, provider=provider)).considered[0].candidate
+    def place(self, model: str | None, provider: str | None = None, *, allowance: Allowance | None = None) -> Candidate:
+        """Return where a request for a model would go first; raises as ``complete`` does where nobody serves it.
+
+        Args:
+            model: The model that it names.
+            provider: The provider that it names.
+            allowance: What its caller may use.
+        """
+        ask = Ask(model=model, provider=provider, allowance=allowance)
+        return self.gateway.planner.explain(ask).considered[0].candidate
 
     def register_provider(self, provider: Provider) -> None:
         """Add a provider of your own, or put it in the place of one of the same name; it takes effect at once."""
@@ -530,6 +560,18 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
         )
 
     return Guards(clock, policies_from(settings), circuit_listeners=[circuit_changed], key_listeners=[key_failed])
+
+
+def _log_event(event: AuditEvent) -> None:
+    caller = event.caller
+    logger.info(
+        event.event,
+        reason=event.reason,
+        key=caller.fingerprint,
+        user=caller.user,
+        request_id=event.request_id,
+        **event.details,
+    )
 
 
 def _wishes(

@@ -181,6 +181,9 @@ class FileSettings(_Frozen):
     redis_url: RedisUrl | None = Field(
         default=None, repr=False, description="where several workers or machines share state; unset: in memory"
     )
+    metrics_open: bool = Field(
+        default=True, description="show the metrics to anybody; else to keys with the scope `metrics` or `admin`"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
     state_max_bytes: int = Field(
@@ -262,6 +265,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "data_dir": ("GENAI_DATA_DIR",),
     "database_url": ("GENAI_DATABASE_URL",),
     "redis_url": ("GENAI_REDIS_URL",),
+    "metrics_open": ("GENAI_METRICS_OPEN",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
     "max_body_bytes": ("GENAI_MAX_BODY_BYTES",),
     "state_max_bytes": ("GENAI_STATE_MAX_BYTES",),

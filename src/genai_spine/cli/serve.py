@@ -8,7 +8,7 @@ import shlex
 import signal
 import socket
 from types import FrameType
-from typing import Annotated, NamedTuple
+from typing import Annotated, Final, NamedTuple
 
 import typer
 import uvicorn
@@ -16,9 +16,11 @@ from typing_extensions import override
 
 from genai_spine import __version__
 from genai_spine.assembly import Spine
+from genai_spine.cli.office import in_database
 from genai_spine.cli.settings import ConfigOption, load_settings, told
-from genai_spine.errors import ConfigurationError
-from genai_spine.identity.api_keys import KeyRing, first_key
+from genai_spine.errors import ConfigurationError, DatabaseDownError
+from genai_spine.identity.api_keys import KeyRing
+from genai_spine.identity.first_key import first_key
 from genai_spine.server.app import create_app
 from genai_spine.settings import Settings
 from genai_spine.telemetry.logging import LogObserver, configure_logging, logger
@@ -26,6 +28,7 @@ from genai_spine.telemetry.logging import LogObserver, configure_logging, logger
 __all__ = ["serve"]
 
 STOP_SECONDS = 30
+_SOME_KEY: Final = '-H "Authorization: Bearer YOUR-KEY" '
 
 
 def serve(
@@ -118,13 +121,18 @@ def _access(settings: Settings, *, auth: bool) -> _Access:
     if settings.keys:
         header = '-H "Authorization: Bearer ${GENAI_API_KEYS%%,*}" '
         return _Access(KeyRing(settings.keys), "Callers present one of GENAI_API_KEYS.", header)
-    key, path, new = first_key(settings.data_dir)
+    try:
+        first = in_database(settings, lambda spine: first_key(spine.identities, settings.data_dir))
+    except DatabaseDownError:
+        return _Access(KeyRing(), "The database cannot be reached, so no key of it is known yet.", _SOME_KEY)
+    if first.path is None:
+        return _Access(KeyRing(), "Callers present a key; spine keys create makes one.", _SOME_KEY)
     line = (
-        f"Your gateway key, shown this once and kept in {path}:\n  {key.reveal()}"
-        if new
-        else f"The gateway key is in {path}"
+        f"Your gateway key, shown this once and kept in {first.path}:\n  {first.made.reveal()}"
+        if first.made is not None
+        else f"The gateway key is in {first.path}"
     )
-    return _Access(KeyRing((key,)), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(path))})" ')
+    return _Access(KeyRing(), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(first.path))})" ')
 
 
 def _summary(spine: Spine, listening: socket.socket, access: _Access) -> str:

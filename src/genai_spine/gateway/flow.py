@@ -219,6 +219,8 @@ class Gateway:
 
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
+        if call.principal.allowance is not None:
+            ask = msgspec.structs.replace(ask, allowance=call.principal.allowance)
         options = self.planner.plan(ask).options
         call.asked_model = ask.model
         call.candidate = options[0].candidate

@@ -120,9 +120,7 @@ class _Pace:
     def speed(self, now: float) -> Speed:
         if now >= self.stale_at:
             first, rate = self.measured(now)
-            self.last = Speed(
-                self._prior.first if first is None else first, self._prior.rate if rate is None else rate
-            )
+            self.last = Speed(self._prior.first if first is None else first, self._prior.rate if rate is None else rate)
             self.stale_at = min(self._first.stale_at(), self._rate.stale_at())
         return self.last
 

@@ -2,21 +2,38 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
 from genai_spine import __version__
 from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing
+from genai_spine.identity.callers import Callers
 from genai_spine.server import docs, errors
 from genai_spine.server.answers import id_headers
 from genai_spine.server.dataplane import DataPlane, route_for
-from genai_spine.server.routes import catalogue, counts, generate, health, pricing, probes, responses, routing
-from genai_spine.server.state import State, request_id_of, require_key
+from genai_spine.server.routes import (
+    budgets,
+    catalogue,
+    counts,
+    generate,
+    health,
+    keys,
+    pricing,
+    probes,
+    responses,
+    routing,
+    users,
+)
+from genai_spine.server.rules import Rules, include
+from genai_spine.server.state import State, request_id_of
+from genai_spine.storage.sql.identities import TOPIC
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -24,10 +41,12 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(spine: Spine, keys: KeyRing) -> ASGIApp:
+def create_app(spine: Spine, ring: KeyRing) -> ASGIApp:
     """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``."""
-    control = _control_plane(spine, keys)
-    data = DataPlane(spine.gateway, keys, max_body_bytes=spine.settings.values.max_body_bytes)
+    callers = Callers(ring, spine.identities, spine.budgets, clock=spine.clock, audit=spine.audit)
+    spine.watcher.on(TOPIC, callers.refresh)
+    control = _control_plane(spine, callers)
+    data = DataPlane(spine.gateway, callers, max_body_bytes=spine.settings.values.max_body_bytes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         hot = scope["type"] == "http" and scope["method"] == "POST"
@@ -64,17 +83,23 @@ def _identified(scope: Scope, send: Send) -> Send:
     return send_identified
 
 
-def _control_plane(spine: Spine, keys: KeyRing) -> FastAPI:
+def _control_plane(spine: Spine, callers: Callers) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with spine:
-            yield
+            noting = asyncio.create_task(callers.run())
+            try:
+                yield
+            finally:
+                noting.cancel()
+                with contextlib.suppress(asyncio.CancelledError):
+                    await noting
 
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.spine = State(spine, keys)
-    app.include_router(probes.router)
-    for routes in (catalogue, health, pricing, generate, counts, responses, routing):
-        app.include_router(routes.router, dependencies=[Depends(require_key)])
+    app.state.spine = State(spine, callers)
+    rules: Rules = {}
+    for routes in (probes, catalogue, health, pricing, generate, counts, responses, routing, keys, users, budgets):
+        rules |= include(app, routes.router)
     errors.install(app)
-    docs.install(app)
+    docs.install(app, rules, spine.settings)
     return app

@@ -21,7 +21,8 @@ from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.embedding import EmbeddingQuestion
 from genai_spine.gateway.flow import Gateway
-from genai_spine.identity.api_keys import KeyRing, presented_key
+from genai_spine.identity.api_keys import presented_key
+from genai_spine.identity.callers import Callers
 from genai_spine.server.answers import (
     cost_comment,
     error_headers,
@@ -33,6 +34,7 @@ from genai_spine.server.answers import (
 )
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import HungUp, WhileThere
+from genai_spine.server.rules import check_scope
 from genai_spine.telemetry.logging import logger
 
 if TYPE_CHECKING:
@@ -104,9 +106,9 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
 class DataPlane:
     """Serves the hot routes."""
 
-    def __init__(self, gateway: Gateway, keys: KeyRing, *, max_body_bytes: int) -> None:
+    def __init__(self, gateway: Gateway, callers: Callers, *, max_body_bytes: int) -> None:
         self._gateway = gateway
-        self._keys = keys
+        self._callers = callers
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, route: HotRoute, scope: Scope, receive: Receive, send: Send) -> None:
@@ -144,7 +146,9 @@ class DataPlane:
     ) -> tuple[Envelope, bytes]:
         """Let a request in, and read it; one that is refused is recorded like any other."""
         try:
-            call.principal = self._keys.admit(presented_key(headers, query.decode("latin-1")))
+            presented = presented_key(headers, query.decode("latin-1"))
+            call.principal = await self._callers.admit(presented, call.request_id)
+            check_scope(call.principal, "inference")
             call.seconds = timeout_of(headers)
             body = await read_body(receive, headers, self._max_body_bytes, route.content_types)
             envelope = route.door.read_envelope(body, headers)

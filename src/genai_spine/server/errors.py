@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.embeddings import EmbeddingDoor
 from genai_spine.dialects.openai_errors import encode_error
-from genai_spine.errors import InvalidRequestError, NotFoundError, SpineError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError, NotFoundError, SpineError
 from genai_spine.gateway.context import CLIENT_GONE
 from genai_spine.server.answers import error_headers
 from genai_spine.server.dataplane import ROUTES, route_for
@@ -32,6 +33,12 @@ def install(app: FastAPI) -> None:
     @app.exception_handler(SpineError)
     async def spine_error(request: Request, error: Exception) -> Response:
         return _answer(request, error if isinstance(error, SpineError) else _fault())
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: Exception) -> Response:
+        first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": ""}
+        param = ".".join(str(step) for step in first["loc"][1:])
+        return _answer(request, InvalidFieldError(f"{param}: {first['msg']}", param=param))
 
     @app.exception_handler(HungUp)
     async def hung_up(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework hands both in

@@ -19,6 +19,7 @@ from genai_spine.server.app import create_app
 from genai_spine.settings import Settings
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.types.ledger import AuditEvent
 
 __all__ = ["Recorder", "RunningGateway", "running_gateway"]
 
@@ -31,6 +32,7 @@ class Recorder(Observer):
         attempts: Of their calls to providers.
         circuits: Of the changes of circuits.
         keys: Of the failures of keys.
+        events: What an audit was told.
     """
 
     def __init__(self) -> None:
@@ -38,6 +40,7 @@ class Recorder(Observer):
         self.attempts: list[AttemptEnded] = []
         self.circuits: list[CircuitChanged] = []
         self.keys: list[KeyFailed] = []
+        self.events: list[AuditEvent] = []
         self._changed = asyncio.Event()
 
     @override
@@ -96,7 +99,7 @@ async def running_gateway(
     """Run a gateway with just this environment; nobody is looked for on the machine unless it says so."""
     settings = Settings({"GENAI_PROBE_LOCAL": "false", **environ})
     recorder = Recorder()
-    spine = Spine(settings, clock=clock, observers=[recorder, *observers])
+    spine = Spine(settings, clock=clock, observers=[recorder, *observers], audit=recorder.events.append)
     app = create_app(spine, KeyRing([Secret(one) for one in (key, *other_keys)]))
     config = uvicorn.Config(
         app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5

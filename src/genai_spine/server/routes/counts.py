@@ -13,11 +13,12 @@ from genai_spine.gateway.attempt import Question
 from genai_spine.server.answers import served_headers
 from genai_spine.server.bodies import read_body
 from genai_spine.server.errors import speak
+from genai_spine.server.rules import require
 from genai_spine.server.state import state_of, while_there
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["token counts"])
+router = APIRouter(tags=["token counts"], dependencies=[require("inference")])
 
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
