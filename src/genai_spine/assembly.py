@@ -567,10 +567,10 @@ def _log_event(event: AuditEvent) -> None:
     logger.info(
         event.event,
         reason=event.reason,
-        key=caller.fingerprint,
+        by=caller.fingerprint,
         user=caller.user,
         request_id=event.request_id,
-        **event.details,
+        details=event.details,
     )
 
 

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from typing import Any, Final, NamedTuple
 
 import aiohttp
-import pytest
 from fastapi.routing import iter_route_contexts
 
 from genai_spine.assembly import Spine
@@ -17,7 +15,6 @@ from genai_spine.server.dataplane import GEMINI_ROUTES, ROUTES
 from genai_spine.settings import Settings
 from genai_spine.types.principal import SCOPES
 from tests.conftest import Gateways
-from tests.databases import KINDS, fresh_address
 from tests.flow.people import Town, founded
 
 REFUSED: Final = {401, 403}
@@ -98,25 +95,6 @@ class Case(NamedTuple):
 
     key: str
     scopes: frozenset[str] | None
-
-
-@pytest.fixture
-async def session() -> AsyncIterator[aiohttp.ClientSession]:
-    """Connections to gateways."""
-    async with aiohttp.ClientSession() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def town(gateways: Gateways, session: aiohttp.ClientSession) -> Town:
-    """A gateway with members, and nothing but the simulator."""
-    return await founded(session, await gateways.start())
-
-
-@pytest.fixture(params=KINDS)
-async def city(request: pytest.FixtureRequest, gateways: Gateways, session: aiohttp.ClientSession) -> Town:
-    """The same, on each kind of database."""
-    return await founded(session, await gateways.start(GENAI_DATABASE_URL=await fresh_address(request.param)))
 
 
 def url(path: str) -> str:
