@@ -40,7 +40,7 @@ from genai_spine.telemetry.logging import logger
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["GEMINI_ROUTES", "ROUTES", "DataPlane", "HotRoute", "route_for"]
+__all__ = ["GEMINI_ROUTES", "MODELS", "ROUTES", "DataPlane", "HotRoute", "route_for"]
 
 
 class HotRoute(NamedTuple):
@@ -82,7 +82,8 @@ GEMINI_ROUTES: Final[Mapping[str, str]] = {
 """The hot routes below a model's own path, by method: the official client uses either prefix."""
 
 _GEMINI_PREFIXES: Final = ("/v1beta/", "/v1/")
-_MODELS: Final = "models/"
+MODELS: Final = "models/"
+"""What stands before a model in Gemini's paths, where a client does not leave it out."""
 
 
 def route_for(path: str, query: bytes) -> HotRoute | None:
@@ -93,7 +94,7 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
     # A model's id may hold a colon; the method stands behind the last. A name with a slash, as of a tuned model, is by
     # some clients taken for a whole resource and sent without `models/`.
     resource, _, method = path.split("/", 2)[2].rpartition(":")
-    model = resource.removeprefix(_MODELS)
+    model = resource.removeprefix(MODELS)
     if not model or method not in GEMINI_ROUTES:
         return None
     if method in {SINGLE, BATCH}:
