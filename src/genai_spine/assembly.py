@@ -137,7 +137,7 @@ class Spine:
             clock: The source of time.
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
-            audit: Is told what an audit wants to know; by default it becomes a line of the log.
+            audit: Is told what an audit wants to know; by default it becomes a line of the log, at debug.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -564,7 +564,7 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
 
 def _log_event(event: AuditEvent) -> None:
     caller = event.caller
-    logger.info(
+    logger.debug(
         event.event,
         reason=event.reason,
         by=caller.fingerprint,

@@ -10,7 +10,6 @@ from typing import TypeVar
 from genai_spine.assembly import Spine
 from genai_spine.cli.settings import open_spine, told
 from genai_spine.settings import Settings
-from genai_spine.telemetry.logging import configure_logging
 
 __all__ = ["in_database", "on_database"]
 
@@ -19,13 +18,8 @@ T = TypeVar("T")
 
 def on_database(config: Path | None, work: Callable[[Spine], Awaitable[T]]) -> T:
     """Do ``work`` with the objects behind the gateway, which itself is not started; tell an error in plain words."""
-    # What an audit is told is a line of the log, which nobody wants to see here.
-    writer = configure_logging("warning")
-    try:
-        with told():
-            return asyncio.run(_closed_after(open_spine(config), work))
-    finally:
-        writer.close()
+    with told():
+        return asyncio.run(_closed_after(open_spine(config), work))
 
 
 def in_database(settings: Settings, work: Callable[[Spine], Awaitable[T]]) -> T:
