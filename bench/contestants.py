@@ -12,6 +12,7 @@ from typing import Protocol
 import msgspec
 
 from bench.processes import complete, environment
+from bench.workloads import DOWN, MODEL, WELL
 
 __all__ = [
     "CONTESTANTS",
@@ -60,8 +61,8 @@ class Contestant(Protocol):
         """The path that answers 200 once it serves."""
 
     @property
-    def translates(self) -> bool:
-        """Whether the Anthropic door is measured too."""
+    def specials(self) -> bool:
+        """Whether it is asked too what only it is set up for: the Anthropic door, and providers that are down."""
 
     def prepare(self) -> str:
         """Installs what is missing and returns the versions; may take minutes the first time.
@@ -84,7 +85,7 @@ class Spine:
     name = "spine"
     pace = 10_000
     health = "/health"
-    translates = True
+    specials = True
 
     def __init__(self, workers: int = 1) -> None:
         """``workers`` above one is handed to ``spine serve --workers``."""
@@ -99,12 +100,14 @@ class Spine:
         return _versions(sys.executable, "genai-spine")
 
     def launch(self, port: int, upstream: int, folder: Path) -> Launch:
-        """``spine serve`` with one provider and one gateway key from the environment."""
-        argv = [str(self._command), "serve", "--host", "127.0.0.1", "--port", str(port)]
-        if self._workers > 1:
-            argv += ["--workers", str(self._workers)]
+        """``spine serve`` with one gateway key, one provider, and two more that the aliases of workloads name."""
         data = folder / f"spine-{port}"
         data.mkdir()
+        config = data / "spine.toml"
+        config.write_text(self._config(upstream))
+        argv = [str(self._command), "serve", "--host", "127.0.0.1", "--port", str(port), "--config", str(config)]
+        if self._workers > 1:
+            argv += ["--workers", str(self._workers)]
         extra = {
             "OPENAI_API_KEY": UPSTREAM_KEY,
             "OPENAI_API_URL": f"http://127.0.0.1:{upstream}/v1",
@@ -118,6 +121,24 @@ class Spine:
         statements = ("import genai_spine", "from genai_spine import Spine")
         return [Launch(argv=[sys.executable, "-c", statement], env=environment()) for statement in statements]
 
+    @staticmethod
+    def _config(upstream: int) -> str:
+        return f"""\
+[aliases]
+{WELL.model} = ["{MODEL}", "spare/gpt-4o-mini"]
+{DOWN.model} = ["gone/gpt-4o-mini", "{MODEL}"]
+
+[providers.spare]
+dialect = "openai_chat"
+url = "http://127.0.0.1:{upstream}/v1"
+auth = "none"
+
+[providers.gone]
+dialect = "openai_chat"
+url = "http://127.0.0.1:9/v1"  # nobody's port
+auth = "none"
+"""
+
 
 class Nginx:
     """nginx as a reverse proxy: the floor, since it looks at nothing and checks no key."""
@@ -125,7 +146,7 @@ class Nginx:
     name = "nginx"
     pace = 20_000
     health = "/health"
-    translates = False
+    specials = False
 
     def __init__(self) -> None:
         """Looks for nginx where Debian keeps it too, which is not on every user's path."""
@@ -195,7 +216,7 @@ class Naive:
     name = "naive"
     pace = 2_000
     health = "/health"
-    translates = False
+    specials = False
 
     def __init__(self) -> None:
         """The environment is only made when it is prepared."""
@@ -231,7 +252,7 @@ class LiteLlm:
     name = "litellm"
     pace = 600
     health = "/health/liveliness"
-    translates = False
+    specials = False
 
     def __init__(self) -> None:
         """The environment is only made when it is prepared."""

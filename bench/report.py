@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from bench.measure import Memory
-from bench.workloads import Workload, select
+from bench.workloads import DOWN, WELL, Workload, select
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -261,6 +261,12 @@ def goals(report: Report) -> list[Goal]:
             found.append(Goal(name=name, limit=30, measured=lite, at_least=True))
         if floor is not None:
             found.append(Goal(name=f"times nginx's CPU per chat request, {callers} callers", limit=8, measured=floor))
+    for callers in (1, 16):
+        pairs = _pairs(report, "spine", f"{DOWN.name}-{callers}", "spine", f"{WELL.name}-{callers}")
+        added = _median((down.tally.p50 - well.tally.p50) * 1e3 for down, well in pairs)
+        if added is not None:
+            name = f"ms added to the median while the first provider is down, {callers} callers"
+            found.append(Goal(name=name, limit=1, measured=added))
     for cell in cells(report):
         if cell.contestant == "spine" and cell.workload in _JUDGED_STREAMS and cell.cpu_us_per_chunk is not None:
             name = f"CPU us per streamed chunk, {cell.callers} callers"

@@ -67,7 +67,7 @@ class _Target(msgspec.Struct, frozen=True, kw_only=True):
     pid: int
     port: int
     pace: int
-    translates: bool
+    specials: bool
 
 
 def _options(arguments: list[str] | None) -> _Options:
@@ -130,7 +130,7 @@ def _serving(contestant: Contestant, stage: _Stage) -> Iterator[tuple[_Target, f
             pid=process.pid,
             port=port,
             pace=contestant.pace,
-            translates=contestant.translates,
+            specials=contestant.specials,
         )
         yield target, took
 
@@ -192,7 +192,7 @@ def _warm_up(target: _Target, workloads: list[Workload], load: LoadGenerator) ->
     """
     kinds = {workload.kind.name: workload.kind for workload in workloads}
     for kind in kinds.values():
-        if not kind.translated or target.translates:
+        if not kind.special or target.specials:
             requests = 16 if kind.chunks else max(32, target.pace // 4)
             tally = load.run(_plan(kind, target.port, 16, requests))
             if tally.answered == 0:
@@ -211,7 +211,7 @@ def _measure_lives(contestants: list[Contestant], stage: _Stage) -> list[Life]:
 
 def _measure_load(contestants: list[Contestant], stage: _Stage) -> list[Turn]:
     options = stage.options
-    direct = _Target(name=DIRECT, pid=stage.upstream_pid, port=stage.upstream_port, pace=_DIRECT_PACE, translates=False)
+    direct = _Target(name=DIRECT, pid=stage.upstream_pid, port=stage.upstream_port, pace=_DIRECT_PACE, specials=False)
     turns = []
     with contextlib.ExitStack() as alive:
         targets = [direct] + [alive.enter_context(_serving(each, stage))[0] for each in contestants]
@@ -220,7 +220,7 @@ def _measure_load(contestants: list[Contestant], stage: _Stage) -> list[Turn]:
             _warm_up(target, options.workloads, stage.load)
         for number in range(options.rounds):
             for workload in options.workloads:
-                asked = [target for target in targets if target.translates or not workload.kind.translated]
+                asked = [target for target in targets if target.specials or not workload.kind.special]
                 if asked:
                     _say(f"round {number + 1} of {options.rounds}: {workload.name}")
                     turns += [_turn(target, workload, stage, number) for target in asked]

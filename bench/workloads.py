@@ -11,11 +11,13 @@ import msgspec
 
 __all__ = [
     "CHUNKS",
+    "DOWN",
     "MODEL",
     "OPEN_STREAMS",
     "PACE_MS",
     "REPLY_WORDS",
     "REQUEST_BYTES",
+    "WELL",
     "WORD",
     "WORKLOADS",
     "Kind",
@@ -46,7 +48,13 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
     end: str = ""
     """What a whole stream's last 64 bytes contain in the caller's dialect."""
     translated: bool = False
-    """The caller speaks another dialect than the upstream; only contestants that translate are asked."""
+    """The caller speaks another dialect than the upstream."""
+    model: str = MODEL
+
+    @property
+    def special(self) -> bool:
+        """Whether it takes what not every contestant is set up for: another dialect, or a second provider."""
+        return self.translated or self.model != MODEL
 
     @property
     def direct(self) -> str:
@@ -67,7 +75,7 @@ class Kind(msgspec.Struct, frozen=True, kw_only=True):
 
     def _body(self, text: str) -> str:
         fields: dict[str, object] = {
-            "model": MODEL,
+            "model": self.model,
             "messages": [{"role": "user", "content": text}],
             "max_tokens": 256,
             "temperature": 0.5,
@@ -108,6 +116,10 @@ TRANSLATED = Kind(name="translated", path="/v1/messages", translated=True)
 TRANSLATED_STREAM = Kind(
     name="translated-stream", path="/v1/messages", chunks=CHUNKS, pace_ms=PACE_MS, end="message_stop", translated=True
 )
+WELL = Kind(name="well", model="first-well")
+"""An alias of two providers, the first of them healthy."""
+DOWN = Kind(name="down", model="first-down")
+"""The same, with nobody listening at the first: its circuit opens during the warm-up."""
 OPEN_STREAMS = Kind(name="open", chunks=600, pace_ms=2000, end="[DONE]")
 """Streams that stay open until the caller hangs up: a chunk every two seconds, twenty minutes at most."""
 
@@ -115,7 +127,7 @@ WORKLOADS = [
     Workload(kind=kind, callers=callers)
     for kind in (CHAT, STREAM, TRANSLATED, TRANSLATED_STREAM)
     for callers in (1, 16, 64)
-]
+] + [Workload(kind=kind, callers=callers) for callers in (1, 16) for kind in (WELL, DOWN)]
 
 
 def select(names: list[str]) -> list[Workload]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
 from tests.databases import fresh_address
+from tests.redis_server import RedisServer
 
 
 @pytest.fixture(autouse=True)
@@ -31,6 +32,13 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
 async def upstream() -> AsyncIterator[ScriptedUpstream]:
     """A provider that answers as it is told."""
     async with ScriptedUpstream() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def redis_server() -> Iterator[RedisServer]:
+    """A Redis server, empty or not: whoever uses it has it forget first, and leaves it running."""
+    with RedisServer() as server:
         yield server
 
 

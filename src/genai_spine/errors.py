@@ -10,17 +10,25 @@
     │   │   ├── ContextLengthError        400
     │   │   └── ContentFilterError        400
     │   ├── AuthenticationError           401  no gateway key, or a wrong one
+    │   ├── BudgetExceededError           402  the caller's money is spent
     │   ├── PermissionDeniedError         403
     │   ├── NotFoundError                 404
     │   │   └── ModelNotFoundError        404
+    │   ├── ConflictError                 409
     │   ├── PayloadTooLargeError          413
     │   ├── UnsupportedMediaTypeError     415
-    │   └── InvalidFieldError             422
+    │   ├── InvalidFieldError             422
+    │   └── RateLimitExceededError        429  the caller asks too often; the gateway's own limit
+    ├── JournalError                      503  what is begun could not be recorded
     ├── UnavailableError                  503  nothing can serve it now
     │   ├── CircuitOpenError              503
+    │   ├── JournalFullError              503
     │   ├── NoUsableKeyError              503
     │   ├── ProviderNotConfiguredError    503
-    │   └── DatabaseDownError             503
+    │   ├── SwitchedOffError              503
+    │   ├── DatabaseDownError             503
+    │   ├── SharedStateUnavailableError   503  budgets and limits cannot be looked after now
+    │   └── StoppingError                 503  the gateway stops, and had no time left for it
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
         │   ├── MalformedResponseError    502
@@ -41,12 +49,15 @@ to a caller is each dialect's affair.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import ClassVar, Final, NamedTuple
 
 __all__ = [
     "AuthenticationError",
+    "BudgetExceededError",
     "CircuitOpenError",
     "ConfigurationError",
+    "ConflictError",
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextLengthError",
@@ -54,6 +65,8 @@ __all__ = [
     "DialectNotSpokenError",
     "InvalidFieldError",
     "InvalidRequestError",
+    "JournalError",
+    "JournalFullError",
     "MalformedResponseError",
     "ModelNotFoundError",
     "NoUsableKeyError",
@@ -68,10 +81,14 @@ __all__ = [
     "ProviderPermissionError",
     "ProviderTimeoutError",
     "QuotaExhaustedError",
+    "RateLimitExceededError",
     "RateLimitedError",
     "RequestError",
+    "SharedStateUnavailableError",
     "SpineError",
+    "StoppingError",
     "StreamInterruptedError",
+    "SwitchedOffError",
     "UnavailableError",
     "UnknownProviderError",
     "UnsupportedMediaTypeError",
@@ -174,6 +191,37 @@ class AuthenticationError(RequestError):
     default_code = "invalid_api_key"
 
 
+class BudgetExceededError(RequestError):
+    """A budget of the caller's does not cover what the call may cost.
+
+    Args:
+        message: Which budget, and when it begins anew.
+        limit: The budget, in nanodollars.
+        used: What of it is spent and set aside, in nanodollars.
+        resets_at: When it begins anew, in seconds since the Unix epoch; None where it never does.
+        may_be_free: The request may move to a candidate that costs nothing.
+    """
+
+    kind = "budget_exceeded"
+    status = 402
+    default_code = "budget_exceeded"
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        limit: int = 0,
+        used: int = 0,
+        resets_at: float | None = None,
+        may_be_free: bool = False,
+    ) -> None:
+        super().__init__(message)
+        self.limit = limit
+        self.used = used
+        self.resets_at = resets_at
+        self.may_be_free = may_be_free
+
+
 class PermissionDeniedError(RequestError):
     """The caller is known, but may not do this."""
 
@@ -197,6 +245,14 @@ class ModelNotFoundError(NotFoundError):
     default_code = "model_not_found"
 
 
+class ConflictError(RequestError):
+    """What was to be changed is not what the caller saw of it: somebody else has changed it, made it or deleted it."""
+
+    kind = "conflict"
+    status = 409
+    default_code = "conflict"
+
+
 class PayloadTooLargeError(RequestError):
     """The body exceeds the size limit, here or upstream."""
 
@@ -213,10 +269,38 @@ class UnsupportedMediaTypeError(RequestError):
 
 
 class InvalidFieldError(RequestError):
-    """One field is of the wrong type or value, or cannot be said to the provider chosen; ``param`` names it."""
+    """One field is of the wrong type or value, here or upstream, or cannot be said there; ``param`` names it."""
 
     status = 422
     default_code = "invalid_field"
+
+
+class JournalError(SpineError):
+    """The record of calls cannot be read or written; no call is begun that could not be recorded."""
+
+    kind = "unavailable"
+    status = 503
+    default_code = "ledger_failed"
+
+
+class RateLimitExceededError(RequestError):
+    """The caller asks more often, or for more, than he may; ``retry_after`` tells when he may again.
+
+    Args:
+        message: Which limit.
+        retry_after: Seconds until he may; None where waiting does not help.
+        headers: What tells the caller how he stands, such as ``x-ratelimit-remaining-requests``.
+    """
+
+    kind = "rate_limit"
+    status = 429
+    default_code = "rate_limit_exceeded"
+
+    def __init__(
+        self, message: str, *, retry_after: float | None = None, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(message, retry_after=retry_after)
+        self.headers = headers or {}
 
 
 class UnavailableError(SpineError):
@@ -234,6 +318,12 @@ class CircuitOpenError(UnavailableError):
     retry = OTHER_PROVIDER
 
 
+class JournalFullError(UnavailableError):
+    """The disk, or the part of it that calls may be recorded in, has no room for one more; the message says why."""
+
+    default_code = "ledger_full"
+
+
 class NoUsableKeyError(UnavailableError):
     """Each of the provider's keys is refused or cooling down; ``retry_after`` tells when one is back, if at all."""
 
@@ -247,6 +337,13 @@ class ProviderNotConfiguredError(UnavailableError):
     default_code = "provider_not_configured"
 
 
+class SwitchedOffError(UnavailableError):
+    """The operator has switched the provider off, or the model there."""
+
+    default_code = "switched_off"
+    retry = OTHER_PROVIDER
+
+
 class DatabaseDownError(UnavailableError):
     """The gateway's database cannot be reached now, or cannot write; what needs it must wait."""
 
@@ -254,6 +351,18 @@ class DatabaseDownError(UnavailableError):
 
     def __init__(self, message: str = "the gateway's database cannot be reached now; try again shortly") -> None:
         super().__init__(message, retry_after=1)
+
+
+class SharedStateUnavailableError(UnavailableError):
+    """What several processes share cannot be reached, or lost its memory and is being settled again."""
+
+    default_code = "shared_state_unavailable"
+
+
+class StoppingError(UnavailableError):
+    """The gateway is stopping and could not wait for the answer; another, or the next, may give it."""
+
+    default_code = "stopping"
 
 
 class ProviderError(SpineError):

@@ -6,6 +6,7 @@ import fnmatch
 from collections.abc import Callable, Mapping
 from typing import Final
 
+import pytest
 from msgspec import Struct, field
 
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
@@ -17,8 +18,11 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.shared_state.redis.link import Patience
+from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.testing.clock import ManualClock
 from tests.conformance.recordings import Exchange, exchanges
+from tests.redis_server import SET_TIME, RedisServer, ServerClock
 
 __all__ = ["DIALECTS", "PROVIDERS", "SHARED_STATES", "DialectMember", "ProviderMember", "SharedStateMember"]
 
@@ -133,10 +137,27 @@ PROVIDERS: Final = (
 
 
 class SharedStateMember(Struct, frozen=True):
-    """A place that keeps state between requests; ``make`` makes an empty one that goes by the clock."""
+    """A place that keeps state between requests.
+
+    Attributes:
+        make: Makes an empty one, and the clock that it goes by; asks pytest for what it needs.
+    """
 
     name: str
-    make: Callable[[ManualClock], SharedState]
+    make: Callable[[pytest.FixtureRequest], tuple[SharedState, ManualClock]]
 
 
-SHARED_STATES: Final = (SharedStateMember("memory", lambda clock: MemoryState(1024 * 1024, clock)),)
+def _memory(_: pytest.FixtureRequest) -> tuple[SharedState, ManualClock]:
+    clock = ManualClock()
+    return MemoryState(1024 * 1024, clock), clock
+
+
+def _redis(request: pytest.FixtureRequest) -> tuple[SharedState, ManualClock]:
+    server: RedisServer = request.getfixturevalue("redis_server")
+    clock = ServerClock(server)
+    # A busy machine is no reason to give the server up.
+    patience = Patience(connect=20, command=20)
+    return RedisState(server.url, clock, patience=patience, grace_seconds=0, time=SET_TIME), clock
+
+
+SHARED_STATES: Final = (SharedStateMember("memory", _memory), SharedStateMember("redis", _redis))

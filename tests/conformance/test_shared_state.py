@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 import pytest
 
+from genai_spine.shared_state.base import SharedState
 from genai_spine.testing.clock import ManualClock
-from genai_spine.testing.shared_state import check_bytes_by_key, check_time_to_live
-from tests.conformance.members import SHARED_STATES, SharedStateMember
+from genai_spine.testing.meters import CHECKS
+from genai_spine.testing.shared_state import check_bytes_by_key, check_time_to_live, check_topics
+
+Place = tuple[SharedState, ManualClock]
 
 
-@pytest.mark.parametrize("member", SHARED_STATES, ids=lambda member: member.name)
-async def test_bytes_by_key(member: SharedStateMember) -> None:
+async def test_bytes_by_key(place: Place) -> None:
     """What is put is got, exactly, until it is put anew or deleted."""
-    state = member.make(ManualClock())
-    try:
-        await check_bytes_by_key(state)
-    finally:
-        await state.close()
+    await check_bytes_by_key(place[0])
 
 
-@pytest.mark.parametrize("member", SHARED_STATES, ids=lambda member: member.name)
-async def test_time_to_live(member: SharedStateMember) -> None:
+async def test_time_to_live(place: Place) -> None:
     """What is put is there for its time and no longer."""
-    clock = ManualClock()
-    state = member.make(clock)
-    try:
-        await check_time_to_live(state, clock)
-    finally:
-        await state.close()
+    await check_time_to_live(*place)
+
+
+async def test_topics(place: Place) -> None:
+    """Whoever listens is told of each message."""
+    await check_topics(place[0])
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__.removeprefix("check_"))
+async def test_meters(place: Place, check: Callable[[SharedState, ManualClock], Awaitable[None]]) -> None:
+    """Meters let in what fits, and count what was used, once; each check says what that means."""
+    await check(*place)

@@ -23,8 +23,14 @@ AT_ONCE: Final = 40
 SECONDS: Final = 10.0
 ALIAS: Final = """
 [aliases]
-storm = ["openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5", "groq/llama-3.1-8b-instant"]
+storm = ["gone/gpt-4o-mini", "openai/gpt-4o-mini", "anthropic/claude-sonnet-4-5", "groq/llama-3.1-8b-instant"]
+
+[providers.gone]
+dialect = "openai_chat"
+url = "http://127.0.0.1:9/v1"
+auth = "none"
 """
+"""Asked first of all is one at whose port nobody listens."""
 OPENAI, ANTHROPIC, _ = PROVIDERS
 # Once the model's first words are with the caller, nobody else can be asked.
 BEFORE_WORDS: Final = (
@@ -199,6 +205,10 @@ class Storm:
         records = self.gateway.recorder.records
         assert REQUESTS == len(records)
         assert len({record.request_id for record in records}) == REQUESTS
+        # Nobody but the kernel answers for the first: it refuses, the circuit opens, and only probes go there again.
+        gone = [attempt for attempt in self.gateway.recorder.attempts if attempt.provider == "gone"]
+        assert {"connection_failed"} == {attempt.error for attempt in gone}
+        assert 5 < len(gone) < REQUESTS / 2, len(gone)
 
 
 class Weather:
@@ -210,7 +220,7 @@ class Weather:
         self._file = folder / "spine.toml"
 
     async def storm(self, mishaps: Sequence[str], shares: Sequence[float]) -> Storm:
-        """Start three services and a gateway that moves on from each to the next."""
+        """Start three services and a gateway that asks one after the other, and before them a closed port."""
         services = [
             Stormy(provider, f"storm {place}", mishaps, share)
             for place, (provider, share) in enumerate(zip((OPENAI, ANTHROPIC, OPENAI), shares, strict=True))
@@ -236,6 +246,7 @@ class Weather:
             GENAI_RETRY_LONGEST_WAIT="0.05",
             GENAI_DEFAULT_COOLDOWN="0.05",
             GENAI_MAX_COOLDOWN_SECONDS="0.2",
+            GENAI_CIRCUIT_FAILURES="5",
             GENAI_CIRCUIT_OPEN_SECONDS="0.1",
             **short,
         )

@@ -54,7 +54,7 @@ TABLE: Final = {
     "no such model": Row(upstream=404, status=404, kind="not_found"),
     "request timeout": Row(upstream=408, status=504, kind="timeout"),
     "too large": Row(upstream=413, status=413, kind="payload_too_large"),
-    "unprocessable": Row(upstream=422, status=400, kind="invalid_request"),
+    "unprocessable": Row(upstream=422, status=422, kind="invalid_request"),
     "limited": Row(upstream=429, status=429, kind="rate_limit"),
     "limited for seconds": Row(
         upstream=429, status=429, kind="rate_limit", headers={"retry-after": "7"}, retry_after="7"

@@ -12,6 +12,8 @@ from genai_spine.identity.api_keys import KeyRing, new_key
 from genai_spine.identity.callers import Callers
 from genai_spine.server.app import _control_plane
 from genai_spine.server.dataplane import GEMINI_ROUTES, ROUTES
+from genai_spine.server.state import State
+from genai_spine.server.underway import UnderWay
 from genai_spine.settings import Settings
 from genai_spine.types.principal import SCOPES
 from tests.conftest import Gateways
@@ -73,6 +75,18 @@ TABLE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/v1/budgets"): SHOWN,
     ("PUT", "/v1/budgets"): ADMIN,
     ("DELETE", "/v1/budgets/{budget_id}"): ADMIN,
+    ("GET", "/v1/usage"): SHOWN,
+    ("GET", "/v1/usage/requests"): SHOWN,
+    ("GET", "/v1/usage/requests/{id}"): SHOWN,
+    ("GET", "/v1/audit"): ADMIN,
+    ("GET", "/v1/admin/config"): ADMIN,
+    ("GET", "/v1/admin/settings"): ADMIN,
+    ("PUT", "/v1/admin/settings/{name}"): ADMIN,
+    ("DELETE", "/v1/admin/settings/{name}"): ADMIN,
+    ("GET", "/v1/admin/providers"): ADMIN,
+    **{(method, "/v1/admin/providers/{name}"): ADMIN for method in ("GET", "PUT", "PATCH", "DELETE")},
+    ("GET", "/v1/admin/providers/{name}/models"): ADMIN,
+    **{(one, "/v1/admin/providers/{name}/models/{model:path}"): ADMIN for one in ("GET", "PUT", "PATCH", "DELETE")},
     ("POST", "/v1/admin/route"): ADMIN,
     ("POST", "/v1/admin/providers/{name}/reset"): ADMIN,
 }
@@ -83,6 +97,7 @@ VALUES: Final = {
     "{model}": "simulator/echo",
     "{name}": "simulator",
     "{response_id}": "resp_none",
+    "{id}": "none",
     "{key_id}": "999999",
     "{user_id}": "999999",
     "{budget_id}": "999999",
@@ -128,8 +143,8 @@ async def cases(town: Town) -> dict[str, Case]:
 def test_the_table_has_every_route() -> None:
     """What the gateway serves is in the table, on either plane; a route without a line here fails."""
     spine = Spine(Settings({}))
-    callers = Callers(KeyRing(), spine.identities, spine.budgets, clock=spine.clock, audit=spine.audit)
-    contexts = iter_route_contexts(_control_plane(spine, callers).routes)
+    state = State(spine, Callers(KeyRing(), spine.office), UnderWay())
+    contexts = iter_route_contexts(_control_plane(state).routes)
     control = {(method, str(one.path)) for one in contexts for method in one.methods or ()}
     hot = {("POST", path) for path in ROUTES} | {("POST", f"/v1beta/models/{{model}}:{one}") for one in GEMINI_ROUTES}
     assert set(TABLE) == control | hot
@@ -200,7 +215,7 @@ async def test_a_member_sees_only_his_own(city: Town) -> None:
             assert (
                 missing.json()["error"]["message"].replace("999999", str(record.id)) == told.json()["error"]["message"]
             )
-    assert await city.gateway.spine.identities.key(other.id) == other
+    assert await city.gateway.spine.office.identities.key(other.id) == other
 
 
 async def test_an_answer_is_its_users(city: Town) -> None:

@@ -219,7 +219,7 @@ async def test_a_rotated_key(city: Town) -> None:
         newer = rotated.json()["key"]
         await gateway.spine.watcher.look()
         assert [200, 200] == [await asked(town, older), await asked(town, newer)]
-        assert [record.id] == [one.id for one in await gateway.spine.identities.keys()]
+        assert [record.id] == [one.id for one in await gateway.spine.office.identities.keys()]
         clock.advance(61)
         assert [401, 200] == [await asked(town, older), await asked(town, newer)]
         last = (await town.call(gateway.key, "POST", f"/v1/keys/{record.id}/rotate?grace_seconds=0")).json()["key"]

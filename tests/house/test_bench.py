@@ -9,9 +9,10 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from bench.load import Plan
+from bench.load import Plan, Tally
 from bench.measure import memory, tree
 from bench.processes import LoadGenerator, free_port, load_generator, upstream
+from bench.report import Report, Turn, goals, machine
 from bench.workloads import REPLY_WORDS, REQUEST_BYTES, WORKLOADS, Kind
 
 KINDS = list(dict.fromkeys(workload.kind for workload in WORKLOADS))
@@ -53,6 +54,23 @@ def test_every_workload_asks_one_kilobyte(kind: Kind) -> None:
     """A request is as long as the tables say, whatever its dialect."""
     expected = REQUEST_BYTES
     assert expected == len(kind.body())
+
+
+def turn(workload: str, number: int, p50: float) -> Turn:
+    """A turn of spine's in a round."""
+    tally = Tally(answered=9, failed=0, words=990, elapsed=1, p50=p50, p99=1, first_p50=p50, cpu=1)
+    return Turn(contestant="spine", workload=workload, round=number, cpu_s=1, tally=tally)
+
+
+def test_what_a_provider_that_is_down_adds() -> None:
+    """It is the median of the differences within a round, so that a slow round hits both sides."""
+    turns = [turn("well-1", 1, 0.001), turn("down-1", 1, 0.0015)]
+    turns += [turn("well-1", 2, 0.009), turn("down-1", 2, 0.012)]
+    turns += [turn("well-1", 3, 0.001), turn("down-1", 3, 0.003)]
+    report = Report(machine=machine(), versions={}, quick=True, spine_workers=1, imports={}, lives=[], turns=turns)
+    (goal,) = goals(report)
+    assert pytest.approx(2.0) == goal.measured
+    assert not goal.met
 
 
 def test_whole_answers_are_counted(server: tuple[int, int], load: LoadGenerator) -> None:

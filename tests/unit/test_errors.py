@@ -12,6 +12,7 @@ from genai_spine.errors import Retry, SpineError
 LINE = re.compile(r"^    (?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+Error)(?: +(?P<status>\d{3}))?(?: .*)?$")
 KINDS = {
     "authentication",
+    "budget_exceeded",
     "connection",
     "content_filter",
     "context_length_exceeded",

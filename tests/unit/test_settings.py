@@ -198,6 +198,11 @@ def test_an_unknown_name_in_the_file(text: str, expected: str) -> None:
         ({}, "retry_attempts = 0", "GENAI_RETRY_ATTEMPTS"),
         ({"GENAI_PERMANENT_ERROR_PATTERNS": "good\ncanary-value("}, "", "GENAI_PERMANENT_ERROR_PATTERNS"),
         ({}, 'max_body_bytes = "canary-value"', "GENAI_MAX_BODY_BYTES"),
+        ({"GENAI_WORKERS": "0"}, "", "GENAI_WORKERS"),
+        ({"GENAI_STOP_SECONDS": "-1"}, "", "GENAI_STOP_SECONDS (or stop_seconds in spine.toml)"),
+        ({"GENAI_DATABASE_URL": "mysql://u:canary-value@host/db"}, "", "postgresql://"),
+        ({"GENAI_REDIS_URL": "canary-value@host:6379"}, "", "GENAI_REDIS_URL (or redis_url in spine.toml)"),
+        ({}, 'redis_url = ["canary-value"]', "GENAI_REDIS_URL"),
         ({}, '[providers.x]\nauth = "canary-value"', "providers.x.auth in spine.toml"),
         ({}, '[providers.x]\napi_key = ["canary-value"]', "providers.x.api_key in spine.toml"),
     ],
@@ -216,6 +221,26 @@ def test_all_that_is_wrong_is_told_at_once() -> None:
     with pytest.raises(ConfigurationError) as caught:
         Settings({"GENAI_API_PORT": "x", "GENAI_LOG_LEVEL": "y"})
     assert len(caught.value.message.splitlines()) == 2
+
+
+def test_where_state_is_kept() -> None:
+    """Unset, records are kept in a SQLite file of the data folder, wherever a process works, and the rest in memory."""
+    settings = Settings({"GENAI_DATA_DIR": "data"})
+    assert f"sqlite:///{Path.cwd()}/data/spine.db" == settings.database_url.reveal()
+    assert settings.values.redis_url is None
+
+
+@pytest.mark.parametrize("name", ["database_url", "redis_url"])
+def test_addresses_with_passwords_are_secrets(name: str) -> None:
+    """From the environment or the file, an address is kept whole and shown nowhere."""
+    url = {"database_url": "postgresql+asyncpg://u:canary@host/db", "redis_url": "rediss://:canary@host:6379/0"}[name]
+    for settings in (
+        Settings({f"GENAI_{name.upper()}": f" {url} "}),
+        Settings({}, written(f'{name} = "{url}"')),
+    ):
+        kept = getattr(settings.values, name)
+        assert url == kept.reveal()
+        assert "canary" not in f"{settings.values!r} {settings.values} {settings.values.model_dump()} {kept}"
 
 
 @pytest.mark.parametrize("model", [FileSettings, ProviderFile, TimeoutSettings])

@@ -131,7 +131,7 @@ async def user_id_of(spine: Spine, name: str) -> int:
     Raises:
         NotFoundError: There is none.
     """
-    found = await spine.identities.user_named(name)
+    found = await spine.office.identities.user_named(name)
     if found is None:
         message = f"there is no user {name!r}; spine users list shows them"
         raise NotFoundError(message)

@@ -185,9 +185,11 @@ def classify(
     if kind == "authentication":
         # Providers quote the key here, more or less masked.
         shown = "the provider refused the gateway's key; set a valid one"
-    return KINDS[kind](
-        shown, code=known[0] if known else None, param=param, retry_after=wait, upstream_status=status or None
-    )
+    made = KINDS[kind]
+    if status == 422 and made is errors.InvalidRequestError:
+        # The same fault, told with the status that it came with.
+        made = errors.InvalidFieldError
+    return made(shown, code=known[0] if known else None, param=param, retry_after=wait, upstream_status=status or None)
 
 
 def _is_context_overflow(message: str, codes: list[str]) -> bool:

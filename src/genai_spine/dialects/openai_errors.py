@@ -16,6 +16,7 @@ __all__ = ["decode_error", "encode_error", "error_object", "failure_in", "told_i
 # `error.type` for each kind of error; SDKs and their users branch on it.
 _TYPES: Final = {
     "authentication": "authentication_error",
+    "budget_exceeded": "insufficient_quota",
     "content_filter": "invalid_request_error",
     "context_length_exceeded": "invalid_request_error",
     "invalid_request": "invalid_request_error",

@@ -12,7 +12,7 @@ from genai_spine.errors import SpineError
 from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.embedding import EmbeddingQuestion
 from genai_spine.routing.options import Ability, Needs
-from genai_spine.routing.router import Ask
+from genai_spine.routing.router import UNKNOWN, Ask
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.embedding import EmbeddingRequest
 from genai_spine.types.messages import Image, Part, ToolResult
@@ -22,8 +22,8 @@ __all__ = ["asked", "asked_in", "asked_of_texts", "asked_of_texts_in"]
 
 # A token is seldom shorter, so that a guess by the length of a body is rather too high.
 _BYTES_PER_TOKEN: Final = 3
-# Of a request that nobody has looked at yet: more than any model reads.
-_NOT_WEIGHED: Final = 1 << 40
+# Of so little, nothing but text can be.
+_LIGHT_BYTES: Final = 1 << 16
 
 _KINDS: Final[tuple[Ability, ...]] = ("tools", "vision", "structured_output", "streaming")
 # Made once, for they are looked up for each request.
@@ -42,7 +42,8 @@ def asked_in(question: Question) -> Ask:
         abilities=_ABILITIES[envelope.tools, envelope.images, envelope.schema, envelope.stream],
         max_cost=envelope.wishes.max_cost,
     )
-    return _ask(envelope.model, envelope.wishes, needs, partial(_weighed, question))
+    light = len(question.body) <= _LIGHT_BYTES and not envelope.images
+    return _ask(envelope.model, envelope.wishes, needs, partial(_weighed, question), light=light)
 
 
 def asked(request: CompletionRequest, wishes: Wishes = NO_WISHES, *, stream: bool = False) -> Ask:
@@ -50,7 +51,7 @@ def asked(request: CompletionRequest, wishes: Wishes = NO_WISHES, *, stream: boo
     images = any(_is_picture(part) for message in request.messages for part in message.parts)
     schema = request.output_schema is not None and request.output_schema.schema is not None
     needs = Needs(
-        input_tokens=_NOT_WEIGHED,
+        input_tokens=UNKNOWN,
         max_tokens=request.max_tokens,
         abilities=_ABILITIES[bool(request.tools), images, schema, stream],
         max_cost=wishes.max_cost,
@@ -66,7 +67,7 @@ def asked_of_texts_in(question: EmbeddingQuestion) -> Ask:
 
 def asked_of_texts(request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> Ask:
     """Return what a request for vectors asks."""
-    return _of_texts(request.model, wishes, _NOT_WEIGHED, partial(estimate_embedding_tokens, request))
+    return _of_texts(request.model, wishes, UNKNOWN, partial(estimate_embedding_tokens, request))
 
 
 def _of_texts(model: str | None, wishes: Wishes, size: int, weigh: Callable[[], int]) -> Ask:
@@ -76,7 +77,13 @@ def _of_texts(model: str | None, wishes: Wishes, size: int, weigh: Callable[[], 
 
 
 def _ask(
-    model: str | None, wishes: Wishes, needs: Needs, weigh: Callable[[], int], *, or_else: tuple[str, ...] | None = None
+    model: str | None,
+    wishes: Wishes,
+    needs: Needs,
+    weigh: Callable[[], int],
+    *,
+    or_else: tuple[str, ...] | None = None,
+    light: bool = False,
 ) -> Ask:
     return Ask(
         model=model,
@@ -87,6 +94,7 @@ def _ask(
         preferred=wishes.preferred,
         needs=needs,
         weigh=weigh,
+        light=light,
     )
 
 

@@ -26,7 +26,7 @@ from genai_spine.types.embedding import EmbeddingResponse
 from genai_spine.types.stream import Event, Failed, Finish, Start, TextDelta, ThinkingDelta, ToolArguments, UsageTold
 from genai_spine.types.usage import Usage
 
-__all__ = ["Attempt", "Question", "passing_wire"]
+__all__ = ["Attempt", "Question", "announce", "passing_wire"]
 
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 MAX_STREAMED: Final = 2 * MAX_ANSWER_BYTES
@@ -42,6 +42,12 @@ class Question(msgspec.Struct, frozen=True):
     door: Dialect
     envelope: Envelope
     body: bytes
+
+    def limited(self, tokens: int) -> Question:
+        """Return the same with a limit of its answer, which it lacks."""
+        fields = self.door.with_limit(self.envelope.fields, tokens)
+        envelope = msgspec.structs.replace(self.envelope, fields=fields, max_tokens=tokens)
+        return Question(self.door, envelope, msgspec.json.encode(fields))
 
 
 class Attempt:
@@ -67,11 +73,12 @@ class Attempt:
                 encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
                 body = await self.relay(call, encoded, provider, wire, options)
             except DialectNotSpokenError:
-                call.attempts += 1  # the provider speaks another, into which the request is translated
+                pass  # the provider speaks another, into which the request is translated
             else:
                 call.usage, _ = dialect.check_response(body, wire.quirks)
                 return body
         request, sealing = await self._translated(call, question, provider, options)
+        announce(provider, options)
         response = await provider.complete(request, options)
         self.note(call, response)
         response = sealing.response(response)
@@ -121,7 +128,6 @@ class Attempt:
             encoded = dialect.relay_request(question.envelope, provider.target(_model(call), wire))
             incoming = await self._open(call, encoded, provider, wire, options, stream=True)
         except DialectNotSpokenError:
-            call.attempts += 1
             async with aclosing(self._translate_stream(call, question, provider, options)) as translated:
                 async for data in translated:
                     yield data
@@ -206,6 +212,7 @@ class Attempt:
             SpineError: There is none.
         """
         request, sealing = await self._prepared(call, LIBRARY, request, provider, options)
+        announce(provider, options)
         response = await provider.complete(request, options)
         self.note(call, response)
         return sealing.response(response)
@@ -227,6 +234,7 @@ class Attempt:
     async def _events(
         self, call: Call, request: CompletionRequest, provider: Provider, options: CallOptions
     ) -> AsyncGenerator[Event, None]:
+        announce(provider, options)
         stream = provider.stream_complete(request, options)
         characters = kept = 0
         whole = False
@@ -265,6 +273,12 @@ class Attempt:
         call.first_token_at = self._clock.monotonic()
         call.usage = response.usage
         call.warn(response.warnings)
+
+
+def announce(provider: Provider, options: CallOptions) -> None:
+    """Tell that something is sent, where the provider is somebody's own and does not tell it itself."""
+    if options.sends is not None and not isinstance(provider, Relays):
+        options.sends.sending()
 
 
 def passing_wire(call: Call, question: Question, provider: Relays) -> Wire | None:

@@ -10,7 +10,7 @@ from genai_spine.catalog.estimate import TOKENS_PER_IMAGE, estimate_embedding_to
 from genai_spine.dialects.base import Envelope
 from genai_spine.dialects.embeddings import EmbeddingDoor, Embeds, matched
 from genai_spine.errors import InvalidFieldError, InvalidRequestError
-from genai_spine.gateway.attempt import Attempt
+from genai_spine.gateway.attempt import Attempt, announce
 from genai_spine.gateway.context import Call
 from genai_spine.providers.base import CallOptions, Provider, Relays, Wire
 from genai_spine.routing.candidates import AUTO
@@ -66,6 +66,7 @@ async def _embed(
     call: Call, request: EmbeddingRequest, provider: Provider, options: CallOptions, attempt: Attempt
 ) -> EmbeddingResponse:
     # A provider of the user's own is code that nobody here has seen.
+    announce(provider, options)
     response = matched(await provider.embed(request, options), request)
     if response.usage is None:
         response = msgspec.structs.replace(response, usage=_guess(call, estimate_embedding_tokens(request)))

@@ -17,12 +17,13 @@ import asyncio
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing
-from typing import Final, Generic, TypeAlias, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.allowances import limits_told
 from genai_spine.dialects.base import Headers
 from genai_spine.errors import (
+    BudgetExceededError,
     ContextLengthError,
     MalformedResponseError,
     ProviderTimeoutError,
@@ -34,17 +35,15 @@ from genai_spine.gateway.context import Call
 from genai_spine.gateway.guards import Guard, Guards
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
-from genai_spine.providers.registry import Registry
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease, KeyTurn
 from genai_spine.resilience.retry import Stop
 from genai_spine.routing.options import Option
 from genai_spine.routing.requirements import has_longer_context
 
-__all__ = ["HOLD_SECONDS", "Failover"]
+__all__ = ["HOLD_SECONDS", "Accounting", "Failover"]
 
 T = TypeVar("T")
-Ended: TypeAlias = Callable[[Call, Trial], None]
 
 HOLD_SECONDS: Final = 10.0
 """How long a stream's first frames are held back. Then they go out, and with them the chance to ask somebody else.
@@ -53,6 +52,43 @@ Signs of life come as often. A stream without any frames gets as long again, til
 """
 EMPTY: Final = "the provider's stream ended without an answer"
 OUT_OF_TIME: Final = "the request's own deadline has passed"
+
+
+class Accounting(Protocol):
+    """Who keeps account of calls."""
+
+    async def reserve(self, call: Call, trial: Trial) -> None:
+        """Set aside what a call may cost, where its caller has limits; what this raises keeps it from being made."""
+        ...
+
+    def sending(self, call: Call, trial: Trial) -> None:
+        """Take note that a call is about to be sent; what this raises keeps it from being sent."""
+        ...
+
+    def declined(self, trial: Trial, error: SpineError) -> None:
+        """Take note that the call sent last came to nothing, and that another is sent for it; must not raise."""
+        ...
+
+    def ended(self, call: Call, trial: Trial) -> None:
+        """Take note that a call is over, whatever its end; must not raise."""
+        ...
+
+
+class _Sends:
+    """Tells of what is sent for one trial (``providers.base.Sends``)."""
+
+    __slots__ = ("_accounts", "_call", "trial")
+
+    def __init__(self, accounts: Accounting, call: Call) -> None:
+        self._accounts = accounts
+        self._call = call
+        self.trial: Trial
+
+    def sending(self) -> None:
+        self._accounts.sending(self._call, self.trial)
+
+    def declined(self, error: SpineError) -> None:
+        self._accounts.declined(self.trial, error)
 
 
 class _Begun(Generic[T]):
@@ -66,31 +102,46 @@ class _Begun(Generic[T]):
         self.task: asyncio.Task[None] | None = None
 
 
+class _Visit:
+    """A request's calls to one provider, over all of its candidates there.
+
+    Attributes:
+        turn: Its way through the provider's keys; None where it needs none.
+        made: How many calls were made.
+        failure: How the last of them failed.
+    """
+
+    __slots__ = ("failure", "guard", "made", "turn")
+
+    def __init__(self, guard: Guard, turn: KeyTurn | None) -> None:
+        self.guard = guard
+        self.turn = turn
+        self.made = 0
+        self.failure: SpineError | None = None
+
+
 class Failover:
     """Makes calls until one succeeds, as often as the policies allow."""
 
     def __init__(
         self,
-        registry: Registry,
         guards: Guards,
         clock: Clock,
-        ended: Ended,
+        accounts: Accounting,
         *,
         jitter: Callable[[], float] = random.random,
     ) -> None:
         """Prepare to make calls.
 
         Args:
-            registry: Whom to call.
-            guards: How they do.
+            guards: How providers do.
             clock: Whose time counts.
-            ended: Told of each call that is over, whatever its end; must not raise.
+            accounts: Told of each call.
             jitter: Returns a number from 0 up to 1, by which waits differ.
         """
-        self._registry = registry
         self._guards = guards
         self._clock = clock
-        self._ended = ended
+        self._accounts = accounts
         self._jitter = jitter
 
     async def whole(self, call: Call, options: Sequence[Option], ask: Callable[[Trial], Awaitable[T]]) -> T:
@@ -150,68 +201,98 @@ class Failover:
         deadline = Deadline(self._clock, call.left(self._clock.monotonic()))
         failure: SpineError | None = None
         too_long: Option | None = None
+        only_free = False
+        visits: dict[str, _Visit] = {}
         for place, option in enumerate(options):
             if too_long is not None and not has_longer_context(option, too_long):
                 continue
+            if only_free and not option.traits.free:
+                continue
+            visit = self._visit(call, option.candidate.provider, visits, deadline)
+            if visit.failure is not None and visit.made >= self._guards.policies.retry.most(visit.failure):
+                continue
             try:
-                return await self._at(call, option, deadline, ask, moved=place > 0, last=place + 1 == len(options))
+                return await self._at(call, visit, options[place:], deadline, ask, moved=place > 0)
             except ContextLengthError as error:
                 too_long, failure = option, error
+            except BudgetExceededError as error:
+                failure = error
+                if not error.may_be_free:
+                    break
+                only_free = True
             except SpineError as error:
                 error.provider = error.provider or option.candidate.provider
                 failure = _more_telling(failure, error)
-                if not error.retry.other_provider or deadline.expired:
+                if not error.retry.other_provider:
                     break
+            if deadline.expired:
+                break
         raise failure or MalformedResponseError(EMPTY)
+
+    def _visit(self, call: Call, provider: str, visits: dict[str, _Visit], deadline: Deadline) -> _Visit:
+        visit = visits.get(provider)
+        if visit is None:
+            guard = self._guards.of(call.registry.get(provider))
+            turn = guard.keys.turn(call.preferred_key, deadline=deadline) if guard.keys is not None else None
+            visit = visits[provider] = _Visit(guard, turn)
+        elif visit.turn is not None:
+            visit.turn.without.clear()  # what a key may not do with one model it may with another
+        return visit
 
     async def _at(
         self,
         call: Call,
-        option: Option,
+        visit: _Visit,
+        options: Sequence[Option],
         deadline: Deadline,
         ask: Callable[[Trial], Awaitable[T]],
         *,
         moved: bool,
-        last: bool,
     ) -> tuple[T, Trial]:
-        """Try one candidate, as often as that makes sense; raises why there is no answer from it."""
-        guard = self._guards.of(self._registry.get(option.candidate.provider))
-        keys = guard.keys
-        turn = keys.turn(call.preferred_key, deadline=deadline) if keys is not None else None
-        made = 0
+        """Try the first of the candidates that are left, as often as makes sense; raises why it gave no answer."""
+        option, *others = options
+        guard, turn = visit.guard, visit.turn
+        # Its provider's other models get their chance too, as far as the provider's calls go.
+        kept = sum(one.candidate.provider == option.candidate.provider for one in others)
         failure: SpineError | None = None
         while True:
             try:
-                trial = self._begin(call, option, guard, turn, deadline, again=made > 0)
+                trial = self._begin(call, option, guard, turn, deadline, again=visit.made > 0)
             except UnavailableError as unavailable:
                 # Its last failure may be what closed the way: that tells more.
                 raise failure or unavailable from None
             call.fallback = moved or not option.same_model
-            if not made:
+            if not visit.made:
                 guard.budget.called()
-            made += 1
+            visit.made += 1
             try:
+                if call.principal.limits:
+                    await self._accounts.reserve(call, trial)
                 return await ask(trial), trial
             except SpineError as error:
                 trial.provider.own(error)
-                failure = error
+                failure = visit.failure = error
                 self._over(call, trial, error)
             except BaseException:  # the caller left, or a fault of ours: it says nothing of the provider
                 self._over(call, trial)
                 raise
             decision = self._guards.policies.retry.decide(
                 failure,
-                made,
+                visit.made,
+                kept=kept,
                 deadline=deadline,
                 budget=guard.budget,
                 random=self._jitter,
                 ready_in=_ready_in(turn, failure),
-                elsewhere=not last,
+                elsewhere=bool(others),
             )
             if isinstance(decision, Stop):
                 raise failure
             if decision.seconds > 0:
                 await asyncio.sleep(decision.seconds)
+                if deadline.expired:
+                    # It tells more than that the time is up.
+                    raise failure
 
     def _begin(
         self, call: Call, option: Option, guard: Guard, turn: KeyTurn | None, deadline: Deadline, *, again: bool
@@ -239,25 +320,26 @@ class Failover:
             passage.release()
             raise
         call.begin_attempt(candidate)
-        provider = self._registry.get(candidate.provider)
+        provider = call.registry.get(candidate.provider)
         if provider.default_warning and candidate.model == provider.default_model != call.asked_model:
             call.warn((provider.default_warning,))
         seconds = None if deadline.endless else max(0.001, deadline.left())
         # What is left of a key counts only where there is another to take instead.
         heard = self._heard(lease) if lease is not None and len(guard.given) > 1 else None
-        return Trial(
+        sends = _Sends(self._accounts, call)
+        trial = sends.trial = Trial(
             again=again,
-            number=call.attempts,
             option=option,
             provider=provider,
             guard=guard,
             lease=lease,
             passages=(passage, of_model),
             measured=self._guards.measurements.measure(option.name),
-            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds, heard=heard),
+            options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds, heard=heard, sends=sends),
             deadline=deadline,
             clock=self._clock,
         )
+        return trial
 
     def _heard(self, lease: KeyLease) -> Callable[[Headers], None]:
         def heard(headers: Headers) -> None:
@@ -276,7 +358,7 @@ class Failover:
             trial.failed(call, error)
         else:
             trial.abandoned(call)
-        self._ended(call, trial)
+        self._accounts.ended(call, trial)
 
 
 def _ready_in(turn: KeyTurn | None, failure: SpineError) -> float | None:

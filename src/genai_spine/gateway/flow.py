@@ -17,8 +17,9 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
-from genai_spine.errors import ProviderNotConfiguredError, SpineError
-from genai_spine.gateway.affinity import Affinities, Home, at_home
+from genai_spine.errors import SpineError
+from genai_spine.gateway.accounting import Accounts
+from genai_spine.gateway.affinity import Affinities, at_home
 from genai_spine.gateway.answers import KeptAnswers
 from genai_spine.gateway.asking import asked, asked_in, asked_of_texts, asked_of_texts_in
 from genai_spine.gateway.attempt import Attempt, Question
@@ -29,9 +30,10 @@ from genai_spine.gateway.failover import Failover
 from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.seals import Seals
-from genai_spine.gateway.trial import Trial
-from genai_spine.providers.registry import Registry
+from genai_spine.gateway.setup import Setup
+from genai_spine.ledger.ledger import Ledger
 from genai_spine.routing.options import Option
 from genai_spine.routing.router import Ask
 from genai_spine.shared_state.base import SharedState
@@ -51,34 +53,44 @@ ALIVE: Final = b": keep-alive\n\n"
 
 
 class Gateway:
-    """Serves requests."""
+    """Serves requests.
+
+    Attributes:
+        setup: By what; another takes its place between two requests.
+    """
 
     def __init__(
         self,
-        registry: Registry,
-        planner: Planner,
+        setup: Setup,
         clock: Clock,
         observer: Observer,
         state: SharedState,
         dialects: Mapping[str, Dialect],
         guards: Guards,
+        ledger: Ledger,
+        quota: Quota,
         media: MediaFetching | None = None,
     ) -> None:
-        self.registry = registry
-        self.planner = planner
+        self.setup = setup
         self.clock = clock
         self.guards = guards
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
         self._affinities = Affinities(clock)
-        self._failover = Failover(registry, self.guards, clock, self._over)
-        self._observer = observer
+        self._quota = quota
+        self._accounts = Accounts(ledger, quota, self._affinities, clock, observer)
+        self._failover = Failover(self.guards, clock, self._accounts)
+
+    @property
+    def planner(self) -> Planner:
+        """Where requests go now."""
+        return self.setup.planner
 
     def refused(self, call: Call, error: SpineError) -> None:
         """Record a request that was refused before it could be planned."""
         call.error = error
-        self._account(call)
+        self._accounts.done(call)
 
     async def answer(self, call: Call, question: Question) -> bytes:
         """Return the whole answer in the caller's dialect.
@@ -88,11 +100,12 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._routed(call, question)
-            question = await self.answers.resume(call.principal, question)
+            question = await self._admitted(call, await self.answers.resume(call.principal, question))
             body = await self._failover.whole(
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
             )
             await self.answers.keep(call, question, body)
+            await self._accounts.durable(call)
             return body
 
     async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
@@ -104,7 +117,7 @@ class Gateway:
         try:
             with self._recorded(call):
                 options = self._routed(call, question)
-                question = await self.answers.resume(call.principal, question)
+                question = await self._admitted(call, await self.answers.resume(call.principal, question))
                 pieces = self._failover.stream(
                     call,
                     options,
@@ -115,7 +128,9 @@ class Gateway:
                     async for data in stream:
                         # Before its end is told: the caller may go on from it at once.
                         await self.answers.keep(call, question, data)
-                        call.begun = True
+                        if not call.begun:
+                            await self._accounts.durable(call)
+                            call.begun = True
                         yield data
         except SpineError as error:
             if not call.begun:
@@ -130,6 +145,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked(request, wishes))
+            request = await self._admitted_request(call, request)
             response = await self._failover.whole(
                 call,
                 options,
@@ -137,6 +153,7 @@ class Gateway:
                     call, self._addressed(call, request), trial.provider, trial.options
                 ),
             )
+            await self._accounts.durable(call)
         return _served(call, response)
 
     async def events(
@@ -149,6 +166,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked(request, wishes, stream=True))
+            request = await self._admitted_request(call, request)
             events = self._failover.stream(
                 call,
                 options,
@@ -156,7 +174,9 @@ class Gateway:
             )
             async with aclosing(events) as stream:
                 async for event in stream:
-                    call.begun = True
+                    if not call.begun:
+                        await self._accounts.durable(call)
+                        call.begun = True
                     yield event
 
     async def count_tokens(self, call: Call, question: Question) -> int:
@@ -167,7 +187,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_in(question))
-            question = await self.answers.resume(call.principal, question)
+            question = await self._admitted(call, await self.answers.resume(call.principal, question), counting=True)
             return await self._failover.whole(
                 call,
                 options,
@@ -182,11 +202,14 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
-            return await self._failover.whole(
+            await self._admit(call)
+            body = await self._failover.whole(
                 call,
                 options,
                 lambda trial: answer_embedding(call, question, trial.provider, trial.options, self._attempt),
             )
+            await self._accounts.durable(call)
+            return body
 
     async def embed(self, call: Call, request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> EmbeddingResponse:
         """Return embeddings, with their cost.
@@ -196,9 +219,11 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts(request, wishes))
+            await self._admit(call)
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
+            await self._accounts.durable(call)
         return _served(call, response)
 
     # The steps.
@@ -207,46 +232,73 @@ class Gateway:
         """Return where a question may go, best first: a conversation goes on where its beginning may be cached."""
         envelope = question.envelope
         options = self._plan(call, asked_in(question))
-        if len(options) == 1 and len(self.registry.get(options[0].candidate.provider).keys) < 2:
+        if len(options) == 1 and len(call.registry.get(options[0].candidate.provider).keys) < 2:
             return options
         call.conversation, home = self._affinities.find(call.principal, envelope)
         if home is None:
             return options
-        call.preferred_key = home.key
+        call.home, call.preferred_key = home.name, home.key
         wishes = envelope.wishes
         chosen = wishes.strategy is not None or wishes.hint is not None or wishes.preferred
         return options if chosen else at_home(options, home)
 
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
-        """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
+        """Return where the request may go, best first; a provider that was named may turn out not to be usable."""
         if call.principal.allowance is not None:
             ask = msgspec.structs.replace(ask, allowance=call.principal.allowance)
-        options = self.planner.plan(ask).options
         call.asked_model = ask.model
-        call.candidate = options[0].candidate
-        chosen = self.registry.get(call.candidate.provider)
-        if chosen.status == "not_configured":
-            message = f"{chosen.name} is not configured: {chosen.hint}"
-            raise ProviderNotConfiguredError(message, provider=chosen.name)
+        call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
+        call.weigh = None if ask.light else ask.weigh
+        setup = self.setup
+        plan = setup.planner.plan(ask)
+        call.registry, call.strategy, options = setup.registry, plan.strategy, plan.options
+        call.candidate = first = options[0].candidate
+        obstacle = setup.registry.obstacle(first.provider, first.model)
+        if obstacle is not None:
+            raise obstacle
         return options
 
-    def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
-        """The request for the model chosen; its temperature is the project's own only where the project makes it."""
-        model = call.candidate.model if call.candidate else request.model
-        temperature = request.temperature
-        if temperature is None and call.temperature is not None and self.planner.facts(model or "").sampling:
-            temperature = call.temperature
-        return msgspec.structs.replace(request, model=model, temperature=temperature)
+    async def _admit(self, call: Call) -> bool:
+        """Count a request on its caller's limits; return whether he has any."""
+        limited = bool(call.principal.limits)
+        if limited:
+            await self._quota.admit(call)
+        return limited
 
-    def _over(self, call: Call, trial: Trial) -> None:
-        """Price what one of the calls used, note whom its conversation may come back to, and tell of it."""
-        if trial.usage is not None:
-            # Where none was named, the model that makes embeddings is another than the one that writes.
-            candidate = call.candidate or trial.option.candidate
-            call.charge(trial.provider.cost_of(candidate.model, trial.usage))
-        if call.conversation is not None and trial.error is None and not trial.left:
-            self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
-        self._observer.attempt_ended(trial.record(call))
+    async def _admitted(self, call: Call, question: Question, *, counting: bool = False) -> Question:
+        """Count a request, and return it with a limit of its answer where its caller's budget needs one.
+
+        Raises:
+            RateLimitExceededError: He asks too often, or for too much.
+            SharedStateUnavailableError: Nobody can tell now.
+        """
+        call.body_bytes = len(question.body)
+        if not await self._admit(call) or counting:
+            return question
+        if call.max_tokens is not None or not self._quota.limits_output(call.principal):
+            return question
+        call.max_tokens = self._quota.output_tokens
+        return question.limited(call.max_tokens)
+
+    async def _admitted_request(self, call: Call, request: CompletionRequest) -> CompletionRequest:
+        """Do the same for a request of the project's own vocabulary."""
+        if not await self._admit(call) or call.max_tokens is not None or not self._quota.limits_output(call.principal):
+            return request
+        call.max_tokens = self._quota.output_tokens
+        return msgspec.structs.replace(request, max_tokens=call.max_tokens)
+
+    def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
+        """The request for the model chosen, with defaults of the project's own only where the project makes it."""
+        model = call.candidate.model if call.candidate else request.model
+        temperature, max_tokens = request.temperature, request.max_tokens
+        if call.temperature is not None and call.candidate is not None:
+            provider = call.registry.get(call.candidate.provider)
+            if max_tokens is None:
+                max_tokens = provider.max_tokens
+            if temperature is None and self.planner.facts(model or "").sampling:
+                own = provider.temperature_default
+                temperature = call.temperature if own is None else own
+        return msgspec.structs.replace(request, model=model, temperature=temperature, max_tokens=max_tokens)
 
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:
@@ -256,19 +308,23 @@ class Gateway:
         except SpineError as error:
             call.error = error
             raise
-        except (asyncio.CancelledError, GeneratorExit):
-            call.gone = True
+        except GeneratorExit:
+            call.error, call.gone = call.cut, call.cut is None
             raise
+        except asyncio.CancelledError:
+            if call.cut is None or (task := asyncio.current_task()) is None:
+                call.gone = True
+                raise
+            # Not the caller has gone, but the gateway goes: he may still be told.
+            task.uncancel()
+            call.error = call.cut
+            raise call.error from None
         except Exception as error:  # whatever failed, it must be told and recorded as a failure
             logger.exception("internal error", request_id=call.request_id)
             call.error = SpineError("the gateway failed; its log tells more under this request id")
             raise call.error from error
         finally:
-            self._account(call)
-
-    def _account(self, call: Call) -> None:
-        """Tell of the request. Nothing is awaited: the caller may be gone."""
-        self._observer.request_ended(call.record(self.clock.monotonic()))
+            self._accounts.done(call)
 
 
 def _served(call: Call, response: R) -> R:

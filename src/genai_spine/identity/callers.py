@@ -10,26 +10,21 @@ import asyncio
 from collections.abc import Callable, MutableMapping, Sequence
 from functools import partial
 from math import inf
-from typing import Final, NoReturn, TypeAlias, TypeVar
+from typing import Final, NoReturn, TypeVar
 
 import msgspec
 
-from genai_spine.clock import Clock
 from genai_spine.errors import AuthenticationError, DatabaseDownError
 from genai_spine.identity.api_keys import KeyRing, is_secret, prefix_of
-from genai_spine.identity.limits import limit_of, limits_of
+from genai_spine.identity.limits import completed, limit_of, limits_of
+from genai_spine.identity.office import Office
 from genai_spine.redact import Secret
 from genai_spine.storage.records import FoundKey, SecretRecord
-from genai_spine.storage.sql.budgets import Budgets
-from genai_spine.storage.sql.identities import Identities
 from genai_spine.types.ledger import NOBODY, AuditEvent, Caller
 from genai_spine.types.limits import Limit
 from genai_spine.types.principal import ANYBODY, SCOPES_OF, Allowance, Principal
 
-__all__ = ["Audit", "Callers"]
-
-Audit: TypeAlias = Callable[[AuditEvent], None]
-"""Told of what an audit wants to know; it must not raise."""
+__all__ = ["Callers"]
 
 V = TypeVar("V")
 
@@ -53,10 +48,10 @@ class _Known:
 
     __slots__ = ("principal", "refusal", "secret", "until", "used")
 
-    def __init__(self, fingerprint: str, found: FoundKey, shared: tuple[Limit, ...]) -> None:
+    def __init__(self, fingerprint: str, found: FoundKey, limits: tuple[Limit, ...]) -> None:
         self.secret: SecretRecord = found.secret
         self.until = inf if found.expires_at is None else found.expires_at.timestamp()
-        self.principal = _principal(fingerprint, found, shared)
+        self.principal = _principal(fingerprint, found, limits)
         self.refusal: tuple[str, str] | None = None
         self.used = False
         if found.key.revoked_at is not None:
@@ -71,29 +66,26 @@ class Callers:
     def __init__(
         self,
         ring: KeyRing,
-        identities: Identities,
-        budgets: Budgets,
+        office: Office,
         *,
-        clock: Clock,
-        audit: Audit,
         limits: Sequence[Limit] = (),
+        rates: Callable[[str], tuple[Limit, ...]] = lambda _: (),
     ) -> None:
         """Know callers.
 
         Args:
             ring: The keys of the environment.
-            identities: Those of the database.
-            budgets: The budgets there.
-            clock: By which keys expire.
-            audit: Is told of who was refused.
+            office: Keeps those of the database, and the budgets.
             limits: Of everybody, by the settings; those of the database come to them.
+            rates: Those of a key by the settings, by its id or else its fingerprint; its own come before them.
         """
         self._ring = ring
-        self._identities = identities
-        self._budgets = budgets
-        self._clock = clock
-        self._audit = audit
+        self._identities = office.identities
+        self._budgets = office.budget_store
+        self._clock = office.clock
+        self._audit = office.audit
         self._limits = tuple(limits)
+        self._rates = rates
         self._known: dict[bytes, _Known] = {}
         self._unknown: dict[bytes, float] = {}
         self._looking: dict[bytes, asyncio.Task[_Known | None]] = {}
@@ -145,7 +137,7 @@ class Callers:
             if fresh is None or fresh.secret != known.secret:
                 del self._known[digest]
                 continue
-            self._known[digest] = _Known(known.principal.key, fresh, self._shared)
+            self._known[digest] = _Known(known.principal.key, fresh, self._limits_of(fresh))
             self._known[digest].used = known.used
 
     async def note_use(self) -> None:
@@ -173,11 +165,14 @@ class Callers:
     def _share(self, shared: tuple[Limit, ...]) -> None:
         """Let the limits of everybody count for those who are let in by the environment."""
         self._shared = (*self._limits, *shared)
-        self._anybody = msgspec.structs.replace(ANYBODY, limits=self._shared)
+        self._anybody = msgspec.structs.replace(ANYBODY, limits=(*self._shared, *self._rates("anybody")))
         self._fixed = {
-            digest: msgspec.structs.replace(principal, limits=self._shared)
+            digest: msgspec.structs.replace(principal, limits=(*self._shared, *self._rates(principal.key)))
             for digest, principal in self._ring.known.items()
         }
+
+    def _limits_of(self, found: FoundKey) -> tuple[Limit, ...]:
+        return (*completed(limits_of(found), self._rates(str(found.key.id))), *self._shared)
 
     async def _look_up(self, digest: bytes, presented: str, request_id: str) -> _Known:
         found: _Known | None = None
@@ -211,7 +206,7 @@ class Callers:
                 break
         if found is None or not is_secret(presented, found.secret):
             return None
-        known = _Known(Secret(presented).fingerprint, found, self._shared)
+        known = _Known(Secret(presented).fingerprint, found, self._limits_of(found))
         _remember(self._known, digest, known)
         return known
 
@@ -242,7 +237,7 @@ def _remember(what: MutableMapping[bytes, V], digest: bytes, value: V) -> None:
     what[digest] = value
 
 
-def _principal(fingerprint: str, found: FoundKey, shared: tuple[Limit, ...]) -> Principal:
+def _principal(fingerprint: str, found: FoundKey, limits: tuple[Limit, ...]) -> Principal:
     facts, user = found.key.facts, found.user
     scopes = frozenset(facts.scopes)
     if user is not None:
@@ -253,7 +248,7 @@ def _principal(fingerprint: str, found: FoundKey, shared: tuple[Limit, ...]) -> 
     limited = facts.providers is not None or facts.models is not None
     return Principal(
         fingerprint,
-        limits=(*limits_of(found), *shared),
+        limits=limits,
         user=None if user is None else user.id,
         api_key=found.key.id,
         role=role,

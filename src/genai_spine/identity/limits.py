@@ -7,7 +7,7 @@ from typing import Final
 from genai_spine.storage.records import BudgetRecord, FoundKey, Rates
 from genai_spine.types.limits import Limit, LimitKind, LimitScope, LimitWindow
 
-__all__ = ["limit_of", "limits_of"]
+__all__ = ["completed", "limit_of", "limits_of"]
 
 _RATES: Final[tuple[tuple[str, LimitKind, LimitWindow], ...]] = (
     ("requests_per_minute", "requests", "minute"),
@@ -34,6 +34,12 @@ def limits_of(found: FoundKey) -> tuple[Limit, ...]:
     if found.user is not None:
         limits += _rate_limits("user", found.user.id, found.user.facts.rates)
     return (*limits, *map(limit_of, found.budgets))
+
+
+def completed(limits: tuple[Limit, ...], usual: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """Return the limits of a key with those that are usual, where it has none of their kind of its own."""
+    own = {(limit.kind, limit.window) for limit in limits if limit.scope == "key"}
+    return (*limits, *(limit for limit in usual if (limit.kind, limit.window) not in own))
 
 
 def _rate_limits(scope: LimitScope, subject: int, rates: Rates) -> list[Limit]:

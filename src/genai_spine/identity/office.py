@@ -13,29 +13,37 @@ from typing import TypeAlias
 from genai_spine.clock import Clock
 from genai_spine.errors import InvalidFieldError, NotFoundError, PermissionDeniedError
 from genai_spine.identity.api_keys import new_key, secret_of
-from genai_spine.identity.callers import Audit
 from genai_spine.redact import Secret
 from genai_spine.storage.records import BudgetRecord, KeyFacts, KeyRecord, Rates, UserFacts, UserRecord
-from genai_spine.storage.sql.budgets import Budgets
+from genai_spine.storage.sql.budgets import BudgetStore
+from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.identities import Identities
 from genai_spine.types.ledger import AuditEvent
 from genai_spine.types.limits import LimitAction, LimitScope, LimitWindow
 from genai_spine.types.principal import SCOPES_OF, Allowance, Principal
 
-__all__ = ["ChangeKey", "ChangeUser", "Office"]
+__all__ = ["Audit", "ChangeKey", "ChangeUser", "Office"]
 
+Audit: TypeAlias = Callable[[AuditEvent], None]
+"""Told of what an audit wants to know; it must not raise."""
 ChangeKey: TypeAlias = Callable[[KeyFacts], KeyFacts]
 ChangeUser: TypeAlias = Callable[[UserFacts], UserFacts]
 
 
 class Office:
-    """Keeps users, keys and budgets; each method is told by whom it is asked."""
+    """Keeps users, keys and budgets; each method is told by whom it is asked.
 
-    def __init__(self, identities: Identities, budgets: Budgets, *, clock: Clock, audit: Audit) -> None:
-        self._identities = identities
-        self._budgets = budgets
-        self._clock = clock
-        self._audit = audit
+    Attributes:
+        identities: The users and keys of the database.
+        budget_store: The budgets there.
+    """
+
+    def __init__(self, database: Database, *, clock: Clock, audit: Audit) -> None:
+        """Keep those of a database; ``audit`` is told of each change, and must not raise."""
+        self.clock = clock
+        self.audit = audit
+        self.identities = Identities(database, clock)
+        self.budget_store = BudgetStore(database, clock)
 
     # Keys.
 
@@ -53,7 +61,7 @@ class Office:
             _check_given(by, await self._own(by), facts)
         await self._check_scopes(facts)
         key = new_key()
-        record = await self._identities.add_key(facts, secret_of(key))
+        record = await self.identities.add_key(facts, secret_of(key))
         self._tell(by, "key_created", f"key {record.id} was made", key=record.id, user=facts.user)
         return record, key
 
@@ -62,11 +70,11 @@ class Office:
     ) -> list[KeyRecord]:
         """Return keys, or those of a user; of one who does not administer, his own."""
         if by.is_admin:
-            return await self._identities.keys(user, after=after, limit=limit)
+            return await self.identities.keys(user, after=after, limit=limit)
         if by.user is not None:
             mine = user is None or user == by.user
-            return await self._identities.keys(by.user, after=after, limit=limit) if mine else []
-        record = await self._identities.key(by.api_key or 0)
+            return await self.identities.keys(by.user, after=after, limit=limit) if mine else []
+        record = await self.identities.key(by.api_key or 0)
         return [record] if record is not None and record.id > after and user is None else []
 
     async def key(self, by: Principal, key_id: int) -> KeyRecord:
@@ -75,7 +83,7 @@ class Office:
         Raises:
             NotFoundError: It is not, or is not the caller's.
         """
-        record = await self._identities.key(key_id)
+        record = await self.identities.key(key_id)
         if record is None:
             raise _no_key(key_id)
         _check_seen(by, record)
@@ -95,7 +103,7 @@ class Office:
 
         if by.is_admin:
             await self._check_scopes(change((await self.key(by, key_id)).facts))
-        found = await self._identities.change_key(key_id, changed)
+        found = await self.identities.change_key(key_id, changed)
         if found is None:
             raise _no_key(key_id)
         self._tell(by, "key_changed", f"key {key_id} was changed", key=key_id, user=found.facts.user)
@@ -108,7 +116,7 @@ class Office:
             InvalidFieldError: It was revoked, or has expired.
         """
         own = None if by.is_admin else await self._own(by)
-        now = self._clock.now()
+        now = self.clock.now()
 
         def check(record: KeyRecord) -> None:
             _check_seen(by, record)
@@ -120,7 +128,7 @@ class Office:
                 raise InvalidFieldError(message)
 
         key = new_key()
-        found = await self._identities.replace_secret(key_id, secret_of(key), grace, check)
+        found = await self.identities.replace_secret(key_id, secret_of(key), grace, check)
         if found is None:
             raise _no_key(key_id)
         self._tell(by, "key_rotated", f"key {key_id} got another secret", key=key_id, user=found.facts.user)
@@ -128,7 +136,7 @@ class Office:
 
     async def revoke_key(self, by: Principal, key_id: int) -> KeyRecord:
         """Let a key in no more; raises as ``key`` does."""
-        found = await self._identities.revoke_key(key_id, lambda record: _check_seen(by, record))
+        found = await self.identities.revoke_key(key_id, lambda record: _check_seen(by, record))
         if found is None:
             raise _no_key(key_id)
         self._tell(by, "key_revoked", f"key {key_id} was revoked", key=key_id, user=found.facts.user)
@@ -136,7 +144,7 @@ class Office:
 
     async def _own(self, by: Principal) -> KeyRecord:
         """The key that a caller comes with."""
-        record = await self._identities.key(by.api_key or 0)
+        record = await self.identities.key(by.api_key or 0)
         if record is None:
             message = "the API key is no longer there"
             raise PermissionDeniedError(message)
@@ -145,7 +153,7 @@ class Office:
     async def _check_scopes(self, facts: KeyFacts) -> None:
         if facts.user is None:
             return
-        user = await self._identities.user(facts.user)
+        user = await self.identities.user(facts.user)
         if user is not None and (lacking := set(facts.scopes) - SCOPES_OF[user.facts.role]):
             names = ", ".join(sorted(lacking))
             message = f"scopes: user {user.id} is a {user.facts.role}, whose keys cannot have: {names}"
@@ -159,7 +167,7 @@ class Office:
         Raises:
             InvalidFieldError: There is one of this name.
         """
-        record = await self._identities.add_user(facts)
+        record = await self.identities.add_user(facts)
         self._tell(by, "user_created", f"user {record.id} was added", user=record.id)
         return record
 
@@ -169,18 +177,18 @@ class Office:
         Raises:
             NotFoundError: He is not, or is another than the caller.
         """
-        record = await self._identities.user(user_id) if by.is_admin or by.user == user_id else None
+        record = await self.identities.user(user_id) if by.is_admin or by.user == user_id else None
         if record is None:
             raise _no_user(user_id)
         return record
 
     async def users(self, *, after: int = 0, limit: int = 100) -> list[UserRecord]:
         """Return users; for administrators."""
-        return await self._identities.users(after=after, limit=limit)
+        return await self.identities.users(after=after, limit=limit)
 
     async def change_user(self, by: Principal, user_id: int, change: ChangeUser) -> UserRecord:
         """Change a user; for administrators; raises as ``user`` and ``add_user`` do."""
-        record = await self._identities.change_user(user_id, lambda record: change(record.facts))
+        record = await self.identities.change_user(user_id, lambda record: change(record.facts))
         if record is None:
             raise _no_user(user_id)
         self._tell(by, "user_changed", f"user {user_id} was changed", user=user_id)
@@ -188,7 +196,7 @@ class Office:
 
     async def remove_user(self, by: Principal, user_id: int) -> UserRecord:
         """Remove a user with his keys; for administrators; raises as ``user`` does."""
-        record = await self._identities.remove_user(user_id)
+        record = await self.identities.remove_user(user_id)
         if record is None:
             raise _no_user(user_id)
         self._tell(by, "user_removed", f"user {user_id} was removed", user=user_id)
@@ -199,8 +207,8 @@ class Office:
     async def budgets(self, by: Principal, *, after: int = 0, limit: int = 100) -> list[BudgetRecord]:
         """Return budgets; of one who does not administer, those that bind him."""
         if by.is_admin:
-            return await self._budgets.all(after=after, limit=limit)
-        binding = await self._budgets.of_user(by.user, by.api_key)
+            return await self.budget_store.all(after=after, limit=limit)
+        binding = await self.budget_store.of_user(by.user, by.api_key)
         return [record for record in binding if record.id > after][:limit]
 
     async def put_budget(
@@ -217,7 +225,7 @@ class Office:
         Raises:
             InvalidFieldError: There is no such user or key.
         """
-        record = await self._budgets.put(scope, subject, window, nanodollars, action)
+        record = await self.budget_store.put(scope, subject, window, nanodollars, action)
         if record is None:
             message = f"subject_id: there is no {scope} {subject}"
             raise InvalidFieldError(message, param="subject_id")
@@ -230,7 +238,7 @@ class Office:
         Raises:
             NotFoundError: It is not.
         """
-        record = await self._budgets.remove(budget_id)
+        record = await self.budget_store.remove(budget_id)
         if record is None:
             message = f"there is no budget {budget_id}"
             raise NotFoundError(message)
@@ -239,8 +247,8 @@ class Office:
 
     def _tell(self, by: Principal, event: str, reason: str, **subjects: int | None) -> None:
         details = {name: str(subject) for name, subject in subjects.items() if subject is not None}
-        at = int(self._clock.now() * 1_000_000)
-        self._audit(AuditEvent(at=at, event=event, caller=by.caller, reason=reason, details=details))
+        at = int(self.clock.now() * 1_000_000)
+        self.audit(AuditEvent(at=at, event=event, caller=by.caller, reason=reason, details=details))
 
 
 def _no_key(key_id: int) -> NotFoundError:
@@ -284,7 +292,8 @@ def _check_given(by: Principal, own: KeyRecord, facts: KeyFacts, before: KeyReco
     if before is not None and _lifts(before.facts.rates, facts.rates):
         message = "only an administrator raises the limits of a key"
         raise PermissionDeniedError(message)
-    if (before is None or before.id != own.id) and any(limit.scope == "key" for limit in by.limits):
+    budgeted = any(limit.scope == "key" and limit.kind == "usd" for limit in by.limits)
+    if (before is None or before.id != own.id) and (budgeted or own.facts.rates != Rates()):
         message = "an API key with limits of its own makes and changes no others"
         raise PermissionDeniedError(message)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Sequence
 from decimal import Decimal
-from typing import Final, Literal
+from typing import Final, Literal, Protocol
 
 from msgspec import Struct
 
@@ -24,9 +24,21 @@ from genai_spine.types.models import Model
 from genai_spine.types.stream import Event
 from genai_spine.types.usage import Usage
 
-__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Status", "Wire"]
+__all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Sends", "Status", "Wire"]
 
-Status = Literal["ready", "not_configured"]
+Status = Literal["ready", "not_configured", "disabled"]
+
+
+class Sends(Protocol):
+    """Who is told of what is sent for one call. One call may need several: vectors of many texts come in pieces."""
+
+    def sending(self) -> None:
+        """Take note that a request is about to be sent; what this raises keeps it from being sent."""
+        ...
+
+    def declined(self, error: SpineError) -> None:
+        """Take note that the request sent last came to nothing, and that another will be sent for it."""
+        ...
 
 
 class CallOptions(Struct, frozen=True, kw_only=True):
@@ -36,11 +48,13 @@ class CallOptions(Struct, frozen=True, kw_only=True):
         key: The key chosen for it; None leaves that to the provider.
         heard: Told the headers of a good answer, which say what is left of the key.
         seconds: What is left of the request's own deadline; it only ever shortens the provider's timeouts.
+        sends: Told of each request that is sent for it.
     """
 
     key: Secret | None = None
     seconds: float | None = None
     heard: Callable[[Headers], None] | None = None
+    sends: Sends | None = None
 
 
 PICODOLLAR: Final = Decimal("1e-12")
@@ -69,25 +83,38 @@ class Provider(ABC):
         name: In requests, settings and records.
         default_model: Where the caller names none; empty if there is none.
         embedding_model: The same for embeddings.
+        max_tokens: The limit of an answer where the project makes the request itself and names none.
+        temperature_default: The same of the temperature; None is the project's own.
         models: The ids known without asking.
         local: It runs on the user's own machines and costs nothing.
         open_models: It serves models that it does not list.
         default_warning: What a caller who gets the default model should know.
-        status: ``not_configured`` where a key or an address is missing.
+        address: Where it is, if that is told; another address is another service.
+        status: ``not_configured`` where a key or an address is missing. ``Registry.status`` knows of those that are
+            switched off too.
         hint: What to do about that.
         keys: Its keys, which no error may show.
+        retired: Another has taken its place; requests that were under way may still use it.
     """
 
     name: str
     default_model: str = ""
     embedding_model: str = ""
     default_warning: str = ""
+    max_tokens: int | None = None
+    temperature_default: float | None = None
     models: tuple[str, ...] = ()
     local: bool = False
     open_models: bool = False
+    address: str = ""
     status: Status = "ready"
     hint: str = ""
     keys: tuple[Secret, ...] = ()
+    retired: bool = False
+
+    def is_same(self, other: Provider) -> bool:
+        """Return whether another, made anew, is just this one: it may then stay, with all that it has learnt."""
+        return self is other
 
     def own(self, error: SpineError) -> None:
         """Mark an error as this provider's, and take its keys out of it: upstreams quote them in all shapes."""
@@ -190,7 +217,7 @@ class Relays(Provider):
 
     @abstractmethod
     async def open(self, wire: Wire, encoded: Encoded, options: CallOptions, *, stream: bool) -> Incoming:
-        """Send a request and return once a good answer begins.
+        """Send a request and return once a good answer begins; ``options.sends`` is told before.
 
         Raises:
             DialectNotSpokenError: The service does not have the wire's API after all; ``wire`` will return another.

@@ -43,6 +43,9 @@ class RetryBudget:
 
     A bucket that is full at first. It bounds the retries of any span of time to its size, the share of the span's
     calls and the trickle of its seconds, so that a provider in trouble is not buried under the same calls again.
+
+    Attributes:
+        share: What each call adds to it.
     """
 
     def __init__(self, clock: Clock, *, share: float = 0.2, per_second: float = 0.5, size: float = 10.0) -> None:
@@ -55,7 +58,7 @@ class RetryBudget:
             size: The most that it holds.
         """
         self._clock = clock
-        self._share = share
+        self.share = share
         self._per_second = per_second
         self._size = size
         self._left = size
@@ -71,7 +74,7 @@ class RetryBudget:
 
     def called(self) -> None:
         """Note a first call, no retry."""
-        self._left = min(self._size, self.left + self._share)
+        self._left = min(self._size, self.left + self.share)
 
     def take(self) -> bool:
         """Take one retry out, if there is one."""
@@ -85,7 +88,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """When to try again.
 
     Attributes:
-        attempts: Calls to one provider in one request, at most.
+        attempts: Calls to one provider in one request, at most, whichever of its models they ask.
         attempts_after_timeout: The same where the last call took too long: who was slow once is slow again.
         first_wait: Seconds before the second call; each further wait is twice as long.
         longest_wait: Seconds that no such wait exceeds. What the upstream asks for is obeyed beyond it.
@@ -103,6 +106,12 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     longest_silence: float = 60.0
     patterns: Patterns = PERMANENT
 
+    def most(self, error: SpineError) -> int:
+        """Return how many calls to a provider a request may make, the last of which failed so."""
+        if isinstance(error, ProviderTimeoutError):
+            return min(self.attempts, self.attempts_after_timeout)
+        return self.attempts
+
     def decide(
         self,
         error: SpineError,
@@ -111,6 +120,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         deadline: Deadline,
         budget: RetryBudget,
         random: Callable[[], float],
+        kept: int = 0,
         ready_in: float | None = 0.0,
         elsewhere: bool = False,
     ) -> Decision:
@@ -122,6 +132,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
             deadline: The request's.
             budget: The provider's.
             random: Returns a number from 0 up to 1.
+            kept: Calls that are left to other models of the provider.
             ready_in: Seconds until a key can be had, of those that the request may use; None if none will be.
             elsewhere: Another candidate is left.
         """
@@ -130,11 +141,10 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         fault = fault_of(error, self.patterns)
         if fault == "request":
             return Stop("another call would fail alike")
-        most = self.attempts
-        if isinstance(error, ProviderTimeoutError):
-            most = min(most, self.attempts_after_timeout)
-        if attempt >= most:
-            return Stop(f"{attempt} of {most} attempts made")
+        most = self.most(error)
+        if attempt + kept >= most:
+            others = ", the others are left to its other models" if attempt < most else ""
+            return Stop(f"{attempt} of {most} attempts made{others}")
         if elsewhere and isinstance(error, OverloadedError):
             return Stop("the provider is overloaded and another can be asked")
         if ready_in is None:

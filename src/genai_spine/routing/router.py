@@ -21,12 +21,14 @@ from genai_spine.types.candidate import Candidate
 from genai_spine.types.principal import Allowance
 from genai_spine.types.routing import Fallback
 
-__all__ = ["Ask", "Considered", "Explanation", "Plan", "Router"]
+__all__ = ["UNKNOWN", "Ask", "Considered", "Explanation", "Plan", "Router"]
 
 # Callers choose the names, so what is remembered of them must have an end.
 MOST_REMEMBERED: Final = 4096
 LONGEST_REMEMBERED: Final = 1024
 NO_NEEDS: Final = Needs()
+UNKNOWN: Final = 1 << 40
+"""Tokens of an input that nobody has looked at yet: more than any model reads."""
 _HEALTHY: Final = frozenset[str]()
 
 
@@ -41,6 +43,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         needs: What it needs.
         allowance: The providers and models that its caller may use; None is all of them.
         weigh: Estimates its input closely, where that matters; then ``needs`` may guess at it, rather too high.
+        light: It is a short text, at whose input ``needs`` guesses well enough.
     """
 
     model: str | None = None
@@ -52,6 +55,13 @@ class Ask(Struct, frozen=True, kw_only=True):
     needs: Needs = NO_NEEDS
     allowance: Allowance | None = None
     weigh: Callable[[], int] | None = None
+    light: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """A guess of its input: quickly made, rather too high, and close only where that would be far off."""
+        needs = self.needs.input_tokens
+        return self.weigh() if needs >= UNKNOWN and self.weigh is not None else needs
 
 
 class Plan(Struct, frozen=True):

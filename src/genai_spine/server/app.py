@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
@@ -15,12 +15,15 @@ from genai_spine import __version__
 from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing
 from genai_spine.identity.callers import Callers
+from genai_spine.quota.operator import budgets_in, rates_in
 from genai_spine.server import docs, errors
 from genai_spine.server.answers import id_headers
 from genai_spine.server.dataplane import DataPlane, route_for
 from genai_spine.server.routes import (
+    audit,
     budgets,
     catalogue,
+    configuration,
     counts,
     generate,
     health,
@@ -29,10 +32,12 @@ from genai_spine.server.routes import (
     probes,
     responses,
     routing,
+    usage,
     users,
 )
 from genai_spine.server.rules import Rules, include
 from genai_spine.server.state import State, request_id_of
+from genai_spine.server.underway import UnderWay
 from genai_spine.storage.sql.identities import TOPIC
 
 if TYPE_CHECKING:
@@ -41,12 +46,39 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(spine: Spine, ring: KeyRing) -> ASGIApp:
-    """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``."""
-    callers = Callers(ring, spine.identities, spine.budgets, clock=spine.clock, audit=spine.audit)
+_ROUTES: Final = (
+    probes,
+    catalogue,
+    health,
+    configuration,
+    pricing,
+    generate,
+    counts,
+    responses,
+    routing,
+    usage,
+    audit,
+    keys,
+    users,
+    budgets,
+)
+
+
+def create_app(spine: Spine, ring: KeyRing, under_way: UnderWay | None = None) -> ASGIApp:
+    """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``.
+
+    Args:
+        spine: The engine.
+        ring: The keys of the environment.
+        under_way: Is told of the requests that are being answered, for who wants to stop in good order.
+    """
+    if under_way is None:
+        under_way = UnderWay()
+    values = spine.settings.values
+    callers = Callers(ring, spine.office, limits=budgets_in(values), rates=partial(rates_in, values))
     spine.watcher.on(TOPIC, callers.refresh)
-    control = _control_plane(spine, callers)
-    data = DataPlane(spine.gateway, callers, max_body_bytes=spine.settings.values.max_body_bytes)
+    control = _control_plane(State(spine, callers, under_way))
+    data = DataPlane(spine.gateway, callers, under_way, max_body_bytes=values.max_body_bytes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         hot = scope["type"] == "http" and scope["method"] == "POST"
@@ -83,23 +115,22 @@ def _identified(scope: Scope, send: Send) -> Send:
     return send_identified
 
 
-def _control_plane(spine: Spine, callers: Callers) -> FastAPI:
+def _control_plane(state: State) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
-        async with spine:
-            noting = asyncio.create_task(callers.run())
+        async with state.spine:
+            noting = asyncio.create_task(state.callers.run())
             try:
                 yield
             finally:
                 noting.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await noting
+                await asyncio.gather(noting, return_exceptions=True)
 
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
-    app.state.spine = State(spine, callers)
+    app.state.spine = state
     rules: Rules = {}
-    for routes in (probes, catalogue, health, pricing, generate, counts, responses, routing, keys, users, budgets):
+    for routes in _ROUTES:
         rules |= include(app, routes.router)
     errors.install(app)
-    docs.install(app, rules, spine.settings)
+    docs.install(app, rules, state.spine.settings)
     return app

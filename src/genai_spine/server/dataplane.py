@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -35,6 +36,7 @@ from genai_spine.server.answers import (
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import HungUp, WhileThere
 from genai_spine.server.rules import check_scope
+from genai_spine.server.underway import UnderWay
 from genai_spine.telemetry.logging import logger
 
 if TYPE_CHECKING:
@@ -107,9 +109,10 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
 class DataPlane:
     """Serves the hot routes."""
 
-    def __init__(self, gateway: Gateway, callers: Callers, *, max_body_bytes: int) -> None:
+    def __init__(self, gateway: Gateway, callers: Callers, under_way: UnderWay, *, max_body_bytes: int) -> None:
         self._gateway = gateway
         self._callers = callers
+        self._under_way = under_way
         self._max_body_bytes = max_body_bytes
 
     async def __call__(self, route: HotRoute, scope: Scope, receive: Receive, send: Send) -> None:
@@ -123,18 +126,23 @@ class DataPlane:
             started=self._gateway.clock.monotonic(),
         )
         try:
-            envelope, body = await self._admit(call, route, headers, scope["query_string"], receive)
-            door = route.door
-            async with WhileThere(receive):
-                if isinstance(door, EmbeddingDoor):
-                    asked = EmbeddingQuestion(door, envelope, body)
-                    await self._answer(call, self._gateway.answer_embedding(call, asked), send)
-                elif envelope.stream:
-                    await self._stream(call, Question(door, envelope, body), send)
-                else:
-                    await self._answer(call, self._gateway.answer(call, Question(door, envelope, body)), send)
+            with self._under_way.answering(call):
+                envelope, body = await self._admit(call, route, headers, scope["query_string"], receive)
+                door = route.door
+                async with WhileThere(receive):
+                    if isinstance(door, EmbeddingDoor):
+                        asked = EmbeddingQuestion(door, envelope, body)
+                        await self._answer(call, self._gateway.answer_embedding(call, asked), send)
+                    elif envelope.stream:
+                        await self._stream(call, Question(door, envelope, body), send)
+                    else:
+                        await self._answer(call, self._gateway.answer(call, Question(door, envelope, body)), send)
         except HungUp:
             return
+        except asyncio.CancelledError:
+            # A caller who reads no more cannot be told that the gateway stops; without an end mark he learns it.
+            if call.cut is None:
+                raise
         except SpineError as error:
             await _send_error(send, route.door, error, request_id)
         except Exception:  # noqa: BLE001  # the last line of defence: a fault of ours is told without its details
@@ -156,6 +164,11 @@ class DataPlane:
         except SpineError as error:
             self._gateway.refused(call, error)
             raise
+        except asyncio.CancelledError:
+            if call.cut is None:
+                raise
+            self._gateway.refused(call, call.cut)
+            raise call.cut from None
         call.stream = envelope.stream
         return envelope, body
 

@@ -34,12 +34,6 @@ def install(app: FastAPI) -> None:
     async def spine_error(request: Request, error: Exception) -> Response:
         return _answer(request, error if isinstance(error, SpineError) else _fault())
 
-    @app.exception_handler(RequestValidationError)
-    async def invalid(request: Request, error: Exception) -> Response:
-        first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": ""}
-        param = ".".join(str(step) for step in first["loc"][1:])
-        return _answer(request, InvalidFieldError(f"{param}: {first['msg']}", param=param))
-
     @app.exception_handler(HungUp)
     async def hung_up(request: Request, error: Exception) -> Response:  # noqa: ARG001  # the framework hands both in
         return Response(status_code=CLIENT_GONE)
@@ -59,6 +53,12 @@ def install(app: FastAPI) -> None:
             answer.status_code = 405
             return answer
         return _answer(request, InvalidRequestError(f"the request was refused with status {status}"))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: Exception) -> Response:
+        first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": str(error)}
+        param = ".".join(str(step) for step in first["loc"][1:])
+        return _answer(request, InvalidFieldError(f"{param}: {first['msg']}", param=param))
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:

@@ -49,7 +49,7 @@ class Rule:
         request.state.principal = principal
 
 
-class MetricsRule(Rule):
+class _MetricsRule(Rule):
     """Lets everybody in, unless the operator has set that a key be asked for."""
 
     @override
@@ -82,7 +82,7 @@ def require(*scopes: Scope) -> Dependency:
 OPEN: Final[Dependency] = Depends(Rule())
 """The rule of a route for everybody."""
 
-METRICS: Final[Dependency] = Depends(MetricsRule("metrics", "admin"))
+METRICS: Final[Dependency] = Depends(_MetricsRule("metrics", "admin"))
 
 
 def include(app: FastAPI, router: APIRouter) -> Rules:

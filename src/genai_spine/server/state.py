@@ -19,6 +19,7 @@ from genai_spine.providers.base import Provider
 from genai_spine.server.answers import new_request_id, timeout_of
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import WhileThere
+from genai_spine.server.underway import UnderWay
 from genai_spine.types.principal import Allowance, Principal
 
 __all__ = [
@@ -47,11 +48,13 @@ class State:
     Attributes:
         spine: The engine.
         callers: Who may come in.
+        under_way: What is being answered.
     """
 
-    def __init__(self, spine: Spine, callers: Callers) -> None:
+    def __init__(self, spine: Spine, callers: Callers, under_way: UnderWay) -> None:
         self.spine = spine
         self.callers = callers
+        self.under_way = under_way
 
     def new_call(self, request: Request, door: str) -> Call:
         """Return the context of a request that came in at a route of the control plane."""
@@ -134,11 +137,12 @@ def describe_body(model: type[BaseModel]) -> dict[str, Any]:
     return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema}}}}
 
 
-async def while_there(request: Request, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Do ``work`` while the caller stays.
+async def while_there(request: Request, call: Call, work: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Do the ``work`` of a call while its caller stays.
 
     Raises:
         HungUp: He has gone.
     """
-    async with WhileThere(request.receive):
-        return await work()
+    with state_of(request).under_way.answering(call):
+        async with WhileThere(request.receive):
+            return await work()

@@ -1,17 +1,31 @@
-"""What is kept between requests, for a time: the contract of the places that keep it.
+"""What is kept between requests, for a time, and among all who share it: the contract of the places that keep it.
 
-A place may lose what it keeps (it is full, it was started anew): whoever puts something there goes on without it.
+A place may lose what it keeps (it is full, it was started anew): whoever puts bytes there goes on without them, and
+whoever counts there tells it anew, as ``shared_state/meters.py`` says.
+
+Where a place cannot be reached, its methods raise ``SharedStateUnavailableError``, soon, and those that settle do not
+raise at all.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Sequence
+from typing import ClassVar, TypeAlias
 
-__all__ = ["SharedState"]
+from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
+
+__all__ = ["Listener", "SharedState"]
+
+Listener: TypeAlias = Callable[[bytes | None], None]
+"""Told of each message; of None where some may have been missed, so that it looks for itself. It must not raise."""
 
 
 class SharedState(ABC):
-    """Bytes by key."""
+    """Bytes by key, messages by topic, and meters."""
+
+    immediate: ClassVar[bool] = False
+    """Whether nothing ever waits: what is awaited here is done at once."""
 
     @abstractmethod
     async def get(self, key: str) -> bytes | None:
@@ -24,6 +38,55 @@ class SharedState(ABC):
     @abstractmethod
     async def delete(self, key: str) -> bool:
         """Keep nothing under ``key`` any more; return whether something was."""
+
+    @abstractmethod
+    async def publish(self, topic: str, message: bytes) -> None:
+        """Tell all who listen to ``topic`` now, this process included."""
+
+    @abstractmethod
+    async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
+        """Have ``listener`` told of what is published on ``topic``; return what ends it."""
+
+    @abstractmethod
+    async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
+        """Set amounts aside on all meters, or on none.
+
+        Args:
+            hold_id: Unique; taken again while it is held, nothing changes.
+            claims: On different meters.
+            seconds: For how long the hold stays in flight if nobody settles it; longer than anything takes.
+
+        Raises:
+            SharedStateUnavailableError: The place cannot be reached, or is in the first moments of an epoch.
+        """
+
+    @abstractmethod
+    async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
+        """Count what was really used, one amount for each stake, in the place of what was held; more counts in full.
+
+        Returns whether it counts now: False where it was settled before. Where the place cannot be reached it is told
+        as soon as it can be. A task that is cancelled meanwhile undoes nothing.
+        """
+
+    async def release(self, hold: Hold) -> bool:
+        """Hold it no more, for nothing was used; otherwise like ``settle``."""
+        return await self.settle(hold, (0,) * len(hold.stakes))
+
+    @abstractmethod
+    async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
+        """Tell a meter what was used of it.
+
+        Args:
+            gap: As ``take`` told it.
+            used: All that the ledger counts from the gap's beginning on.
+            counted: The ids of holds in that figure, of all that may yet be settled.
+
+        Returns whether this was what it needed: False where another was first, or the window is over.
+        """
+
+    @abstractmethod
+    async def read(self, meters: Sequence[Meter]) -> tuple[Reading, ...]:
+        """Return how meters stand."""
 
     async def close(self) -> None:  # noqa: B027  # memory has nothing to let go of
         """Let go of what the place holds open."""

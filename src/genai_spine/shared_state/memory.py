@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Iterable, Sequence
 from typing import Final, NamedTuple
 
 from typing_extensions import override
 
 from genai_spine.clock import Clock
-from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.base import Listener, SharedState
+from genai_spine.shared_state.memory_meters import MemoryMeters
+from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
 __all__ = ["MemoryState"]
 
@@ -22,13 +25,17 @@ class _Entry(NamedTuple):
 
 
 class MemoryState(SharedState):
-    """Keeps at most so many bytes; what was not used for the longest time goes first."""
+    """Keeps at most so many bytes; what was not used for the longest time goes first. Meters are counted apart."""
+
+    immediate = True
 
     def __init__(self, max_bytes: int, clock: Clock) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
+        self._listeners: dict[str, list[Listener]] = {}
+        self._meters = MemoryMeters(clock)
 
     @override
     async def get(self, key: str) -> bytes | None:
@@ -58,6 +65,33 @@ class MemoryState(SharedState):
         there = await self.get(key) is not None
         self._drop(key)
         return there
+
+    @override
+    async def publish(self, topic: str, message: bytes) -> None:
+        for listener in tuple(self._listeners.get(topic, ())):
+            listener(message)
+
+    @override
+    async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
+        listeners = self._listeners.setdefault(topic, [])
+        listeners.append(listener)
+        return lambda: listeners.remove(listener)
+
+    @override
+    async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
+        return self._meters.take(hold_id, claims, seconds)
+
+    @override
+    async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
+        return self._meters.settle(hold, amounts)
+
+    @override
+    async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
+        return self._meters.seed(gap, used, counted)
+
+    @override
+    async def read(self, meters: Sequence[Meter]) -> tuple[Reading, ...]:
+        return self._meters.read(meters)
 
     def _drop(self, key: str) -> None:
         entry = self._entries.pop(key, None)

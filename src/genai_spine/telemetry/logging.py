@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from collections import deque
+from collections.abc import Iterable, Iterator
 from typing import Final, TextIO
 
 import msgspec
@@ -23,6 +24,8 @@ __all__ = ["LineWriter", "LogObserver", "configure_logging", "logger"]
 
 MAX_WAITING_LINES: Final = 20_000
 GATHER_SECONDS: Final = 0.05
+# The least that a pipe must take without mixing it with what others write (POSIX: PIPE_BUF); Linux's is so much.
+WHOLE_BYTES: Final = 4096
 LEVELS: Final = {"debug": 10, "info": 20, "warning": 30, "error": 40}
 _NO_FAILURES: Final = frozenset({"success", "cancelled"})
 
@@ -68,8 +71,9 @@ class LineWriter:
                 batch.append(f'{{"level":"warning","event":"log lines dropped","count":{self._dropped}}}')
                 self._dropped = 0
             try:
-                self._stream.write("\n".join(batch) + "\n")
-                self._stream.flush()
+                for text in _together(batch):
+                    self._stream.write(text)
+                    self._stream.flush()
             except (OSError, ValueError):
                 # The reader is gone; the gateway goes on without a log rather than not at all.
                 self._dropped += len(batch)
@@ -81,6 +85,20 @@ class LineWriter:
         self._pause.set()
         self._wake.set()
         self._thread.join(timeout=2)
+
+
+def _together(lines: Iterable[str]) -> Iterator[str]:
+    """Yield whole lines, as many at once as the system writes in one piece: other workers write to the same place."""
+    text, size = "", 0
+    for line in lines:
+        more = len(line.encode(errors="surrogatepass")) + 1
+        if size and size + more > WHOLE_BYTES:
+            yield text
+            text, size = "", 0
+        text += line + "\n"
+        size += more
+    if text:
+        yield text
 
 
 class _Sink:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator
 
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.telemetry.metric_files import HighestGauge, MetricFiles
 
 __all__ = ["PrometheusObserver"]
+
+WRITE_SECONDS = 0.5
+"""How old what other processes see of this one's numbers may be."""
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _LABELS = ("door", "provider")
@@ -63,7 +68,14 @@ class PrometheusObserver(Observer, Collector):
     one thread, so the library's locks would only cost time.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, files: MetricFiles | None = None) -> None:
+        """Count.
+
+        Args:
+            files: Where one of several processes writes its numbers down; then the page tells those of all.
+        """
+        self._files = files
+        self._due: asyncio.TimerHandle | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._series: dict[tuple[str, str], _Series] = {}
@@ -84,22 +96,38 @@ class PrometheusObserver(Observer, Collector):
             series.first_tokens.observe(record.first_token_seconds)
         series.input_tokens += record.input_tokens
         series.output_tokens += record.output_tokens
+        self._changed()
 
     @override
     def attempt_ended(self, record: AttemptEnded) -> None:
         self._attempts[record.provider, record.outcome] += 1
         if record.retry:
             self._retries[record.provider] += 1
+        self._changed()
 
     @override
     def circuit_changed(self, record: CircuitChanged) -> None:
         # Callers choose the models: a series for each could fill the memory.
         if not record.model:
             self._circuits[record.provider] = _STATES[record.after]
+            self._changed()
 
     @override
     def key_failed(self, record: KeyFailed) -> None:
         self._key_failures[record.provider, record.fault] += 1
+        self._changed()
+
+    def _changed(self) -> None:
+        """See to it that the others learn of it soon: one write for many changes."""
+        if self._files is not None and self._due is None:
+            self._due = asyncio.get_running_loop().call_later(WRITE_SECONDS, self._write)
+
+    def _write(self) -> None:
+        if self._due is not None:
+            self._due.cancel()
+            self._due = None
+        if self._files is not None:
+            self._files.write(self.collect())
 
     @override
     def collect(self) -> Iterator[Metric]:
@@ -142,7 +170,7 @@ class PrometheusObserver(Observer, Collector):
         )
         for what, count in self._key_failures.items():
             key_failures.add_metric(what, count)
-        circuits = GaugeMetricFamily(
+        circuits = HighestGauge(
             "genai_circuit_state",
             "0 closed, 1 half open, 2 open; nothing for a circuit that never opened.",
             labels=("provider",),
@@ -153,4 +181,13 @@ class PrometheusObserver(Observer, Collector):
 
     def page(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
-        return generate_latest(self.registry)
+        if self._files is None:
+            return generate_latest(self.registry)
+        self._write()
+        return self._files.page()
+
+    def close(self) -> None:
+        """Write down what is not yet."""
+        self._write()
+        if self._files is not None:
+            self._files.close()

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import socket
 from collections.abc import AsyncIterator, Mapping, Sequence
 
-import uvicorn
 from msgspec import Struct
 from typing_extensions import override
 
@@ -15,7 +13,7 @@ from genai_spine.assembly import Spine
 from genai_spine.clock import Clock
 from genai_spine.identity.api_keys import KeyRing
 from genai_spine.redact import Secret
-from genai_spine.server.app import create_app
+from genai_spine.server.serving import Server, listen
 from genai_spine.settings import Settings
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
@@ -74,12 +72,14 @@ class RunningGateway(Struct):
         url: Its address, without a path.
         key: A key that it accepts.
         recorder: What it told of its requests.
+        server: What serves it, to be told to stop.
     """
 
     url: str
     key: str
     spine: Spine
     recorder: Recorder
+    server: Server
 
     @property
     def headers(self) -> dict[str, str]:
@@ -97,35 +97,14 @@ async def running_gateway(
     observers: Sequence[Observer] = (),
 ) -> AsyncIterator[RunningGateway]:
     """Run a gateway with just this environment; nobody is looked for on the machine unless it says so."""
-    settings = Settings({"GENAI_PROBE_LOCAL": "false", **environ})
+    settings = Settings({"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", **environ})
     recorder = Recorder()
     spine = Spine(settings, clock=clock, observers=[recorder, *observers], audit=recorder.events.append)
-    app = create_app(spine, KeyRing([Secret(one) for one in (key, *other_keys)]))
-    config = uvicorn.Config(
-        app, log_config=None, access_log=False, lifespan="on", ws="none", timeout_graceful_shutdown=5
-    )
-    server = uvicorn.Server(config)
-    listening = socket.create_server(("127.0.0.1", 0), backlog=2048)
-    # asyncio sets it only on sockets that name their protocol; without it each answer waits for an acknowledgement.
-    listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    listening.setblocking(False)
     ready = asyncio.Event()
-    startup = server.startup
-
-    async def startup_and_tell(sockets: list[socket.socket] | None = None) -> None:
-        await startup(sockets)
-        ready.set()
-
-    over = asyncio.Event()
-
-    async def until_over() -> None:
-        # uvicorn's own loop looks ten times a second whether it is to stop; a suite stops many servers.
-        await server.on_tick(0)
-        await over.wait()
-
-    server.main_loop = until_over  # type: ignore[method-assign]  # see above
-    server.startup = startup_and_tell  # type: ignore[method-assign]  # uvicorn has no other way to tell that it is up
+    keys = KeyRing([Secret(one) for one in (key, *other_keys)])
+    server = Server(spine, keys, ready.set)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
+    listening = listen("127.0.0.1", 0)
     serving = asyncio.create_task(server.serve([listening]))
     up = asyncio.create_task(ready.wait())
     await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED)
@@ -136,8 +115,7 @@ async def running_gateway(
         raise RuntimeError(message)
     try:
         host, port = listening.getsockname()
-        yield RunningGateway(url=f"http://{host}:{port}", key=key, spine=spine, recorder=recorder)
+        yield RunningGateway(url=f"http://{host}:{port}", key=key, spine=spine, recorder=recorder, server=server)
     finally:
-        over.set()
+        server.finish()
         await serving
-        listening.close()

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from genai_spine.shared_state.base import SharedState
 from genai_spine.testing.clock import ManualClock
 
-__all__ = ["check_bytes_by_key", "check_time_to_live"]
+__all__ = ["check_bytes_by_key", "check_time_to_live", "check_topics"]
 
 
 async def check_bytes_by_key(state: SharedState) -> None:
@@ -37,3 +39,21 @@ async def check_time_to_live(state: SharedState, clock: ManualClock) -> None:
     assert await state.get("short") is None
     assert not await state.delete("short")
     assert await state.get("long") == b"2"
+
+
+async def check_topics(state: SharedState) -> None:
+    """Whoever listens to a topic is told of each message on it, in order, until he stops; of no others."""
+    told: asyncio.Queue[tuple[str, bytes | None]] = asyncio.Queue()
+    stop = await state.subscribe("a", lambda message: told.put_nowait(("first", message)))
+    await state.subscribe("a", lambda message: told.put_nowait(("second", message)))
+    await state.subscribe("b", lambda message: told.put_nowait(("other", message)))
+    await state.publish("nobody's", b"?")
+    await state.publish("a", b"1")
+    assert [await told.get(), await told.get()] == [("first", b"1"), ("second", b"1")]
+    await state.publish("b", bytes(range(256)))
+    assert ("other", bytes(range(256))) == await told.get()
+    stop()
+    await state.publish("a", b"2")
+    await state.publish("b", b"3")
+    assert [await told.get(), await told.get()] == [("second", b"2"), ("other", b"3")]
+    assert told.empty()

@@ -49,7 +49,8 @@ class CallBegun(Struct, frozen=True, kw_only=True, array_like=True):
         message: The message there.
         input_tokens: A guess of what it reads, for the day that nobody tells.
         output_tokens: A guess of what it writes, likewise.
-        held: Set aside for it on budgets, in nanodollars; 0 where nothing was.
+        hold: What was set aside for it on budgets, encoded, to be settled by whoever finds the call after a crash;
+            empty where nothing was.
     """
 
     id: str
@@ -71,7 +72,7 @@ class CallBegun(Struct, frozen=True, kw_only=True, array_like=True):
     message: int | None = None
     input_tokens: int = 0
     output_tokens: int = 0
-    held: int = 0
+    hold: bytes = b""
 
 
 class CallEnded(Struct, frozen=True, kw_only=True, array_like=True):

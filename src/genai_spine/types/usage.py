@@ -32,6 +32,18 @@ class Usage(Struct, frozen=True, kw_only=True):
     estimated: bool = False
     extras: JsonObject = field(default_factory=dict)
 
+    def __add__(self, other: Usage) -> Usage:
+        """Both together; a part that either does not tell is that of the other."""
+        return Usage(
+            input_tokens=self.input_tokens + other.input_tokens,
+            output_tokens=self.output_tokens + other.output_tokens,
+            cache_read_tokens=_sum(self.cache_read_tokens, other.cache_read_tokens),
+            cache_write_tokens=_sum(self.cache_write_tokens, other.cache_write_tokens),
+            cache_write_1h_tokens=_sum(self.cache_write_1h_tokens, other.cache_write_1h_tokens),
+            reasoning_tokens=_sum(self.reasoning_tokens, other.reasoning_tokens),
+            estimated=self.estimated or other.estimated,
+        )
+
     @property
     def input_apart(self) -> tuple[int, int, int]:
         """The input as three counters that add up to it: untouched by the cache, read from it, written to it.
@@ -46,3 +58,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return one if other is None else other if one is None else one + other

@@ -291,6 +291,17 @@ def test_wrong_settings() -> None:
     assert run("config", "check", "--config", "missing.toml").exit_code == 2
 
 
+def test_config_check_of_workers() -> None:
+    """More than one without Redis would not start, which the check says beforehand."""
+    result = run("config", "check", environ={"GENAI_WORKERS": "2"})
+    assert result.exit_code == 2
+    assert "GENAI_REDIS_URL" in result.stderr
+    redis = "redis://:canary-password@localhost"
+    good = run("config", "check", environ={"GENAI_WORKERS": "2", "GENAI_REDIS_URL": redis})
+    assert good.exit_code == 0
+    assert "canary" not in good.output
+
+
 def test_config_alone() -> None:
     """It shows what it can do."""
     assert "check" in run("config").output

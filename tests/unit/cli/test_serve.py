@@ -2,90 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
 
 import pytest
 
-SPINE: Final = (str(Path(sys.executable).with_name("spine")),)
-WAIT: Final = 60
+from tests.processes import WAIT, Running, environ_for, refused, serving
 
 
 @pytest.fixture
 def environ(tmp_path: Path) -> dict[str, str]:
     """An environment with a data folder of its own, whose name needs quotes in a shell."""
-    kept = {name: value for name, value in os.environ.items() if name in {"PATH", "HOME"} or name.startswith("COV")}
-    return {**kept, "GENAI_DATA_DIR": str(tmp_path / "a folder's data"), "GENAI_PROBE_LOCAL": "false"}
-
-
-class Running:
-    """A gateway that has told that it is up."""
-
-    def __init__(self, process: subprocess.Popen[str]) -> None:
-        self._process = process
-        assert process.stdout is not None
-        self.lines: list[str] = []
-        for line in process.stdout:
-            self.lines.append(line.rstrip("\n"))
-            if line.startswith("    -d"):
-                break
-        self.summary = "\n".join(self.lines)
-
-    @property
-    def command(self) -> str:
-        """The command line that is shown to be tried."""
-        start = next(number for number, line in enumerate(self.lines) if line.startswith("  curl "))
-        return "\n".join(self.lines[start:])
-
-    def stop(self, sign: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Tell it to stop; return its status and what it wrote to standard error."""
-        self._process.send_signal(sign)
-        _, told = self._process.communicate(timeout=WAIT)
-        return self._process.returncode, told
-
-
-@contextlib.contextmanager
-def serving(environ: Mapping[str, str], folder: Path, *arguments: str) -> Iterator[Running]:
-    """Serve on a free port."""
-    process = subprocess.Popen(  # noqa: S603  # the command under test
-        [*SPINE, "serve", "--port", "0", *arguments],
-        env=environ,
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    try:
-        yield Running(process)
-    finally:
-        if process.poll() is None:
-            process.kill()
-            process.communicate(timeout=WAIT)
-
-
-def refused(environ: Mapping[str, str], folder: Path, *arguments: str) -> str:
-    """What is told when it does not even start; the status is 2, and there is no stack trace."""
-    done = subprocess.run(  # noqa: S603  # the command under test
-        [*SPINE, "serve", *arguments],
-        env=environ,
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=WAIT,
-        check=False,
-    )
-    assert done.returncode == 2
-    assert "Traceback" not in done.stderr
-    return done.stderr
+    return environ_for(tmp_path / "a folder's data")
 
 
 def answered(running: Running, environ: Mapping[str, str]) -> str:

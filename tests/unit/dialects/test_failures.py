@@ -9,6 +9,7 @@ import pytest
 from genai_spine.dialects.base import Quirks
 from genai_spine.dialects.failures import KINDS, classify, retry_after
 from genai_spine.dialects.openai_errors import decode_error
+from genai_spine.errors import InvalidFieldError
 from genai_spine.types.json import JsonObject
 
 
@@ -51,7 +52,14 @@ def test_openai_and_compatible(status: int, code: str | None, kind: str) -> None
     error = decode_error(status, {}, body, Quirks())
     assert kind == error.kind
     assert status == error.upstream_status
-    assert isinstance(error, KINDS[kind])
+    assert isinstance(error, InvalidFieldError if status == 422 else KINDS[kind])
+
+
+@pytest.mark.parametrize(("kind", "status"), [(None, 422), ("not_found", 404), ("content_filter", 400)])
+def test_a_422_stays_one(kind: str | None, status: int) -> None:
+    """Where it means that the request is wrong; a service by which it means something else is believed."""
+    kinds = {} if kind is None else {"422": kind}
+    assert status == decode_error(422, {}, b"{}", Quirks(error_kinds=kinds)).status
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Final, Literal
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -34,6 +35,7 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, Failed, TextDelta, events_of
 from tests import virtual_time
+from tests.accounts import NoAccounts
 from tests.providers import OwnProvider
 from tests.routing import option
 
@@ -75,6 +77,15 @@ class Step(Struct, frozen=True):
     told: bool
 
 
+class Script(Struct, frozen=True, kw_only=True):
+    """A provider: how many keys and models it has, and what it does, call by call."""
+
+    keys: int
+    context: int | None
+    steps: Sequence[Step]
+    models: int
+
+
 class Wish(Struct, frozen=True):
     """A request.
 
@@ -93,8 +104,14 @@ class Wish(Struct, frozen=True):
 
 
 class Made(Struct):
-    """A call as the provider saw it, and how it ended; ``whole`` where it came to its good end."""
+    """A call as the provider saw it, and how it ended.
 
+    Attributes:
+        place: Of the candidate among all.
+        whole: It came to its good end.
+    """
+
+    provider: str
     place: int
     at: float
     key: str
@@ -122,11 +139,14 @@ class Story(Struct):
 
 
 class LoopClock:
-    """The time of the running loop."""
+    """The time of the running loop, or so many times that."""
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._speed = speed
 
     def monotonic(self) -> float:
         """Seconds since the loop began."""
-        return asyncio.get_running_loop().time()
+        return asyncio.get_running_loop().time() * self._speed
 
     def now(self) -> float:
         """The same, as if it had begun at some moment."""
@@ -136,10 +156,10 @@ class LoopClock:
 class Moody(OwnProvider):
     """Does what its script says, call by call, from the front again once it has come to its end."""
 
-    def __init__(self, place: int, keys: int, script: Sequence[Step], stories: Sequence[Story]) -> None:
-        super().__init__(f"p{place}", "m")
-        self.keys = tuple(Secret(f"sk-test-{place}-{number}-0123456789") for number in range(keys))
-        self._place = place
+    def __init__(self, name: str, keys: int, script: Sequence[Step], stories: Sequence[Story]) -> None:
+        super().__init__(name, "m0")
+        self.keys = tuple(Secret(f"sk-test-{name}-{number}-0123456789") for number in range(keys))
+        self.places: dict[str, int] = {}
         self._script = script
         self._stories = stories
         self._calls = 0
@@ -179,7 +199,8 @@ class Moody(OwnProvider):
         part = request.messages[0].parts[0]
         assert isinstance(part, Text)
         now = asyncio.get_running_loop().time()
-        made = Made(self._place, now, options.key.fingerprint if options.key else "")
+        place = self.places.get(request.model or "", 0)
+        made = Made(self.name, place, now, options.key.fingerprint if options.key else "")
         self._stories[int(part.text)].made.append(made)
         step = self._script[self._calls % len(self._script)]
         self._calls += 1
@@ -202,25 +223,35 @@ class Moody(OwnProvider):
         return made.error
 
 
-class World:
+class World(NoAccounts):
     """Providers, and those who ask them."""
 
-    def __init__(self, scripts: Sequence[tuple[int, int | None, Sequence[Step]]], wishes: Sequence[Wish]) -> None:
-        clock, self.registry = LoopClock(), Registry()
+    def __init__(self, scripts: Sequence[Script], wishes: Sequence[Wish], clock: LoopClock) -> None:
+        self.registry = Registry()
         self.stories = [Story(wish, wish.at, []) for wish in wishes]
         self.options: list[Option] = []
-        for place, (keys, context, script) in enumerate(scripts):
-            self.registry.add(Moody(place, keys, script, self.stories))
-            self.options.append(option(f"p{place}/m", Traits(context=context)))
+        providers = [
+            (Moody(f"p{number}", script.keys, script.steps, self.stories), script)
+            for number, script in enumerate(scripts)
+        ]
+        for provider, _ in providers:
+            self.registry.add(provider)
+        # The first model of each, then the second of those that have two, and so on.
+        for number in range(max(script.models for script in scripts)):
+            for provider, script in providers:
+                if number < script.models:
+                    provider.places[f"m{number}"] = len(self.options)
+                    self.options.append(option(f"{provider.name}/m{number}", Traits(context=script.context)))
         self.guards = Guards(clock)
-        self.ended = 0
+        self.count = 0
         self._clock = clock
         self._attempt = Attempt(clock, Seals(MemoryState(0, clock), {}))
-        self._failover = Failover(self.registry, self.guards, clock, self._over, jitter=lambda: 0.5)
+        self._failover = Failover(self.guards, clock, self, jitter=lambda: 0.5)
 
-    def _over(self, _call: Call, trial: Trial) -> None:
+    @override
+    def ended(self, call: Call, trial: Trial) -> None:
         assert trial.over
-        self.ended += 1
+        self.count += 1
 
     async def run(self) -> None:
         """Let all of them ask, each at the chosen moment."""
@@ -244,8 +275,9 @@ class World:
         call = Call(
             request_id=f"r{number}", door="library", started=story.begun, seconds=wish.seconds, stream=wish.stream
         )
+        call.registry = self.registry
         message = Message(role="user", parts=(Text(text=str(number)),))
-        request = CompletionRequest(messages=(message,), model="m")
+        request = CompletionRequest(messages=(message,))
         try:
             if wish.stream:
                 await self._read(call, request, story)
@@ -253,7 +285,7 @@ class World:
                 answer = await self._failover.whole(
                     call,
                     self.options,
-                    lambda trial: self._attempt.complete(call, request, trial.provider, trial.options),
+                    lambda trial: self._attempt.complete(call, _for(trial, request), trial.provider, trial.options),
                 )
                 story.text, story.whole = _text(answer), True
         except SpineError as error:
@@ -263,7 +295,7 @@ class World:
         pieces = self._failover.stream(
             call,
             self.options,
-            lambda trial: self._attempt.events(call, replace(request), trial.provider, trial.options),
+            lambda trial: self._attempt.events(call, _for(trial, request), trial.provider, trial.options),
         )
         read = 0
         async with aclosing(pieces) as stream:
@@ -278,18 +310,23 @@ class World:
         story.whole = True
 
 
+def _for(trial: Trial, request: CompletionRequest) -> CompletionRequest:
+    return replace(request, model=trial.option.candidate.model)
+
+
 def _text(answer: CompletionResponse) -> str:
     return "".join(part.text for part in answer.choices[0].parts if isinstance(part, Text))
 
 
 def check_bounds(story: Story) -> None:
-    """At most three calls of a provider on three keys, two where the first was slow, none too late, in their order."""
+    """At most three calls of a provider on three keys, for all its models, none after a slow second; none too late."""
     made, seconds = story.made, story.wish.seconds
     assert sorted(one.place for one in made) == [one.place for one in made]
-    for place in {one.place for one in made}:
-        there = [one for one in made if one.place == place]
+    for provider in {one.provider for one in made}:
+        there = [one for one in made if one.provider == provider]
         assert len(there) <= 3
         assert len({one.key for one in there}) <= 3
+        assert not any(isinstance(one.error, ProviderTimeoutError) for one in there[1:-1])
     if seconds is not None:
         assert all(one.at < story.begun + seconds for one in made)
     if story.handed is not None:
@@ -338,8 +375,12 @@ STEPS: Final = st.builds(
     pause=st.sampled_from([0.0, 0.0, 0.5, 12.0]),
     told=st.booleans(),
 )
-SCRIPTS: Final = st.tuples(
-    st.integers(0, 5), st.sampled_from([None, 1000, 2000]), st.lists(STEPS, min_size=1, max_size=6)
+SCRIPTS: Final = st.builds(
+    Script,
+    keys=st.integers(0, 5),
+    context=st.sampled_from([None, 1000, 2000]),
+    steps=st.lists(STEPS, min_size=1, max_size=6),
+    models=st.sampled_from([1, 1, 2, 4]),
 )
 WISHES: Final = st.builds(
     Wish,
@@ -351,9 +392,10 @@ WISHES: Final = st.builds(
 )
 
 
-def always(fault: type[SpineError] | None, keys: int, wait: float = 0.0) -> tuple[int, int | None, list[Step]]:
+def always(fault: type[SpineError] | None, keys: int, wait: float = 0.0, *, models: int = 1) -> Script:
     """A provider that does the same with each call."""
-    return keys, None, [Step(fault=fault, place="head", retry_after=None, wait=wait, pause=0.0, told=False)]
+    step = Step(fault=fault, place="head", retry_after=None, wait=wait, pause=0.0, told=False)
+    return Script(keys=keys, context=None, steps=[step], models=models)
 
 
 def wish(at: float = 0.0, seconds: float | None = None, leaves: float | None = None, *, stream: bool = False) -> Wish:
@@ -364,8 +406,7 @@ def wish(at: float = 0.0, seconds: float | None = None, leaves: float | None = N
 async def test_the_provider_of_these_tests_is_one() -> None:
     """Where its script lets it answer it keeps the contract of providers."""
     story = Story(wish(), 0.0, [])
-    _, _, script = always(None, 1)
-    moody = Moody(0, 1, script, [story])
+    moody = Moody("p0", 1, always(None, 1).steps, [story])
     await check_provider(moody, CompletionRequest(messages=(Message(role="user", parts=(Text(text="0"),)),)))
     assert story.made
 
@@ -376,6 +417,12 @@ async def test_the_provider_of_these_tests_is_one() -> None:
 @example([always(errors.QuotaExhaustedError, 1)], [wish()])
 # Where there are no keys there is no other one.
 @example([always(errors.ProviderAuthenticationError, 0)], [wish()])
+# A provider of several models is called no more often for them all, ...
+@example([always(errors.ProviderFailedError, 1, models=4)], [wish()])
+# ... on no more keys, ...
+@example([always(errors.ProviderPermissionError, 5, models=4)], [wish()])
+# ... and no more often where it is slow.
+@example([always(errors.ProviderTimeoutError, 1, models=4)], [wish()])
 # A caller may leave in the instant in which the call fails.
 @example([always(None, 1, 3.0)], [wish(seconds=2.0, leaves=2.0, stream=True)])
 @settings(max_examples=300, deadline=None)
@@ -383,7 +430,7 @@ async def test_the_provider_of_these_tests_is_one() -> None:
     scripts=st.lists(SCRIPTS, min_size=1, max_size=4),
     wishes=st.lists(WISHES, min_size=1, max_size=12),
 )
-def test_whatever_providers_do(scripts: list[tuple[int, int | None, list[Step]]], wishes: list[Wish]) -> None:
+def test_whatever_providers_do(scripts: list[Script], wishes: list[Wish]) -> None:
     """Each request is bounded, moves on only where that may help, and tells what happened; nothing is left over."""
     with warnings.catch_warnings(record=True) as lost:
         warnings.simplefilter("always", ResourceWarning)
@@ -395,13 +442,13 @@ def test_whatever_providers_do(scripts: list[tuple[int, int | None, list[Step]]]
         check_outcome(story)
 
 
-def _run(scripts: Sequence[tuple[int, int | None, Sequence[Step]]], wishes: Sequence[Wish]) -> World:
-    """Let it all happen, and look at what is left."""
+def _run(scripts: Sequence[Script], wishes: Sequence[Wish], speed: float = 1.0) -> World:
+    """Let it all happen, and look at what is left; the gateway's clock may run faster than its loop."""
 
     async def main() -> World:
         unheard: list[dict[str, object]] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, told: unheard.append(told))
-        world = World(scripts, wishes)
+        world = World(scripts, wishes, LoopClock(speed))
         await world.run()
         assert 1 == len(asyncio.all_tasks())
         for provider in world.registry:
@@ -409,10 +456,67 @@ def _run(scripts: Sequence[tuple[int, int | None, Sequence[Step]]], wishes: Sequ
             assert 0 == health.in_flight
             assert all(key.in_flight == 0 for key in health.keys)
         # A caller may leave between the permission for a call and the call itself.
-        assert world.ended >= sum(len(story.made) for story in world.stories)
+        assert world.count >= sum(len(story.made) for story in world.stories)
         gc.collect(0)
         assert [] == unheard
         return world
 
     world, _ = virtual_time.run(main)
     return world
+
+
+def _called(script: Script) -> list[int]:
+    """The candidates that a request calls, each call one entry."""
+    return [one.place for one in _run([script], [wish()]).stories[0].made]
+
+
+def test_the_calls_of_a_provider_are_shared_by_its_models() -> None:
+    """A model leaves a call to each of the others, as far as there are any: whose trouble it is, nobody knows yet."""
+    assert [0, 0, 0] == _called(always(errors.ProviderFailedError, 1))
+    assert [0, 0, 1] == _called(always(errors.ProviderFailedError, 1, models=2))
+    assert [0, 1, 2] == _called(always(errors.ProviderFailedError, 1, models=4))
+    assert [0, 1] == _called(always(errors.ProviderTimeoutError, 1, models=4))
+
+
+def test_a_key_may_do_with_another_model_what_it_may_not_with_one() -> None:
+    """A refusal of one model is no refusal of the next."""
+    refused = Step(errors.ProviderPermissionError, "head", None, 0, 0, told=False)
+    script = Script(keys=1, context=None, steps=[refused, replace(refused, fault=None)], models=2)
+    story = _run([script], [wish()]).stories[0]
+    assert ([0, 1], True) == ([one.place for one in story.made], story.whole)
+
+
+def test_time_that_is_up_after_a_wait() -> None:
+    """The failure that was waited for is told: it says more than that the time is up. Nobody else is asked."""
+    failing = always(errors.ProviderFailedError, 1)
+    slow = _run([failing, failing], [wish(seconds=1.2)], speed=2.0).stories[0]
+    (made,) = slow.made
+    assert made.error is slow.error
+
+
+QUICK: Final = Step(None, "head", None, 0.1, 0, told=False)
+SLOW: Final = replace(QUICK, wait=25.0)
+HANGS: Final = replace(QUICK, wait=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "stream", "expected"),
+    [
+        ([QUICK], 2.0, True, "open"),
+        ([QUICK], 0.5, True, "closed"),
+        ([QUICK, SLOW], 2.0, True, "closed"),
+        ([], 2.0, True, "closed"),
+        ([QUICK], 2.0, False, "closed"),
+        ([QUICK], 30.0, False, "open"),
+    ],
+    ids=["silent", "hasty", "often slow", "never heard of", "whole", "whole and long"],
+)
+def test_a_model_that_hangs_under_callers_in_a_hurry(
+    before: list[Step], seconds: float, expected: str, *, stream: bool
+) -> None:
+    """It is left alone where it used to answer long before, though no call took too long by the provider's own time."""
+    script = Script(keys=1, context=None, steps=[*before, *[HANGS] * 5], models=1)
+    wishes = [wish(40.0 * number) for number, _ in enumerate(before)]
+    wishes += [wish(100.0 + 40 * number, seconds, stream=stream) for number in range(5)]
+    world = _run([script], wishes)
+    assert ["closed", expected] == [world.guards.circuits.of(name).state for name in ("p0", "p0/m0")]

@@ -18,6 +18,7 @@ from genai_spine.gateway.trial import Trial
 from genai_spine.providers.registry import Registry
 from genai_spine.testing.clock import ManualClock
 from tests import virtual_time
+from tests.accounts import NoAccounts
 from tests.providers import OwnProvider
 from tests.routing import option
 
@@ -54,12 +55,15 @@ def told_of(*begins: Begin, most: int = 100, alive: str | None = "alive") -> Tol
         for name in ("one", "two"):
             registry.add(OwnProvider(name))
 
-        def ended(call: Call, trial: Trial) -> None:
-            record = trial.record(call)
-            told.outcomes.append((record.provider, record.outcome))
+        class Accounts(NoAccounts):
+            @override
+            def ended(self, call: Call, trial: Trial) -> None:
+                record = trial.record(call)
+                told.outcomes.append((record.provider, record.outcome))
 
-        failover = Failover(registry, Guards(clock), clock, ended, jitter=lambda: 0.0)
+        failover = Failover(Guards(clock), clock, Accounts(), jitter=lambda: 0.0)
         call = Call(request_id="req_1", door="openai", started=0.0)
+        call.registry = registry
         left = list(begins)
         pieces = failover.stream(call, OPTIONS, lambda _: left.pop(0)(call), alive)
         try:

@@ -18,9 +18,8 @@ from genai_spine.identity.callers import UNKNOWN_SECONDS, Callers
 from genai_spine.identity.office import Office
 from genai_spine.redact import Secret
 from genai_spine.storage.records import KeyFacts, KeyRecord, Rates, UserFacts
-from genai_spine.storage.sql.budgets import Budgets
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.identities import TOPIC, Identities
+from genai_spine.storage.sql.identities import TOPIC
 from genai_spine.storage.sql.versions import Watcher
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import AuditEvent, Caller
@@ -40,7 +39,6 @@ class Door(Struct):
 
     callers: Callers
     office: Office
-    identities: Identities
     database: Database
     clock: ManualClock
     events: list[AuditEvent]
@@ -58,19 +56,24 @@ class Door(Struct):
         return caught.value.code
 
 
-def door(database: Database, *, ring: KeyRing | None = None, limits: tuple[Limit, ...] = ()) -> Door:
+def door(
+    database: Database,
+    *,
+    ring: KeyRing | None = None,
+    limits: tuple[Limit, ...] = (),
+    rates: Callable[[str], tuple[Limit, ...]] = lambda _: (),
+) -> Door:
     """Return callers before a database."""
     clock, events, looks = ManualClock(), list[AuditEvent](), list[str]()
-    identities, budgets = Identities(database, clock), Budgets(database, clock)
-    callers = Callers(ring or KeyRing([OWN]), identities, budgets, clock=clock, audit=events.append, limits=limits)
+    office = Office(database, clock=clock, audit=events.append)
+    callers = Callers(ring or KeyRing([OWN]), office, limits=limits, rates=rates)
 
     def look(_: object, __: object, statement: str, *more: object) -> None:  # noqa: ARG001  # as SQLAlchemy calls it
         if "api_keys.prefix IN" in statement:
             looks.append(statement)
 
     event.listen(database._engine.sync_engine, "before_cursor_execute", look)
-    office = Office(identities, budgets, clock=clock, audit=events.append)
-    return Door(callers, office, identities, database, clock, events, looks)
+    return Door(callers, office, database, clock, events, looks)
 
 
 @pytest.fixture(params=KINDS)
@@ -196,7 +199,7 @@ async def test_the_secret_counts_and_not_the_prefix(lite: Door) -> None:
 async def test_what_changes_while_it_is_looked_up_is_not_remembered(before: Door) -> None:
     """A key that is revoked between the look at it and its being remembered is refused, not let in for ever."""
     record, key = await before.key()
-    find = before.identities.find
+    find = before.office.identities.find
     revoked = False
 
     async def find_and_revoke(prefixes: list[str]) -> object:
@@ -208,7 +211,7 @@ async def test_what_changes_while_it_is_looked_up_is_not_remembered(before: Door
             await before.callers.refresh()
         return found
 
-    before.identities.find = find_and_revoke  # type: ignore[method-assign,assignment]  # the moment cannot be hit else
+    before.office.identities.find = find_and_revoke  # type: ignore[method-assign,assignment]  # the moment cannot be hit else
     assert "api_key_revoked" == await before.refusal(key)
 
 
@@ -283,3 +286,17 @@ async def test_an_expiry_is_the_earlier_of_key_and_secret(before: Door) -> None:
     before.clock.advance(10)
     for key in (older, newer.reveal()):
         assert "api_key_expired" == await before.refusal(key)
+
+
+async def test_the_usual_rates_of_a_key() -> None:
+    """A key has those of the settings, by its own id, but where something else is said of it."""
+
+    def usual(key: str) -> tuple[Limit, ...]:
+        return (Limit(kind="requests", scope="key", subject=key, window="minute", amount=9),)
+
+    async with fresh_database("sqlite") as database:
+        lite = door(database, rates=usual)
+        (plain, key), (_, own) = await lite.key(), await lite.key(rates=Rates(requests_per_minute=5))
+        assert usual(str(plain.id)) == (await lite.callers.admit(key)).limits
+        assert [5] == [limit.amount for limit in (await lite.callers.admit(own)).limits]
+        assert usual(OWN.fingerprint) == (await lite.callers.admit(OWN.reveal())).limits

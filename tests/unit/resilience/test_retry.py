@@ -55,6 +55,13 @@ def test_three_attempts() -> None:
     assert stopped(decided(FAILED, 3)) == "3 of 3 attempts made"
 
 
+def test_calls_are_left_to_other_models() -> None:
+    """What is kept for the provider's other models counts as made, but makes no wait longer."""
+    assert Wait(1) == decided(FAILED, 1, kept=1)
+    assert stopped(decided(FAILED, 2, kept=1)) == "2 of 3 attempts made, the others are left to its other models"
+    assert stopped(decided(FAILED, 1, kept=9)).startswith("1 of 3 attempts made")
+
+
 def test_a_timeout_is_tried_once_more() -> None:
     """Who was slow twice is not asked a third time."""
     late = errors.ProviderTimeoutError("late")

@@ -43,13 +43,6 @@ async def empty(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator
     await database.close()
 
 
-@pytest.fixture(params=KINDS)
-async def database(request: pytest.FixtureRequest) -> AsyncIterator[Database]:
-    """A database with all tables."""
-    async with fresh_database(request.param) as found:
-        yield found
-
-
 def tables_of(connection: sa.Connection) -> dict[str, set[str]]:
     """The columns of each table."""
     inspector = sa.inspect(connection)

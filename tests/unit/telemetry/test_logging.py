@@ -15,14 +15,25 @@ import structlog
 from typing_extensions import override
 
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, Outcome, RequestEnded
-from genai_spine.telemetry.logging import MAX_WAITING_LINES, LineWriter, LogObserver, configure_logging, logger
+from genai_spine.telemetry.logging import (
+    MAX_WAITING_LINES,
+    WHOLE_BYTES,
+    LineWriter,
+    LogObserver,
+    configure_logging,
+    logger,
+)
 from genai_spine.types.usage import Usage
 
 RECORD = RequestEnded(
     request_id="req_1",
     door="openai_chat",
+    asked_model="fast",
     provider="openai",
     model="gpt-4o-mini",
+    strategy="local_first",
+    affinity=False,
+    fallback=False,
     key="0011aabb",
     outcome="success",
     status=200,
@@ -68,6 +79,19 @@ class StuckStream(io.StringIO):
         self.entered.set()
         self.released.wait(timeout=30)
         return super().write(text)
+
+
+class PiecesStream(io.StringIO):
+    """Keeps apart what is written at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[str] = []
+
+    @override
+    def write(self, text: str) -> int:
+        self.pieces.append(text)
+        return len(text)
 
 
 class GoneStream(io.StringIO):
@@ -116,6 +140,20 @@ def test_lines_are_written_in_order() -> None:
         writer.msg(str(number))
     writer.close()
     assert [str(number) for number in range(1000)] == stream.getvalue().splitlines()
+
+
+def test_lines_of_several_workers_do_not_mix() -> None:
+    """What is written at once are whole lines, as many as a pipe takes in one piece; a longer one is alone."""
+    stream = PiecesStream()
+    writer = LineWriter(stream)
+    expected = ["é" * length for length in (1, 2000, 40, 3000, 2047, 1, *range(200))]
+    for line in expected:
+        writer.msg(line)
+    writer.close()
+    assert expected == "".join(stream.pieces).splitlines()
+    assert all(piece.endswith("\n") for piece in stream.pieces)
+    assert all(len(piece.encode()) <= WHOLE_BYTES or piece.count("\n") == 1 for piece in stream.pieces)
+    assert len(stream.pieces) < len(expected) / 4
 
 
 def test_a_stuck_reader_stops_nobody() -> None:

@@ -70,13 +70,17 @@ async def _models(state: State, allowance: Allowance) -> list[Model]:
 
 
 async def _listed(state: State, provider: Provider) -> Sequence[Model]:
-    """A provider's models; of one that fails or is slow, those known without asking."""
+    """A provider's models that are not switched off; of one that fails or is slow, those known without asking."""
     try:
         async with asyncio.timeout(LISTING_SECONDS):
-            return await provider.list_models()
+            return _on(state, provider, await provider.list_models())
     except (SpineError, TimeoutError):
         known = dict.fromkeys((*provider.models, provider.default_model))
-        return [state.spine.catalog.describe(provider.name, model) for model in known if model]
+        return _on(state, provider, [state.spine.catalog.describe(provider.name, model) for model in known if model])
+
+
+def _on(state: State, provider: Provider, models: Sequence[Model]) -> Sequence[Model]:
+    return [model for model in models if not state.spine.registry.is_off(provider.name, model.id)]
 
 
 async def _model(state: State, name: str, allowance: Allowance) -> Model:
@@ -88,7 +92,7 @@ async def _model(state: State, name: str, allowance: Allowance) -> Model:
     """
     candidate = state.spine.place(name, allowance=allowance)
     provider = state.spine.registry.get(candidate.provider)
-    if provider.status != "ready":
+    if state.spine.registry.obstacle(provider.name, candidate.model) is not None:
         raise state.spine.registry.unknown_model(name)
     listed = await _listed(state, provider)
     found = next((model for model in listed if model.id == candidate.model), None)
@@ -154,13 +158,15 @@ async def version() -> Response:
 
 
 def _described(state: State, provider: Provider, trouble: str | None) -> JsonObject:
+    registry = state.spine.registry
     known = dict.fromkeys((*provider.models, provider.default_model))
+    status = registry.status(provider)
     return {
         "name": provider.name,
-        "models": [model for model in known if model],
-        "is_enabled": provider.status == "ready",
+        "models": [model for model in known if model and not registry.is_off(provider.name, model)],
+        "is_enabled": status == "ready",
         "default_model": provider.default_model,
-        "status": provider.status,
+        "status": status,
         "hint": provider.hint,
         "local": provider.local,
         "circuit": state.spine.guards.of(provider).circuit.state,
@@ -188,7 +194,7 @@ async def provider_models(
     """List a provider's models that the caller may use, by default as the provider tells them now."""
     state = state_of(request)
     provider = allowed_provider(request, name)
-    models = await provider.list_models() if live else await _listed(state, provider)
+    models = _on(state, provider, await provider.list_models()) if live else await _listed(state, provider)
     listed = [
         {
             "id": model.id,

@@ -56,6 +56,6 @@ async def _count(request: Request, door: AnthropicMessages | GeminiDoor | OpenAI
     body = await read_body(request.receive, request.headers, state.spine.settings.values.max_body_bytes)
     question = Question(door, door.read_count_envelope(body, request.headers), body)
     call = state.new_call(request, door.name)
-    count = await while_there(request, lambda: state.spine.gateway.count_tokens(call, question))
+    count = await while_there(request, call, lambda: state.spine.gateway.count_tokens(call, question))
     headers = {name.decode(): value.decode("latin-1") for name, value in served_headers(call)}
     return Response(door.encode_token_count(count), media_type="application/json", headers=headers)

@@ -54,7 +54,7 @@ async def generate(request: Request) -> Response:
     )
     provider = body.provider or state.spine.settings.values.generate_default_provider
     wishes = Wishes(provider=provider, fallback=False)
-    response = await while_there(request, lambda: state.spine.gateway.complete(call, asked, wishes))
+    response = await while_there(request, call, lambda: state.spine.gateway.complete(call, asked, wishes))
     usage: JsonObject = {
         "input_tokens": response.input_tokens,
         "output_tokens": response.output_tokens,

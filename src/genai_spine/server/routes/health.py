@@ -20,12 +20,13 @@ router = APIRouter(tags=["health"])
 
 
 def _known(request: Request, provider: Provider, probed: Health | None = None) -> Response:
-    health = state_of(request).spine.guards.health(provider)
+    spine = state_of(request).spine
+    health, status = spine.guards.health(provider), spine.registry.status(provider)
     body: JsonObject = {
         "name": provider.name,
-        "status": provider.status,
+        "status": status,
         "healthy": None if probed is None else probed.healthy,
-        "usable": provider.status == "ready" and health.trouble is None,
+        "usable": status == "ready" and health.trouble is None,
         "probe": None if probed is None else _told(probed, provider),
         **msgspec.to_builtins(health),
     }

@@ -24,11 +24,13 @@ async def health() -> dict[str, str]:
 @router.get("/ready", dependencies=[OPEN], summary="Able to serve")
 async def ready(request: Request) -> Response:
     """Tell whether requests can be served, and by whom; 503 where nobody could, or while the gateway is stopping."""
-    spine = state_of(request).spine
+    state = state_of(request)
+    spine = state.spine
+    stopping = state.under_way.stopping or not spine.open
     names = [provider.name for provider in spine.registry.configured()] or [SIMULATOR]
     troubles = spine.guards.troubles
     usable = [name for name in names if name not in troubles]
-    status = "stopping" if not spine.open else "ready" if usable else "unavailable"
+    status = "stopping" if stopping else "ready" if usable else "unavailable"
     body = {
         "status": status,
         "providers": usable,

@@ -16,13 +16,13 @@ from genai_spine.storage.sql.tables import api_keys, budgets, users
 from genai_spine.storage.sql.versions import bump
 from genai_spine.types.limits import LimitAction, LimitScope, LimitWindow
 
-__all__ = ["Budgets", "budgets_of", "forget_budgets"]
+__all__ = ["BudgetStore", "budgets_of", "forget_budgets"]
 
 # With users and keys they make up what decides about a caller.
 _TOPIC = "identity"
 
 
-class Budgets:
+class BudgetStore:
     """The budgets of a database."""
 
     def __init__(self, database: Database, clock: Clock) -> None:

@@ -40,6 +40,7 @@ BUSY_MILLISECONDS: Final = 10_000
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 # What PostgreSQL says when it stops, starts, or has no connection left: SQLSTATE classes 08, 53 and 57.
 _PASSING: Final = ("08", "53", "57")
+_ONE_STATE: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
 class Database:
@@ -59,6 +60,8 @@ class Database:
         self.upgrades = upgrades
         self._upgrading = asyncio.Lock()
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        # SQLite shows a transaction one state of itself anyway.
+        self._reader = self._engine if self.is_sqlite else self._engine.execution_options(**_ONE_STATE)
 
     @classmethod
     def at(cls, address: str, *, upgrades: bool = False) -> Database:
@@ -88,7 +91,7 @@ class Database:
         """
         if self.upgrades:
             await self.upgrade()
-        async with _told(), self._engine.connect() as connection, connection.begin():
+        async with _told(), self._reader.connect() as connection, connection.begin():
             yield connection
 
     @asynccontextmanager

@@ -24,6 +24,7 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     Numeric,
+    SmallInteger,
     String,
     Table,
     Text,
@@ -35,6 +36,7 @@ from sqlalchemy import (
 from typing_extensions import override
 
 __all__ = [
+    "EVERYBODY",
     "HEAD",
     "METADATA",
     "api_keys",
@@ -175,6 +177,7 @@ provider_configs: Final = Table(
     Column("config_json", JSON),
     # Encrypted; nobody's without the key of the environment.
     Column("secrets", LargeBinary),
+    _counter("version"),
     _moment("created_at"),
     _moment("updated_at"),
 )
@@ -192,6 +195,7 @@ provider_models: Final = Table(
     # Of older databases, and read by nothing else; the prices are in `facts`.
     Column("cost_per_1k_tokens", Numeric(20, 12, asdecimal=False)),
     Column("facts", JSON),
+    _counter("version"),
     _moment("created_at"),
     UniqueConstraint("provider_id", "model_name"),
 )
@@ -201,9 +205,10 @@ settings: Final = Table(
     METADATA,
     Column("name", String(100), primary_key=True),
     Column("value", JSON, nullable=False),
+    _counter("version"),
     _moment("updated_at"),
 )
-"""What may change while the gateway runs."""
+"""What may change while the gateway runs. A ``version`` here is that of the configuration when the row was changed."""
 
 versions: Final = Table(
     "versions",
@@ -301,7 +306,9 @@ provider_usage: Final = Table(
     _flag("fallback", default=False),
     _flag("stream", default=False),
     Column("door", String(50), nullable=False, server_default=""),
+    # When the call began; and when this row was written, which may be much later.
     _moment("created_at"),
+    _moment("recorded_at", null=True, index=True),
     Index("ix_provider_usage_user_id_created_at", "user_id", "created_at"),
     Index("ix_provider_usage_created_at", "created_at"),
 )
@@ -333,18 +340,31 @@ requests: Final = Table(
     Column("first_token_ms", Integer),
     _moment("created_at", index=True),
     Index("ix_requests_user_id_created_at", "user_id", "created_at"),
+    Index("ix_requests_key_fingerprint_created_at", "key_fingerprint", "created_at"),
 )
 """One row for each request, those that were refused included."""
 
 
+EVERYBODY: Final = -1
+"""The user and key of a row that adds up all users and keys."""
+
+
 def _dimensions() -> tuple[Column[Any], ...]:
-    """By what usage is added up; 0 and the empty text stand for none, for a key cannot hold NULL."""
+    """By what usage is added up; 0 and the empty text stand for none, for a key cannot hold NULL.
+
+    Each call is counted in rows of an hour and of a day, of its user and key and of everybody, of the whole and of each
+    of its tags: whoever asks reads only the rows that are just fine enough.
+    """
     return (
-        # Hours since the Unix epoch.
-        Column("hour", Integer, primary_key=True, autoincrement=False),
-        Column("user_id", Id, primary_key=True, autoincrement=False),
-        Column("api_key_id", Id, primary_key=True, autoincrement=False),
+        # Hours that the row adds up: 1, or 24 from midnight on.
+        Column("span", SmallInteger, primary_key=True, autoincrement=False),
+        # Empty for all calls, tagged or not.
         Column("tag", String(100), primary_key=True),
+        Column("user_id", Id, primary_key=True, autoincrement=False),
+        # The first of them, since the Unix epoch.
+        Column("hour", Integer, primary_key=True, autoincrement=False),
+        Column("api_key_id", Id, primary_key=True, autoincrement=False),
+        Column("key_fingerprint", String(16), primary_key=True),
         Column("provider_name", String(50), primary_key=True),
         Column("model_name", String(255), primary_key=True),
         Column("status", String(20), primary_key=True),
@@ -359,8 +379,9 @@ usage_rollups: Final = Table(
     *_used(),
     _counter("estimated"),
     _counter("price_unknown"),
+    sqlite_with_rowid=False,
 )
-"""Calls added up by the hour; rows of a tag stand beside the whole, whose tag is empty."""
+"""Calls added up."""
 
 usage_histograms: Final = Table(
     "usage_histograms",
@@ -370,8 +391,9 @@ usage_histograms: Final = Table(
     Column("measure", String(20), primary_key=True),
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     _counter("calls"),
+    sqlite_with_rowid=False,
 )
-"""How long they took: counts by logarithmic bucket."""
+"""How long they took: counts by logarithmic bucket. Those of users and keys are by day alone."""
 
 audit: Final = Table(
     "audit",
@@ -391,7 +413,8 @@ audit: Final = Table(
     Column("input_t", BigInteger),
     Column("output_t", BigInteger),
     Column("reason", Text, nullable=False, server_default=""),
-    Column("details", JSON),
+    # As it was hashed.
+    Column("details", Text, nullable=False, server_default="{}"),
     Column("previous", LargeBinary(32), nullable=False),
     Column("hash", LargeBinary(32), nullable=False),
 )

@@ -48,11 +48,13 @@ def upgrade() -> None:
     op.create_table(NOTES, sa.Column("table_name", sa.String(100)), sa.Column("column_name", sa.String(100)))
     _make_tables()
     _fill_what_was_taken_over()
+    _watch_the_configuration()
 
 
 def downgrade() -> None:
     """Remove all that this revision made, and nothing else."""
     connection = op.get_bind()
+    _stop_watching(connection)
     before: dict[str, set[str]] = {}
     for table, column in connection.execute(sa.select(NOTES_TABLE.c.table_name, NOTES_TABLE.c.column_name)):
         before.setdefault(table, set()).add(column)
@@ -70,11 +72,11 @@ def downgrade() -> None:
     op.drop_table(NOTES)
 
 
-def _table(name: str, *items: SchemaItem) -> None:
+def _table(name: str, *items: SchemaItem, **options: bool) -> None:
     """Make a table; or, where one of its name is there, the columns that it lacks."""
     inspector = sa.inspect(op.get_bind())
     if name not in inspector.get_table_names():
-        op.create_table(name, *items)
+        op.create_table(name, *items, **options)
         return
     has = {column["name"] for column in inspector.get_columns(name)}
     op.bulk_insert(NOTES_TABLE, [{"table_name": name, "column_name": column} for column in sorted(has)])
@@ -102,6 +104,41 @@ def _fill_what_was_taken_over() -> None:
     op.execute(nameless.values(name=sa.literal("user-").concat(sa.cast(users.c.id, sa.String))))
 
 
+WATCHED: Final = ("provider_configs", "provider_models", "settings")
+CHANGES: Final = ("INSERT", "UPDATE", "DELETE")
+BUMP: Final = (
+    "INSERT INTO versions (topic, version) VALUES ('configuration', 1) "
+    "ON CONFLICT (topic) DO UPDATE SET version = versions.version + 1;"
+)
+
+
+def _watch_the_configuration() -> None:
+    """Have workers notice what somebody changes of the configuration by hand."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION spine_configuration_changed() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $$ BEGIN {BUMP} RETURN NULL; END $$"
+        )
+        for table in WATCHED:
+            op.execute(
+                f"CREATE TRIGGER {table}_changed AFTER {' OR '.join(CHANGES)} ON {table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION spine_configuration_changed()"
+            )
+        return
+    for table in WATCHED:
+        for change in CHANGES:
+            op.execute(f"CREATE TRIGGER {table}_{change.lower()} AFTER {change} ON {table} BEGIN {BUMP} END")
+
+
+def _stop_watching(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        op.execute("DROP FUNCTION IF EXISTS spine_configuration_changed() CASCADE")
+        return
+    for table in WATCHED:
+        for change in CHANGES:
+            op.execute(f"DROP TRIGGER IF EXISTS {table}_{change.lower()}")
+
+
 def _make_tables() -> None:
     _table(
         "audit",
@@ -118,7 +155,7 @@ def _make_tables() -> None:
         sa.Column("input_t", sa.BigInteger(), nullable=True),
         sa.Column("output_t", sa.BigInteger(), nullable=True),
         sa.Column("reason", sa.Text(), server_default="", nullable=False),
-        sa.Column("details", sa.JSON(), nullable=True),
+        sa.Column("details", sa.Text(), server_default="{}", nullable=False),
         sa.Column("previous", sa.LargeBinary(length=32), nullable=False),
         sa.Column("hash", sa.LargeBinary(length=32), nullable=False),
         sa.PrimaryKeyConstraint("sequence", name="pk_audit"),
@@ -162,6 +199,7 @@ def _make_tables() -> None:
         sa.Column("temperature_default", sa.Float(), server_default="0.7", nullable=True),
         sa.Column("config_json", sa.JSON(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_provider_configs"),
@@ -205,10 +243,12 @@ def _make_tables() -> None:
         sa.Column("stream", sa.Boolean(), server_default=sa.false(), nullable=False),
         sa.Column("door", sa.String(length=50), server_default="", nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
+        sa.Column("recorded_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_provider_usage"),
         sa.UniqueConstraint("call_id", name="uq_provider_usage_call_id"),
     )
     _index("ix_provider_usage_created_at", "provider_usage", ["created_at"])
+    _index("ix_provider_usage_recorded_at", "provider_usage", ["recorded_at"])
     _index("ix_provider_usage_request", "provider_usage", ["request"])
     _index("ix_provider_usage_request_id", "provider_usage", ["request_id"])
     _index("ix_provider_usage_user_id_created_at", "provider_usage", ["user_id", "created_at"])
@@ -247,12 +287,14 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
     )
     _index("ix_requests_created_at", "requests", ["created_at"])
+    _index("ix_requests_key_fingerprint_created_at", "requests", ["key_fingerprint", "created_at"])
     _index("ix_requests_request_id", "requests", ["request_id"])
     _index("ix_requests_user_id_created_at", "requests", ["user_id", "created_at"])
     _table(
         "settings",
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_settings"),
     )
@@ -270,10 +312,12 @@ def _make_tables() -> None:
     _index("ix_system_prompts_user_id", "system_prompts", ["user_id"])
     _table(
         "usage_histograms",
-        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("user_id", ID, autoincrement=False, nullable=False),
-        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("span", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("tag", sa.String(length=100), nullable=False),
+        sa.Column("user_id", ID, autoincrement=False, nullable=False),
+        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("key_fingerprint", sa.String(length=16), nullable=False),
         sa.Column("provider_name", sa.String(length=50), nullable=False),
         sa.Column("model_name", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
@@ -281,10 +325,12 @@ def _make_tables() -> None:
         sa.Column("bucket", sa.Integer(), autoincrement=False, nullable=False),
         sa.Column("calls", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint(
-            "hour",
-            "user_id",
-            "api_key_id",
+            "span",
             "tag",
+            "user_id",
+            "hour",
+            "api_key_id",
+            "key_fingerprint",
             "provider_name",
             "model_name",
             "status",
@@ -292,13 +338,16 @@ def _make_tables() -> None:
             "bucket",
             name="pk_usage_histograms",
         ),
+        sqlite_with_rowid=False,
     )
     _table(
         "usage_rollups",
-        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
-        sa.Column("user_id", ID, autoincrement=False, nullable=False),
-        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("span", sa.SmallInteger(), autoincrement=False, nullable=False),
         sa.Column("tag", sa.String(length=100), nullable=False),
+        sa.Column("user_id", ID, autoincrement=False, nullable=False),
+        sa.Column("hour", sa.Integer(), autoincrement=False, nullable=False),
+        sa.Column("api_key_id", ID, autoincrement=False, nullable=False),
+        sa.Column("key_fingerprint", sa.String(length=16), nullable=False),
         sa.Column("provider_name", sa.String(length=50), nullable=False),
         sa.Column("model_name", sa.String(length=255), nullable=False),
         sa.Column("status", sa.String(length=20), nullable=False),
@@ -312,8 +361,18 @@ def _make_tables() -> None:
         sa.Column("estimated", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("price_unknown", sa.BigInteger(), server_default="0", nullable=False),
         sa.PrimaryKeyConstraint(
-            "hour", "user_id", "api_key_id", "tag", "provider_name", "model_name", "status", name="pk_usage_rollups"
+            "span",
+            "tag",
+            "user_id",
+            "hour",
+            "api_key_id",
+            "key_fingerprint",
+            "provider_name",
+            "model_name",
+            "status",
+            name="pk_usage_rollups",
         ),
+        sqlite_with_rowid=False,
     )
     _table(
         "users",
@@ -385,6 +444,7 @@ def _make_tables() -> None:
         sa.Column("capabilities", sa.JSON(), nullable=True),
         sa.Column("cost_per_1k_tokens", sa.Numeric(precision=20, scale=12, asdecimal=False), nullable=True),
         sa.Column("facts", sa.JSON(), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(
             ["provider_id"], ["provider_configs.id"], name="fk_provider_models_provider_id", ondelete="CASCADE"

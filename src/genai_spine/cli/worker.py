@@ -1,0 +1,101 @@
+"""One of several processes that serve: started, watched and told to stop by ``cli/supervisor.py``.
+
+It is told what to do by one byte, and says once that it serves. Where whoever started it is gone, it stops.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import socket
+import sys
+from pathlib import Path
+
+import msgspec
+import typer
+from msgspec import Struct
+
+from genai_spine.assembly import Spine
+from genai_spine.cli.greeting import access_to, found_by
+from genai_spine.cli.settings import load_settings, told
+from genai_spine.cli.supervisor import HURRY
+from genai_spine.server.serving import Server
+from genai_spine.telemetry.logging import LogObserver, configure_logging, logger
+from genai_spine.telemetry.metric_files import MetricFiles
+from genai_spine.telemetry.prometheus import PrometheusObserver
+
+__all__ = ["Orders", "command", "settle", "work"]
+
+
+class Orders(Struct, frozen=True, kw_only=True):
+    """What a worker is told when it starts.
+
+    Attributes:
+        name: What no other process of the service is called.
+        config: The configuration file.
+        auth: Callers are asked for a key.
+        metrics: The folder for what it counts.
+        listening: The descriptor of the socket where callers come in.
+        control: The descriptor of the socket to whoever started it.
+    """
+
+    name: str
+    config: str | None
+    auth: bool
+    metrics: str
+    listening: int
+    control: int
+
+
+def command(orders: Orders) -> list[str]:
+    """Return the command line of a worker: an interpreter of its own, that takes no module from the working folder."""
+    return [sys.executable, "-P", "-m", "genai_spine.cli.worker", msgspec.json.encode(orders).decode()]
+
+
+def work(orders_: str) -> None:
+    """Serve until told to stop."""
+    orders = msgspec.json.decode(orders_, type=Orders)
+    listening, control = socket.socket(fileno=orders.listening), socket.socket(fileno=orders.control)
+    with told():
+        settings = load_settings(Path(orders.config) if orders.config else None)
+        level = settings.values.log_level
+        writer = configure_logging(level)
+        metrics = PrometheusObserver(MetricFiles(Path(orders.metrics), orders.name))
+        spine = Spine(settings, observers=[LogObserver(writer, level)], metrics=metrics)
+        access = access_to(settings, auth=orders.auth)
+    obeying: list[asyncio.Task[None]] = []
+
+    def ready() -> None:
+        settle()
+        control.sendall(msgspec.json.encode(found_by(spine)) + b"\n")
+        obeying.append(asyncio.ensure_future(_obey(control, server)))
+
+    server = Server(spine, access.keys, ready)
+    try:
+        server.run([listening])
+    finally:
+        writer.close()
+
+
+def settle() -> None:
+    """Note that what is here now stays: the collector need not look at it again and again."""
+    gc.collect()
+    gc.freeze()
+
+
+async def _obey(control: socket.socket, server: Server) -> None:
+    reader, writer = await asyncio.open_unix_connection(sock=control)
+    try:
+        while order := await reader.read(1):
+            if order == HURRY:
+                server.stop()
+            else:
+                server.finish()
+        logger.warning("the supervisor is gone, so this worker stops")
+        server.finish()
+    finally:
+        writer.close()
+
+
+if __name__ == "__main__":
+    typer.run(work)

@@ -1,0 +1,173 @@
+"""The folders of runs, one per life of a worker, and who may have which.
+
+A run belongs to whoever holds the ``flock`` on its file ``lock``. The system gives it up when the process ends, however
+it does: what is left behind is adopted by exactly one other. This holds among the processes of one machine; on a
+network file system locks may be granted twice, so a journal belongs on a local disk.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import suppress
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from genai_spine.clock import Clock
+from genai_spine.errors import JournalError
+from genai_spine.journal.failures import translated
+from genai_spine.journal.records import Damage, Record, read
+from genai_spine.journal.segments import make_folder
+
+__all__ = ["AbandonedRun", "RunLock", "adopt", "runs"]
+
+_LOCK: Final = "lock"
+_MOST_TRIES: Final = 100
+
+
+class RunLock:
+    """The right to a run's folder."""
+
+    __slots__ = ("_descriptor", "folder")
+
+    def __init__(self, folder: Path, descriptor: int) -> None:
+        self.folder = folder
+        self._descriptor = descriptor
+
+    def remove(self) -> None:
+        """Delete the folder with all that is in it; nobody else can have had it meanwhile.
+
+        Raises:
+            OSError: Something of it is still there.
+        """
+        for path in self.folder.iterdir():
+            if path.name != _LOCK:
+                path.unlink()
+        (self.folder / _LOCK).unlink()
+        with suppress(FileNotFoundError):  # somebody swept up the empty folder
+            self.folder.rmdir()
+
+    def free(self) -> None:
+        """Give the right up."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def begin_run(root: Path, clock: Clock) -> RunLock:
+    """Make the folder of a new run.
+
+    Raises:
+        JournalError: It cannot be made.
+    """
+    with translated(f"no journal can be kept in {root}; see that the folder may be written to"):
+        make_folder(root)
+        for _ in range(_MOST_TRIES):
+            folder = root / f"{datetime.fromtimestamp(clock.now(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}"
+            make_folder(folder)
+            # Until it is locked, others may take the folder for one that was left behind, and remove it.
+            if (lock := _lock(folder, os.O_CREAT)) is not None:
+                return lock
+    message = f"no journal can be kept in {root}: others take each folder that is made there"
+    raise JournalError(message)
+
+
+class AbandonedRun:
+    """A run whose worker is gone, and which is now ours.
+
+    Attributes:
+        folder: Where it is.
+    """
+
+    def __init__(self, lock: RunLock) -> None:
+        self.folder = lock.folder
+        self._lock = lock
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def records(self, after: int = 0) -> Iterator[Record | Damage]:
+        """Return what it holds, as ``records.read`` does.
+
+        What was released in a segment that was not deleted yet is among it: who ships a record twice must notice.
+        """
+        return read(self.folder, after)
+
+    def remove(self) -> None:
+        """Delete it, now that all of it was shipped, and let go of it.
+
+        Raises:
+            JournalError: It could not be deleted; it will be adopted again.
+        """
+        try:
+            with translated(f"the journal in {self.folder} was shipped but cannot be removed"):
+                self._lock.remove()
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Let go of it; as long as it is there somebody may adopt it again."""
+        self._lock.free()
+
+
+def runs(root: Path) -> list[Path]:
+    """Return the folders of all runs, the oldest first, the living ones' too: whose it is shows when it is adopted.
+
+    Raises:
+        JournalError: The folder cannot be looked into.
+    """
+    with translated(f"the journals in {root} cannot be listed"):
+        return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+
+
+def adopt(folder: Path) -> AbandonedRun | None:
+    """Take over a run whose worker is gone; None where it lives, also in this process, or another was faster.
+
+    Raises:
+        JournalError: It is there, but may not be taken.
+    """
+    with translated(f"the journal in {folder} cannot be adopted"):
+        lock = _lock(folder)
+        return None if lock is None else AbandonedRun(lock)
+
+
+def _lock(folder: Path, create: int = 0) -> RunLock | None:
+    """Take the lock of a folder, if it is free and there.
+
+    Raises:
+        OSError: It is there, but may not be opened.
+    """
+    path = folder / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+    except FileNotFoundError:
+        if not create:
+            _sweep(folder)
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        # The file may have been deleted between being opened and being locked: then the lock is one of nothing.
+        if path.stat().st_ino == os.fstat(descriptor).st_ino:
+            lock, descriptor = RunLock(folder, descriptor), -1
+            return lock
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    finally:
+        if descriptor >= 0:
+            os.close(descriptor)
+    return None
+
+
+def _sweep(folder: Path) -> None:
+    """Remove an empty folder: of a worker that ended before it had its lock, or of one who removed all but it."""
+    with suppress(OSError):  # not empty, or gone: nothing to do for us
+        folder.rmdir()

@@ -1,0 +1,257 @@
+"""Budgets: money set aside before each call upstream, and counted when the call is over.
+
+What a call may cost at most is reserved on all budgets of the caller, or the call is refused: exactly where spent, set
+aside and estimate together pass a limit. What it did cost is committed once; more than was reserved counts in full.
+Nothing is reserved for what is free. A caller without a budget costs one look at an empty tuple: ask
+``if principal.limits`` first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from typing import Final, TypeAlias
+
+from msgspec import Struct
+
+from genai_spine.clock import Clock
+from genai_spine.errors import BudgetExceededError, SharedStateUnavailableError, UnavailableError
+from genai_spine.money import usd_text
+from genai_spine.quota.subjects import HOLD_SECONDS, OnStateLost, Plans, meter_of, per, whose
+from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
+from genai_spine.types.limits import MOST, Limit, LimitScope
+from genai_spine.types.principal import Principal
+
+__all__ = ["Budgets", "Reserved", "Spent", "SpentSince"]
+
+
+class Spent(Struct, frozen=True):
+    """What the ledger counts.
+
+    Attributes:
+        nanodollars: All of it.
+        attempts: The ids of the attempts in it that ended of late: of the last hour, say.
+    """
+
+    nanodollars: int
+    attempts: Collection[str] = ()
+
+
+SpentSince: TypeAlias = Callable[[LimitScope, str, int], Awaitable[Spent]]
+"""Asks the ledger for what a user, a key or everybody has spent on attempts that began at a moment or later, in seconds
+since the Unix epoch. Raises ``UnavailableError`` where it cannot tell."""
+
+
+class Reserved(Struct, frozen=True):
+    """What was reserved for an attempt.
+
+    Attributes:
+        hold: To be committed or released; None where nothing is set aside. Written down with the attempt's intent, it
+            can be settled by whoever finds the attempt after a crash.
+        warnings: What the caller is to be told of budgets that only warn.
+    """
+
+    hold: Hold | None = None
+    warnings: tuple[str, ...] = ()
+
+
+NOTHING: Final = Reserved()
+
+
+class _Budget(Struct, frozen=True):
+    """The limits that count on one meter: those that refuse, and those that warn."""
+
+    meter: Meter
+    hard: tuple[Limit, ...]
+    soft: tuple[Limit, ...]
+    amount: int | None
+
+
+class _Plan(Struct, frozen=True):
+    each: tuple[Limit, ...]
+    budgets: tuple[_Budget, ...]
+
+
+class Budgets:
+    """Reserves, commits and releases; the amounts are in nanodollars."""
+
+    def __init__(
+        self,
+        state: SharedState,
+        clock: Clock,
+        spent: SpentSince,
+        *,
+        on_state_lost: OnStateLost = "refuse",
+        hold_seconds: float = HOLD_SECONDS,
+    ) -> None:
+        """Make budgets that count at a place.
+
+        Args:
+            state: Where.
+            clock: Whose ``now`` is told to callers.
+            spent: Asks the ledger, where the place does not know what was spent before.
+            on_state_lost: What becomes of callers with a budget while the place, or the ledger that it needs, cannot
+                be reached.
+            hold_seconds: The age of a reservation that nobody settles.
+        """
+        self._state = state
+        self._clock = clock
+        self._spent = spent
+        self._on_state_lost = on_state_lost
+        self._hold_seconds = hold_seconds
+        self._plans: Plans[_Plan] = Plans(_plan)
+        self._seeding: dict[str, asyncio.Task[None]] = {}
+
+    async def reserve(self, principal: Principal, attempt_id: str, nanodollars: int) -> Reserved:
+        """Set aside what an attempt may cost.
+
+        Args:
+            principal: Whose budgets count.
+            attempt_id: Unique, and the ledger's own name for the attempt.
+            nanodollars: At most; 0 is never refused.
+
+        Raises:
+            BudgetExceededError: A budget does not cover it.
+            SharedStateUnavailableError: Nobody can tell now.
+        """
+        if not principal.limits or not nanodollars:
+            return NOTHING
+        plan = self._plans.of(principal.limits)
+        nanodollars = min(nanodollars, MOST)
+        warnings: list[str] = []
+        for limit in plan.each:
+            if nanodollars > limit.amount:
+                if limit.action != "warn":
+                    raise _too_dear(limit, nanodollars)
+                warnings.append(_warning(limit))
+        if not plan.budgets:
+            return Reserved(None, tuple(warnings))
+        claims = [Claim(budget.meter, nanodollars, budget.amount) for budget in plan.budgets]
+        try:
+            found = await self._take(plan, attempt_id, claims)
+        except UnavailableError:
+            # One that only warns never refuses.
+            if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
+                raise
+            return Reserved(None, (*warnings, "budgets cannot be looked after now"))
+        if isinstance(found, Refused):
+            raise self._refusal(plan, found.readings, nanodollars)
+        for budget, reading in zip(plan.budgets, found.readings, strict=True):
+            if budget.soft:
+                stands = reading.used + reading.held
+                warnings += [_warning(limit) for limit in budget.soft if stands > limit.amount]
+        return Reserved(found.hold, tuple(warnings))
+
+    async def commit(self, hold: Hold | None, nanodollars: int) -> int:
+        """Count what an attempt did cost, in the place of what was reserved, once.
+
+        Returns by how much that passes what was reserved; 0 where it does not, or was committed before.
+        """
+        if hold is None:
+            return 0
+        nanodollars = min(nanodollars, MOST)
+        counts = await self._state.settle(hold, (nanodollars,) * len(hold.stakes))
+        return max(0, nanodollars - hold.stakes[0].amount) if counts else 0
+
+    async def release(self, hold: Hold | None) -> None:
+        """Set nothing aside any more for an attempt that cost nothing."""
+        if hold is not None:
+            await self._state.release(hold)
+
+    async def _take(self, plan: _Plan, attempt_id: str, claims: Sequence[Claim]) -> Taken | Refused:
+        for _ in range(4):
+            found = await self._state.take(attempt_id, claims, self._hold_seconds)
+            if not isinstance(found, Unseeded):
+                return found
+            await asyncio.gather(*[self._seed(plan, gap) for gap in found.gaps])
+        message = "what was spent cannot be settled now; its window is ending, or the store of budgets was started anew"
+        raise SharedStateUnavailableError(message, retry_after=1.0)
+
+    async def _seed(self, plan: _Plan, gap: Gap) -> None:
+        """Have a meter told what was spent; one asks the ledger for all who wait."""
+        key = gap.meter.key
+        task = self._seeding.get(key)
+        if task is None:
+            limit = next(limit for budget in plan.budgets if budget.meter == gap.meter for limit in _limits(budget))
+            task = self._seeding[key] = asyncio.create_task(self._ask(limit, gap))
+            task.add_done_callback(_look_at)
+        # Who leaves takes the answer from nobody.
+        await asyncio.shield(task)
+
+    async def _ask(self, limit: Limit, gap: Gap) -> None:
+        try:
+            spent = await self._spent(limit.scope, limit.subject, gap.starts_at)
+            await self._state.seed(gap, min(spent.nanodollars, MOST), spent.attempts)
+        finally:
+            del self._seeding[gap.meter.key]
+
+    def _refusal(self, plan: _Plan, readings: Sequence[Reading], nanodollars: int) -> BudgetExceededError:
+        """The error for the budget that matters most: one that blocks, then the one that stays longest."""
+        passed = [
+            (limit, reading)
+            for budget, reading in zip(plan.budgets, readings, strict=True)
+            for limit in budget.hard
+            if reading.used + reading.held + nanodollars > limit.amount
+        ]
+        limit, reading = max(passed, key=lambda one: (one[0].action == "block", one[1].resets_in or MOST))
+        used = reading.used + reading.held
+        resets_at = None if reading.resets_in is None else round(self._clock.now() + reading.resets_in)
+        anew = "" if resets_at is None else f"; it begins anew at {time.strftime('%FT%TZ', time.gmtime(resets_at))}"
+        message = (
+            f"{_budget_of(limit)} does not cover this call: {_usd(used)} is spent or set aside, and the call may cost "
+            f"{_usd(nanodollars)}{anew}"
+        )
+        return BudgetExceededError(
+            message, limit=limit.amount, used=used, resets_at=resets_at, may_be_free=limit.action == "fallback"
+        )
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """See how it ended, for whoever waited may have left."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _plan(limits: tuple[Limit, ...]) -> _Plan:
+    each: list[Limit] = []
+    by_meter: dict[Meter, list[Limit]] = {}
+    for limit in limits:
+        if limit.kind != "usd":
+            continue
+        if limit.window == "request":
+            each.append(limit)
+        else:
+            by_meter.setdefault(meter_of(limit), []).append(limit)
+    # Those that refuse first.
+    each.sort(key=lambda limit: limit.action == "warn")
+    return _Plan(tuple(each), tuple(_budget(meter, found) for meter, found in by_meter.items()))
+
+
+def _budget(meter: Meter, limits: Sequence[Limit]) -> _Budget:
+    hard = tuple(limit for limit in limits if limit.action != "warn")
+    soft = tuple(limit for limit in limits if limit.action == "warn")
+    return _Budget(meter, hard, soft, min((limit.amount for limit in hard), default=None))
+
+
+def _limits(budget: _Budget) -> Iterator[Limit]:
+    yield from budget.hard
+    yield from budget.soft
+
+
+def _too_dear(limit: Limit, nanodollars: int) -> BudgetExceededError:
+    message = f"this call may cost {_usd(nanodollars)}, and {_budget_of(limit)} does not cover it"
+    return BudgetExceededError(message, limit=limit.amount, used=0, may_be_free=limit.action == "fallback")
+
+
+def _warning(limit: Limit) -> str:
+    return f"{_budget_of(limit)} is exceeded"
+
+
+def _budget_of(limit: Limit) -> str:
+    return f"{whose(limit)} budget of {_usd(limit.amount)}{per(limit)}"
+
+
+def _usd(nanodollars: int) -> str:
+    return f"{usd_text(nanodollars * 1000)} USD"

@@ -1,0 +1,294 @@
+"""State at a Redis or Valkey server, shared by all who name it; ``shared_state/meters.py`` says what its meters owe.
+
+Each step is one script, so it is whole, and goes by the server's clock. Amounts are whole numbers that Lua holds
+exactly. The server is Redis 6.2 or newer, or Valkey, without modules. It must not evict (``maxmemory-policy
+noeviction``), for a meter that is evicted counts from 0 again. Redis Cluster is not supported.
+
+An epoch ends where the server is started anew, even with what it had saved, for that may be old; where another server
+takes its place; and where it is flushed. Each process looks every beat, while it has something set aside.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from redis.exceptions import ResponseError
+from typing_extensions import override
+
+from genai_spine.clock import Clock
+from genai_spine.errors import SharedStateUnavailableError
+from genai_spine.shared_state.base import Listener, SharedState
+from genai_spine.shared_state.meters import (
+    NEVER,
+    Claim,
+    Gap,
+    Hold,
+    Meter,
+    Reading,
+    Refused,
+    Stake,
+    Taken,
+    Unseeded,
+    check_amounts,
+)
+from genai_spine.shared_state.redis.holds import Debt, Holds, Live
+from genai_spine.shared_state.redis.link import EPOCH, Link, Patience, unavailable
+from genai_spine.shared_state.redis.scripts import SERVER_TIME, read_scripts
+from genai_spine.shared_state.redis.topics import CHANNEL, Topics
+from genai_spine.shared_state.redis.wire import AnswerLost, Wire
+
+__all__ = ["RedisState"]
+
+BYTES: Final = "spine:bytes:"
+
+_Word = str | bytes | float
+
+
+class RedisState(SharedState):
+    """State at a server; every step is one round trip."""
+
+    def __init__(
+        self,
+        url: str,
+        clock: Clock,
+        *,
+        patience: Patience | None = None,
+        grace_seconds: float = 2.0,
+        beat_seconds: float = 0.5,
+        remembered_seconds: float = 60.0,
+        time: str = SERVER_TIME,
+    ) -> None:
+        """Make a place; nothing is connected until it is used.
+
+        Args:
+            url: Of the server, such as ``redis://host:6379/0``.
+            clock: Whose ``monotonic`` counts how long the server is left alone, and how long is remembered.
+            patience: How long is waited for the server.
+            grace_seconds: So long an accounted meter admits nothing in a new epoch.
+            beat_seconds: So often a process with holds looks whether the epoch is another, and tells what it owes;
+                several times in the grace.
+            remembered_seconds: For so long what was settled is told again to a new epoch.
+            time: Has the scripts go by another clock.
+
+        Raises:
+            ConfigurationError: The address is none.
+        """
+        self._scripts = read_scripts(time)
+        self._patience = patience or Patience()
+        self._link = Link(url, clock, self._patience, self._greet)
+        self._topics = Topics(self._link, self._patience)
+        self._holds = Holds(clock, remembered_seconds)
+        self._grace = grace_seconds
+        self._beat_seconds = beat_seconds
+        self._epoch = ""
+        # The epoch that has been told all that is ours.
+        self._told = ""
+        self._beating: asyncio.Task[None] | None = None
+        self._telling: asyncio.Task[None] | None = None
+
+    # Bytes and messages.
+
+    @override
+    async def get(self, key: str) -> bytes | None:
+        found: bytes | None = await self._call("GET", BYTES + key)
+        return found
+
+    @override
+    async def put(self, key: str, value: bytes, seconds: float) -> None:
+        await self._call("SET", BYTES + key, value, "PX", max(1, round(seconds * 1000)))
+
+    @override
+    async def delete(self, key: str) -> bool:
+        return bool(await self._call("DEL", BYTES + key))
+
+    @override
+    async def publish(self, topic: str, message: bytes) -> None:
+        await self._call("PUBLISH", CHANNEL + topic, message)
+
+    @override
+    async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
+        return await self._topics.subscribe(topic, listener)
+
+    # Meters.
+
+    @override
+    async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
+        words: list[_Word] = [hold_id, seconds, round(self._grace * 1000)]
+        for claim in claims:
+            words += _named(claim.meter)
+            words += (claim.amount, "" if claim.limit is None else claim.limit)
+        try:
+            found = await self._run_script("take", *words)
+        except (AnswerLost, asyncio.CancelledError) as error:
+            # Whether it was taken or not, it shall not be.
+            stakes = tuple([Stake(claim.meter, claim.amount, 0) for claim in claims])
+            doubt = Hold(hold_id, self._epoch, stakes)
+            self._holds.owe(doubt, (0,) * len(stakes), doubtful=True)
+            self._begin_beating()
+            if isinstance(error, AnswerLost):
+                raise unavailable() from error
+            raise
+        kind = found[0]
+        if kind == b"unseeded":
+            return Unseeded(tuple([Gap(claims[index].meter, start, end) for index, start, end in found[2]]))
+        if kind == b"wait":
+            raise unavailable(found[2] / 1000)
+        if kind == b"settled":
+            message = f"hold {hold_id} was settled before it was taken"
+            raise ValueError(message)
+        readings = _readings(found)
+        if kind == b"refused":
+            return Refused(readings)
+        ends = [end for _, _, end in found[3]]
+        stakes = tuple([Stake(claim.meter, claim.amount, end) for claim, end in zip(claims, ends, strict=True)])
+        hold = Hold(hold_id, found[1].decode(), stakes)
+        self._holds.take(hold, seconds)
+        self._begin_beating()
+        return Taken(hold, readings)
+
+    @override
+    async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
+        check_amounts(hold, amounts)
+        debt = self._holds.owe(hold, amounts)
+        self._begin_beating()
+        try:
+            return await self._pay(debt)
+        except SharedStateUnavailableError:
+            return True
+
+    @override
+    async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
+        found = await self._call_script("seed", gap.meter.key, gap.meter.window, gap.ends_at, used, *counted)
+        return bool(found[2])
+
+    @override
+    async def read(self, meters: Sequence[Meter]) -> tuple[Reading, ...]:
+        words = [word for meter in meters for word in _named(meter)]
+        return _readings(await self._call_script("read", *words))
+
+    async def beat(self) -> None:
+        """Look whether the epoch is another, and tell the server what it does not know; done now and then by itself.
+
+        Raises:
+            SharedStateUnavailableError: The server cannot be reached.
+        """
+        self._notice(await self._open())
+        if self._told != self._epoch:
+            await self._tell_again()
+        await asyncio.gather(*[self._pay(debt) for debt in self._holds.owed()])
+
+    @override
+    async def close(self) -> None:
+        for task in (self._beating, self._telling):
+            if task is not None:
+                task.cancel()
+                await asyncio.gather(task, return_exceptions=True)
+        await self._topics.close()
+        await self._link.close()
+
+    # Epochs.
+
+    async def _greet(self, wire: Wire) -> None:
+        """Learn of each new connection whether the server is the one that it was; before anybody uses it."""
+        text, seconds = self._scripts["open"].text, self._patience.command
+        try:
+            found = await wire.call("EVAL", text, 1, EPOCH, secrets.token_hex(8), seconds=seconds)
+        except ResponseError as error:
+            message = "the server runs no scripts, or not now"
+            raise AnswerLost(message) from error
+        self._notice(found[1])
+
+    async def _open(self) -> bytes:
+        found = await self._link_run("open", secrets.token_hex(8))
+        epoch: bytes = found[1]
+        return epoch
+
+    def _notice(self, epoch: bytes) -> None:
+        self._epoch = epoch.decode()
+        if self._told != self._epoch and self._telling is None:
+            self._telling = asyncio.create_task(self._tell_again())
+            self._telling.add_done_callback(self._has_told)
+
+    def _has_told(self, task: asyncio.Task[None]) -> None:
+        self._telling = None
+        # Where it failed, the next beat does it again.
+        if not task.cancelled():
+            task.exception()
+
+    async def _tell_again(self) -> None:
+        """Hold and settle again in this epoch what was taken in an older one, and may not be known here."""
+        epoch = self._epoch
+        await asyncio.gather(*[self._restore(live) for live in self._holds.live(epoch)])
+        await asyncio.gather(*[self._pay(debt) for debt in self._holds.settled(epoch)])
+        self._told = epoch
+
+    async def _restore(self, live: Live) -> None:
+        words: list[_Word] = [live.hold.id, live.seconds]
+        for stake in live.hold.stakes:
+            words += (*_named(stake.meter), stake.amount, stake.ends_at)
+        await self._call_script("restore", *words)
+
+    async def _pay(self, debt: Debt) -> bool:
+        hold = debt.hold
+        words: list[_Word] = [hold.id, hold.epoch, int(debt.doubtful)]
+        for stake, amount in zip(hold.stakes, debt.amounts, strict=True):
+            words += (*_named(stake.meter), stake.amount, stake.ends_at, amount)
+        found = await self._call_script("settle", *words)
+        self._holds.paid(debt)
+        return bool(found[2])
+
+    def _begin_beating(self) -> None:
+        if self._beating is None:
+            self._beating = asyncio.create_task(self._beat_on())
+
+    async def _beat_on(self) -> None:
+        while True:
+            await asyncio.sleep(self._beat_seconds)
+            self._holds.forget()
+            if not self._holds.idle:
+                try:
+                    await self.beat()
+                except SharedStateUnavailableError:
+                    continue
+
+    # Calls.
+
+    async def _call(self, *words: _Word) -> Any:
+        try:
+            return await self._link.call(*words)
+        except AnswerLost as error:
+            raise unavailable() from error
+
+    async def _link_run(self, name: str, *words: _Word) -> Any:
+        try:
+            return await self._link.run(self._scripts[name], *words)
+        except AnswerLost as error:
+            raise unavailable() from error
+
+    async def _call_script(self, name: str, *words: _Word) -> Any:
+        try:
+            return await self._run_script(name, *words)
+        except AnswerLost as error:
+            raise unavailable() from error
+
+    async def _run_script(self, name: str, *words: _Word) -> Any:
+        """Run a script in an epoch; where the server has none, one is begun."""
+        for _ in range(3):
+            found = await self._link.run(self._scripts[name], *words)
+            if found[0] != b"lost":
+                self._notice(found[1])
+                return found
+            self._notice(await self._open())
+        raise unavailable()
+
+
+def _named(meter: Meter) -> tuple[str, str, str]:
+    return meter.key, meter.window, "1" if meter.accounted else "0"
+
+
+def _readings(found: Any) -> tuple[Reading, ...]:
+    now = found[2] / 1000
+    return tuple([Reading(used, held, None if end == NEVER else end - now) for used, held, end in found[3]])

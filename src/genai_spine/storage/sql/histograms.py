@@ -1,0 +1,31 @@
+"""Durations by logarithmic bucket: counts that can be added up, and percentiles out of them."""
+
+from __future__ import annotations
+
+import math
+from typing import Final
+
+__all__ = ["ERROR", "bucket_of", "seconds_of"]
+
+_GROWTH: Final = 1.1
+ERROR: Final = (_GROWTH - 1) / (_GROWTH + 1)
+"""How far a duration told by its bucket may be from the true one, as a part of it: below 5 %."""
+
+_SCALE: Final = 1 / math.log(_GROWTH)
+_MICROSECONDS: Final = 1e6
+# A year; nothing takes longer.
+_LAST: Final = 330
+
+
+def bucket_of(seconds: float) -> int:
+    """The bucket of a duration: number ``n`` holds what takes up to ``1.1 ** n`` microseconds."""
+    microseconds = seconds * _MICROSECONDS
+    # Written so that what is no number counts as none.
+    if not microseconds > 1:
+        return 0
+    return _LAST if microseconds == math.inf else min(math.ceil(math.log(microseconds) * _SCALE), _LAST)
+
+
+def seconds_of(bucket: int) -> float:
+    """The duration by which a bucket is told: as far from its ends, measured by themselves."""
+    return 2 * _GROWTH**bucket / (_GROWTH + 1) / _MICROSECONDS
