@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any, Final
 
+import sqlalchemy as sa
 from msgspec.structs import replace
 
+from genai_spine.storage.sql.engine import Database
 from genai_spine.types.ledger import CallBegun, CallEnded, RequestDone
 from genai_spine.types.usage import Usage
 
-__all__ = ["NOON", "call", "request"]
+__all__ = ["NOON", "call", "request", "rows"]
 
 NOON: Final = 1_800_014_400
 """A noon, in seconds since the Unix epoch."""
@@ -81,3 +83,10 @@ def call(id_: str, *, at: float = NOON, **fields: Any) -> tuple[CallBegun, CallE
 def request(id_: str, *, at: float = NOON, **fields: Any) -> RequestDone:
     """A request that came in at a moment."""
     return replace(_DONE, id=id_, at=round(at * 1_000_000), **{"request_id": f"q-{id_}", **fields})
+
+
+async def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:
+    """All rows of a table, by its key."""
+    async with database.reading() as connection:
+        found = await connection.execute(sa.select(table).order_by(*table.primary_key.columns))
+        return [dict(row._mapping) for row in found]

@@ -6,7 +6,6 @@ import asyncio
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
-from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -19,7 +18,7 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.catalog.refresh import open_book
 from genai_spine.clock import Clock, SystemClock
-from genai_spine.configuration.live import Audit, Configuration, PutInPlace
+from genai_spine.configuration.live import Configuration, PutInPlace
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
@@ -28,49 +27,34 @@ from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import (
-    DatabaseDownError,
     InvalidFieldError,
     InvalidRequestError,
     SpineError,
 )
+from genai_spine.gateway.bookkeeping import Bookkeeping
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
-from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
 from genai_spine.identity.office import Office
-from genai_spine.journal.writer import Journal
-from genai_spine.ledger.audit import AuditTrail
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.ledger.stories import Stories
-from genai_spine.ledger.usage import UsageReports
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
-from genai_spine.quota.budgets import Budgets, Spent
 from genai_spine.quota.operator import limits_in
-from genai_spine.quota.rate_limits import RateLimits
 from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange
 from genai_spine.routing.base import Strategy
 from genai_spine.routing.registry import load_strategies
 from genai_spine.routing.router import Ask
 from genai_spine.settings import FileSettings, Settings
-from genai_spine.shared_state.base import SharedState
-from genai_spine.shared_state.memory import MemoryState
-from genai_spine.shared_state.redis.state import RedisState
-from genai_spine.storage.sql.audit import AuditStore
-from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.ledger import LedgerStore
-from genai_spine.storage.sql.usage import UsageStore
 from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
-from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -81,8 +65,6 @@ from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
-from genai_spine.types.ledger import AuditEvent
-from genai_spine.types.limits import LimitScope
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.principal import Allowance, Principal
 from genai_spine.types.routing import Wishes
@@ -113,13 +95,8 @@ class Spine:
     Attributes:
         strategies: In which orders it may ask them.
         guards: How they do.
-        database: Where records are kept.
-        state: What is kept between requests, and shared by several workers.
-        quota: Looks after the limits of callers.
         ledger: What is written of each call and request, once the engine has started.
-        usage: What was used, added up.
-        stories: What was asked, one by one.
-        audit: What an audit wants to know.
+        books: What keeps account: the database, limits, usage, the audit.
         office: Where users, API keys and budgets are made and changed.
         gateway: What serves the requests.
         metrics: What it counts.
@@ -137,7 +114,6 @@ class Spine:
         observers: Sequence[Observer] = (),
         resolver: Resolver | None = None,
         metrics: PrometheusObserver | None = None,
-        audit: Audit | None = None,
     ) -> None:
         """Build the engine. Nothing is opened before ``start``.
 
@@ -148,7 +124,6 @@ class Spine:
             observers: Who is told of what happens, beside the metrics.
             resolver: What looks up the hosts of media that callers name; by default the operating system.
             metrics: What counts; by default for this engine alone.
-            audit: Who is told, beside the ledger, what an audit wants to know.
 
         Raises:
             ConfigurationError: A setting is wrong.
@@ -159,7 +134,6 @@ class Spine:
         self.metrics = metrics or PrometheusObserver()
         self.strategies = load_strategies()
         self.ledger = Ledger()
-        self._auditor = audit
         observed = Observers([self.metrics, AuditObserver(self.ledger.audit, self.clock), *observers])
         self.guards = _guards(settings, self.clock, observed)
         book, self._aside = open_book(settings.data_dir)
@@ -175,28 +149,26 @@ class Spine:
         )
         setup = set_up(settings, self._parts)
         values = settings.values
-        self.state = self._shared_state(values)
-        self.database = Database.at(settings.database_url.reveal(), upgrades=True)
-        used = UsageStore(self.database)
-        self.usage, self.stories = UsageReports(used, self.clock), Stories(used, self.clock)
-        self.audit = AuditTrail(AuditStore(self.database))
+        self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
         media = self._media(values) if values.fetch_media else None
-        self.quota = Quota(
-            RateLimits(self.state, on_state_lost=values.on_state_lost),
-            Budgets(self.state, self.clock, self._spent, on_state_lost=values.on_state_lost),
-            immediate=self.state.immediate,
-            output_tokens=values.budget_output_tokens,
-        )
         self.gateway = Gateway(
-            setup, self.clock, observed, self.state, DIALECTS, self.guards, self.ledger, self.quota, media
+            setup,
+            self.clock,
+            observed,
+            self.books.state,
+            DIALECTS,
+            self.guards,
+            self.ledger,
+            self.books.quota,
+            media,
         )
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
-        self.watcher = Watcher(self.database)
+        self.watcher = Watcher(self.books.database)
         self.configuration = Configuration(
-            settings, self.database, self.watcher, self._make, clock=self.clock, audit=self._tell
+            settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )
-        self.office = Office(self.database, clock=self.clock, audit=self._tell)
+        self.office = Office(self.books.database, clock=self.clock, audit=self.ledger.audit)
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False
@@ -226,21 +198,12 @@ class Spine:
         """What was found in the settings and should be looked at, a line each."""
         return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
 
-    def _shared_state(self, values: FileSettings) -> SharedState:
-        if values.redis_url is not None:
-            return RedisState(values.redis_url.reveal(), self.clock)
-        return MemoryState(values.state_max_bytes, self.clock)
-
-    def _tell(self, event: AuditEvent) -> None:
-        self.ledger.audit(event)
-        if self._auditor is not None:
-            self._auditor(event)
-
-    async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
-        """Tell budgets what the ledger counts."""
-        start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self.clock.now() + 3600, UTC)
-        found = await LedgerStore(self.database, self.clock).spent(scope, int(subject or 0), start, end)
-        return Spent(found.nanodollars, found.recent)
+    def _price(self, provider: str, model: str, usage: Usage) -> Cost:
+        """Return what tokens cost, also of a provider that is not there any more."""
+        registry = self.registry
+        if provider in registry:
+            return registry.get(provider).cost_of(model, usage)
+        return self.prices.cost(provider, model, usage)
 
     def _make(self, settings: Settings) -> PutInPlace:
         """Make what follows from settings, aside.
@@ -293,13 +256,7 @@ class Spine:
         Raises:
             ConfigurationError: The database is not one for this version.
         """
-        try:
-            await self.database.upgrade()
-        except DatabaseDownError as error:
-            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
-            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        if self.settings.values.ledger:
-            self.ledger.journal = Journal(self.settings.data_dir / "journal", self.clock)
+        await self.books.start()
         self.open = True
         await self.watcher.look()
         if self._tasks:
@@ -319,14 +276,9 @@ class Spine:
         await asyncio.gather(*(provider.close() for provider in self._replaced))
         self._replaced.clear()
         await self.registry.close()
-        await self.quota.settled()
-        await self.state.close()
         await self._transport.close()
         await self._resolver.close()
-        if self.ledger.journal is not None:
-            await self.ledger.journal.close()
-            self.ledger.journal = None
-        await self.database.close()
+        await self.books.close()
         self.metrics.close()
 
     async def __aenter__(self) -> Self:

@@ -100,6 +100,10 @@ class FileSettings(Frozen):
     metrics_open: bool = Field(
         default=True, description="show the metrics to anybody; else to keys with the scope `metrics` or `admin`"
     )
+    journal_max_bytes: int = Field(
+        default=1 << 30, ge=1 << 20, description="most that each worker's journal takes while the database is away"
+    )
+    ledger_seconds: float = Field(default=0.5, gt=0, description="how soon what happened is in the database")
     log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="least level logged")
     max_body_bytes: int = Field(default=32 * 1024 * 1024, gt=0, description="largest request body")
     state_max_bytes: int = Field(
@@ -209,6 +213,8 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "database_url": ("GENAI_DATABASE_URL",),
     "redis_url": ("GENAI_REDIS_URL",),
     "metrics_open": ("GENAI_METRICS_OPEN",),
+    "journal_max_bytes": ("GENAI_JOURNAL_MAX_BYTES",),
+    "ledger_seconds": ("GENAI_LEDGER_SECONDS",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
     "max_body_bytes": ("GENAI_MAX_BODY_BYTES",),
     "state_max_bytes": ("GENAI_STATE_MAX_BYTES",),
@@ -408,6 +414,11 @@ class Settings:
             return self.values.data_dir.expanduser()
         base = self._environ.get("XDG_DATA_HOME") or "~/.local/share"
         return Path(base).expanduser() / "genai-spine"
+
+    @property
+    def journals(self) -> Path:
+        """Where workers keep their journals, each in a folder of its own."""
+        return self.data_dir / "journal"
 
     @property
     def database_url(self) -> Secret:

@@ -90,7 +90,7 @@ async def in_effect(gateway: Fleet, name: str) -> tuple[Any, str]:
 
 async def write(gateway: Fleet, statement: sa.Executable) -> None:
     """Write into the database by hand."""
-    async with gateway.gateway.spine.database.writing() as connection:
+    async with gateway.gateway.spine.books.database.writing() as connection:
         await connection.execute(statement)
 
 

@@ -34,7 +34,7 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[RunningGatewa
     clock = ManualClock(NOON + 60)
     environ = {"GENAI_DATABASE_URL": await fresh_address(request.param)}
     async with running_gateway(environ, key=MINE, clock=clock) as running:
-        await LedgerStore(running.spine.database, clock).record([], [], events)
+        await LedgerStore(running.spine.books.database, clock).record([], [], events)
         yield running
 
 

@@ -15,7 +15,7 @@ from genai_spine.configuration.vault import new_key
 from genai_spine.errors import ProviderFailedError
 from genai_spine.providers.base import NO_OPTIONS, CallOptions
 from genai_spine.storage.sql.tables import provider_configs
-from genai_spine.testing.upstream import ScriptedUpstream
+from genai_spine.testing.upstream import Received, ScriptedUpstream
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
 from tests.databases import KINDS
 from tests.flow.fleets import Fleet, answer_of, failure, told
@@ -37,6 +37,11 @@ from tests.flow.replicas import (
 from tests.providers import OwnProvider
 
 MINE: Final = f"{ADMIN}/providers/mine"
+
+
+def received(gateway: Fleet) -> list[Received]:
+    """What openai was asked."""
+    return gateway.services["openai"].received
 
 
 class Slow(OwnProvider):
@@ -159,7 +164,7 @@ async def test_a_provider_of_ones_own_comes_with_its_keys(
     }
     assert (1, {"x-team": "[redacted]"}) == (len(shown["api_keys"]), shown["headers"])
     pages = [(await two.call("GET", path)).body.decode() for path in (MINE, f"{ADMIN}/providers", f"{ADMIN}/config")]
-    async with two.gateway.spine.database.reading() as connection:
+    async with two.gateway.spine.books.database.reading() as connection:
         kept = repr([tuple(row) for row in await connection.execute(sa.select(provider_configs))])
     for text in (*pages, kept, caplog.text, repr(two.gateway.spine.settings.provider("mine"))):
         assert SECRET not in text
@@ -272,6 +277,29 @@ async def test_policies_change_while_it_runs(one: Fleet) -> None:
     await one.ask("openai/gpt-4o-mini")
     assert (503, "circuit_open") == code_of(await one.ask("openai/gpt-4o-mini"))
     assert {"openai": 2} == one.called
+
+
+async def test_defaults_of_a_provider_are_those_of_requests_that_the_project_makes(one: Fleet) -> None:
+    """Its limit and temperature where none is said, and its default model; a door adds nothing."""
+    await change(one, "PATCH", OPENAI, {"max_tokens": 77, "temperature_default": 0.2})
+    for said in ({}, {"max_tokens": 5, "temperature": 0}):
+        await change(one, "POST", "/v1/generate", {"prompt": "Hello!", "provider": "openai", **said})
+    await one.ask("openai/gpt-4o-mini")
+    names = ("max_tokens", "max_completion_tokens", "temperature")
+    asked = [{name: request.json()[name] for name in names if name in request.json()} for request in received(one)]
+    assert [77, 5, None] == [next((body[name] for name in names[:2] if name in body), None) for body in asked]
+    assert [0.2, 0, None] == [body.get("temperature") for body in asked]
+    await change(one, "PUT", f"{ADMIN}/settings/generate_default_provider", {"value": "groq"})
+    assert "groq" == (await change(one, "POST", "/v1/generate", {"prompt": "Hello!"}))["provider"]
+
+
+async def test_an_alias_made_while_it_runs(one: Fleet, two: Fleet) -> None:
+    """It is known everywhere, whatever its form."""
+    await change(one, "PUT", f"{ADMIN}/settings/aliases", {"value": {"fast": {"groq/x": 1}, "slow": "openai/gpt-4o"}})
+    await look(two)
+    for gateway in (one, two):
+        assert (200, "groq") == told(await gateway.ask("fast"))[:2]
+        assert (200, "openai") == told(await gateway.ask("slow"))[:2]
 
 
 async def test_a_request_under_way_keeps_what_it_began_with(replicas: Replicas, mine: ScriptedUpstream) -> None:

@@ -42,7 +42,7 @@ async def test_a_key_is_shown_once(city: Town) -> None:
     secret = made["key"].removeprefix(made["prefix"])
     for path in ("/v1/keys", f"/v1/keys/{made['id']}"):
         assert secret not in (await city.call(city.gateway.key, "GET", path)).body.decode()
-    async with city.gateway.spine.database.reading() as connection:
+    async with city.gateway.spine.books.database.reading() as connection:
         rows = (await connection.execute(sa.select(api_keys))).all()
     assert secret not in str(rows)
     assert secret not in str(city.gateway.recorder.events)

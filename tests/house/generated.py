@@ -21,6 +21,7 @@ from genai_spine import errors
 from genai_spine.assembly import Spine
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.cli.main import app as command
+from genai_spine.configuration.changes import HOT
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect, Quirks
 from genai_spine.dialects.ollama.dialect import Ollama
@@ -77,11 +78,17 @@ def _default(info: FieldInfo) -> str:
 
 def _settings() -> str:
     rows = [
-        (f"`{name}`", _code(_VARIABLES.get(name, ())), _default(info), info.description or "")
+        (
+            f"`{name}`",
+            _code(_VARIABLES.get(name, ())),
+            _default(info),
+            "yes" if name in HOT else "",
+            info.description or "",
+        )
         for name, info in FileSettings.model_fields.items()
         if name not in {"providers", "models"}
     ]
-    return _table(("in `spine.toml`", "variables, the first found wins", "default", "what"), rows)
+    return _table(("in `spine.toml`", "variables, the first found wins", "default", "live", "what"), rows)
 
 
 def _fields(model: type[BaseModel]) -> str:

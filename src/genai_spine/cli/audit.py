@@ -64,7 +64,7 @@ def export(
 async def _verify(config: Path | None, since: Anchor, expected: Anchor | None) -> Verdict:
     spine = open_spine(config)
     try:
-        return await spine.audit.verify(since=since, expected=expected)
+        return await spine.books.audit.verify(since=since, expected=expected)
     finally:
         await spine.close()
 
@@ -74,7 +74,7 @@ async def _export(config: Path | None, event: str | None, since: str | None, unt
     try:
         span = Span.read(since, until, spine.clock.now())
         which = AuditFilter(event=event, start=span.start if since else None, end=span.end if until else None)
-        async for line in spine.audit.lines([which]):
+        async for line in spine.books.audit.lines([which]):
             sys.stdout.write(line.decode())
     finally:
         await spine.close()

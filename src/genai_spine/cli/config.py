@@ -105,6 +105,22 @@ def make_key() -> None:
     typer.echo(new_key().reveal())
 
 
+@app.command("reseal")
+def reseal(config: ConfigOption = None) -> None:
+    """Encrypt the keys of providers in the database anew, with the first key of GENAI_ENCRYPTION_KEY."""
+    with told():
+        count = asyncio.run(_reseal(config))
+    typer.echo(f"those of {count} providers; a key that stands behind the first is not needed any more")
+
+
+async def _reseal(config: Path | None) -> int:
+    spine = open_spine(config)
+    try:
+        return await spine.configuration.reseal()
+    finally:
+        await spine.close()
+
+
 async def _set(config: Path | None, name: str, value: object) -> None:
     spine = open_spine(config)
     try:

@@ -57,7 +57,7 @@ async def _report(
 ) -> Report:
     spine = open_spine(config)
     try:
-        return await spine.usage.report(by, since=since, until=until, which=which)
+        return await spine.books.usage.report(by, since=since, until=until, which=which)
     finally:
         await spine.close()
 

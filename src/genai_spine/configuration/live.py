@@ -249,6 +249,28 @@ class Configuration:
 
         await self._change(edit, version, by, f'models."{provider}/{name}"', "deleted")
 
+    async def reseal(self, *, by: Caller = NOBODY) -> int:
+        """Encrypt all secrets anew, with the first of the keys; return of how many providers. Raises as ``set`` does.
+
+        The older keys can then go.
+        """
+        count = 0
+
+        async def edit(connection: AsyncConnection, stored: Stored, change: Change) -> None:
+            nonlocal count
+            for provider in stored.providers.values():
+                secrets = secrets_of(provider, self._vault)
+                if secrets is None:
+                    message = f"no key of GENAI_ENCRYPTION_KEY decrypts the keys of {provider.name}; give it new ones"
+                    raise InvalidFieldError(message, param="api_keys")
+                if provider.secrets is not None:
+                    sealed = self._vault.seal(secrets)
+                    await rows.save_provider(connection, msgspec.structs.replace(provider, secrets=sealed), change)
+                    count += 1
+
+        await self._change(edit, None, by, "providers", "encrypted anew")
+        return count
+
     def _resealed(self, before: StoredProvider, wanted: ProviderChange) -> bytes | None:
         """A provider's secrets, those exchanged that are given."""
         given = {field: getattr(wanted, field) for field in ("api_keys", "headers") if field in wanted.model_fields_set}

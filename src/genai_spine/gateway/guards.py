@@ -212,7 +212,8 @@ class Guards:
             return self._ill
         waits: dict[str, float | None] = {**self.circuits.troubles()}
         for name in [*self._suspects]:
-            keys = self._guards[name].keys
+            # A call that was under way may tell of keys that have gone since with their provider.
+            keys = guard.keys if (guard := self._guards.get(name)) is not None else None
             if keys is None or (wait := keys.ready_in()) == 0:
                 self._suspects.discard(name)
             else:

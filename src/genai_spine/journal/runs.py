@@ -14,8 +14,10 @@ from collections.abc import Iterator
 from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
+from struct import Struct as Layout
 from types import TracebackType
 from typing import Final, Self
+from zlib import crc32
 
 from genai_spine.clock import Clock
 from genai_spine.errors import JournalError
@@ -26,6 +28,8 @@ from genai_spine.journal.segments import make_folder
 __all__ = ["AbandonedRun", "RunLock", "adopt", "runs"]
 
 _LOCK: Final = "lock"
+# Of the lock's own bytes: up to where everything was shipped, and a checksum of that.
+_NOTE: Final = Layout("<QI")
 _MOST_TRIES: Final = 100
 
 
@@ -37,6 +41,23 @@ class RunLock:
     def __init__(self, folder: Path, descriptor: int) -> None:
         self.folder = folder
         self._descriptor = descriptor
+
+    def note(self, position: int) -> None:
+        """Write down up to where everything was shipped, for whoever adopts the run.
+
+        Raises:
+            OSError: It could not be written; more is then shipped again than need be.
+        """
+        os.pwrite(self._descriptor, _NOTE.pack(position, crc32(position.to_bytes(8, "little"))), 0)
+
+    def noted(self) -> int:
+        """Return the position that was written down last; 0 where none was, or none can be read."""
+        note = os.pread(self._descriptor, _NOTE.size, 0)
+        if len(note) < _NOTE.size:
+            return 0
+        position, checksum = _NOTE.unpack(note)
+        assert isinstance(position, int)  # noqa: S101  # what the layout says
+        return position if crc32(position.to_bytes(8, "little")) == checksum else 0
 
     def remove(self) -> None:
         """Delete the folder with all that is in it; nobody else can have had it meanwhile.
@@ -98,9 +119,9 @@ class AbandonedRun:
     def records(self, after: int = 0) -> Iterator[Record | Damage]:
         """Return what it holds, as ``records.read`` does.
 
-        What was released in a segment that was not deleted yet is among it: who ships a record twice must notice.
+        Some of what was released may be among it: who ships a record twice must notice.
         """
-        return read(self.folder, after)
+        return read(self.folder, max(after, self._lock.noted()))
 
     def remove(self) -> None:
         """Delete it, now that all of it was shipped, and let go of it.

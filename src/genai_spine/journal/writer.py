@@ -183,6 +183,8 @@ class Journal:
         """
         self._released = max(self._released, position)
         self._syncer.reached(self._released)
+        with suppress(OSError):  # then more of it is shipped again after a crash than need be
+            self._lock.note(self._released)
         with translated(f"shipped records in {self.folder} cannot be deleted"):
             while len(self._segments) > 1 and self._segments[1].base <= self._released:
                 self._segments[0].path.unlink(missing_ok=True)

@@ -1,45 +1,102 @@
 """What is written down of each call, request and event, before anybody could miss it.
 
-It goes into this worker's journal at once; ``shipper.py`` brings it into the database from there.
+It goes into this worker's journal at once; ``shipper.py`` brings it into the database from there. A journal whose disk
+failed is put aside, and another begun: what is open then is written down there again.
 """
 
 from __future__ import annotations
 
 import itertools
+from collections import deque
+from collections.abc import Callable, Sequence
 from typing import Final
 
-import msgspec
+from msgspec import Struct
+from msgspec.structs import replace
 
+from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import JournalError, JournalFullError
 from genai_spine.journal.writer import Journal
+from genai_spine.ledger.records import AUDIT, BEGUN, ENDED, REQUEST, Entry, encoded
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
-__all__ = ["AUDIT", "BEGUN", "ENDED", "REQUEST", "Ledger"]
-
-BEGUN: Final = 1
-ENDED: Final = 2
-REQUEST: Final = 3
-AUDIT: Final = 4
-"""The kinds of the journal's records."""
+__all__ = ["Late", "Ledger"]
 
 _ROOM_OF_AN_END: Final = 1024
 """Bytes promised to the end of a call when it begins, and to that of its request with the first."""
 
+_MOST_LATE: Final = 10_000
+"""How many records are kept in memory that nothing was promised to: of refused requests, and for the audit."""
 
-class Ledger:
-    """Keeps records; without a journal it keeps nothing.
+_PAUSE: Final = 1.0
+"""Seconds before it is tried again to begin a journal where that failed."""
+
+
+class Late(Struct):
+    """A record that the disk would not take.
 
     Attributes:
-        journal: Where they are written; None before it is opened, and where nothing is to be kept.
+        run: The name of the journal that should have taken it.
+        number: With that a name unlike that of any other record.
+        reserved: What was promised to it.
+        taken: It is on its way into the database, and not for the disk any more.
     """
 
-    def __init__(self) -> None:
+    kind: int
+    record: Entry
+    run: str
+    number: int
+    reserved: int
+    taken: bool = False
+
+
+class Ledger:
+    """Keeps records; until it is opened, and where it never is, it keeps nothing.
+
+    Attributes:
+        journal: Where they are written; None where nothing is to be kept.
+        retired: Journals whose disk failed: what they hold is still to be shipped.
+        late: What the disk would not take. It is tried again with each further record, or shipped from here.
+        dropped: How many records had no place here either.
+    """
+
+    def __init__(self, clock: Clock | None = None) -> None:
         self.journal: Journal | None = None
-        self._encoder = msgspec.msgpack.Encoder()
+        self.retired: list[Journal] = []
+        self.late: deque[Late] = deque()
+        self.dropped = 0
+        self._clock = clock or SystemClock()
+        self._make: Callable[[], Journal] | None = None
         self._count = itertools.count(1)
-        # What the disk would not take; it is tried again with each further record.
-        self._late: list[tuple[int, bytes]] = []
+        # The beginnings of calls that are not over, and the requests of which room was promised to the end.
+        self._calls: dict[str, bytes] = {}
+        self._requests: set[str] = set()
+        # Positions go on where those of the last journal ended; what was open then is written again up to here.
+        self._base = self._again = 0
+        self._not_before = 0.0
+
+    def open(self, make: Callable[[], Journal]) -> None:
+        """Begin to keep records.
+
+        Args:
+            make: Begins a journal: now, and whenever the disk of the last one has failed.
+
+        Raises:
+            JournalError: It cannot be begun.
+            JournalFullError: There is no room for it.
+        """
+        self.journal, self._make = make(), make
+
+    @property
+    def journals(self) -> list[Journal]:
+        """All that may hold what is not shipped, the oldest first."""
+        return [*self.retired, *((self.journal,) if self.journal is not None else ())]
+
+    @property
+    def has_room(self) -> bool:
+        """Whether calls may be begun, as far as can be told without trying."""
+        return self.journal is None or self.journal.has_room
 
     def call_id(self) -> str:
         """Return an id that no other call has, in this run or any other."""
@@ -55,16 +112,29 @@ class Ledger:
         """
         if self.journal is None:
             return 0
-        reserve = _ROOM_OF_AN_END * (2 if begun.number == 1 else 1)
-        return self.journal.append(BEGUN, self._encoder.encode(begun), reserve=reserve, sync=True)
+        payload = encoded(begun)
+        first = begun.request not in self._requests
+        position = self._begin(payload, _ROOM_OF_AN_END * (2 if first else 1))
+        self._calls[begun.id] = payload
+        self._requests.add(begun.request)
+        return position
 
     def end(self, ended: CallEnded) -> None:
         """Write that a call is over."""
-        self._keep(ENDED, ended, _ROOM_OF_AN_END)
+        if ended.usage is not None and ended.usage.extras:
+            ended = replace(ended, usage=replace(ended.usage, extras={}))
+        reserved = _ROOM_OF_AN_END if self._calls.pop(ended.id, None) is not None else 0
+        self._keep(ENDED, ended, reserved)
 
     def request(self, done: RequestDone) -> None:
         """Write that a request is over."""
-        self._keep(REQUEST, done, _ROOM_OF_AN_END if done.attempts else 0)
+        if done.usage is not None and done.usage.extras:
+            done = replace(done, usage=replace(done.usage, extras={}))
+        reserved = 0
+        if done.id in self._requests:
+            self._requests.remove(done.id)
+            reserved = _ROOM_OF_AN_END
+        self._keep(REQUEST, done, reserved)
 
     def audit(self, event: AuditEvent) -> None:
         """Write what an audit wants to know."""
@@ -74,19 +144,119 @@ class Ledger:
         """Return when everything up to a position survives the machine.
 
         Raises:
-            JournalError: The disk has failed.
+            JournalError: The disk has failed, and no other journal can be begun.
         """
+        while (journal := self.journal) is not None:
+            own = position - self._base if position > self._base else self._again
+            if journal.durable(own):
+                return
+            try:
+                await journal.sync(own)
+            except JournalError:
+                if self.journal is journal:
+                    self._renew(journal)
+            else:
+                return
+
+    def recover(self) -> None:
+        """Try again what failed: to begin a journal in the place of a broken one, and to write what is late."""
         journal = self.journal
-        if journal is not None and not journal.durable(position):
-            await journal.sync(position)
+        if journal is None:
+            return
+        if journal.broken is not None:
+            try:
+                self._renew(journal)
+            except (JournalError, JournalFullError):
+                return
+        self._catch_up()
+
+    def shipped(self, late: Sequence[Late]) -> None:
+        """Note that what was late is in the database."""
+        for one in late:
+            self.late.remove(one)
+            if self.journal is not None:
+                self.journal.forgo(one.reserved)
+        self._told_of_catching_up()
+
+    async def close(self) -> None:
+        """Close the journal; what it holds stays, where it was not all shipped. Nothing is kept from now on."""
+        journals, self.journal, self.retired = self.journals, None, []
+        for journal in journals:
+            try:
+                await journal.close()
+            except JournalError as error:
+                logger.error("the journal was not closed in good order", reason=error.message)
+
+    def _begin(self, payload: bytes, reserve: int) -> int:
+        """Write a beginning; in another journal where the disk of this one has failed."""
+        assert self.journal is not None  # noqa: S101  # looked at by who calls
+        journal = self.journal
+        try:
+            return self._base + journal.append(BEGUN, payload, reserve=reserve, sync=True)
+        except JournalError:
+            if journal.broken is None:
+                raise
+            return self._base + self._renew(journal).append(BEGUN, payload, reserve=reserve, sync=True)
+
+    def _renew(self, broken: Journal) -> Journal:
+        """Begin another journal, with all that is open.
+
+        Raises:
+            JournalError: It cannot be begun.
+            JournalFullError: There is no room for it.
+        """
+        if self._make is None or self._clock.monotonic() < self._not_before:
+            raise JournalError(broken.broken or "the journal is closed")
+        self._not_before = self._clock.monotonic() + _PAUSE
+        journal = self._make()
+        logger.error("the journal's disk failed; another is begun", reason=broken.broken, folder=str(journal.folder))
+        self.retired.append(broken)
+        self._base += broken.position
+        self.journal = journal
+        for late in self.late:
+            late.reserved = 0  # the promise was the old one's
+        room = _ROOM_OF_AN_END * len(self._requests)
+        for payload in self._calls.values():
+            journal.append(BEGUN, payload, reserve=_ROOM_OF_AN_END + room, sync=True)
+            room = 0
+        self._again = journal.position
+        return journal
 
     def _keep(self, kind: int, record: CallEnded | RequestDone | AuditEvent, reserved: int) -> None:
         """Write what has happened: it cannot be refused any more, so it is kept until the disk takes it."""
         if self.journal is None:
             return
-        payload = self._encoder.encode(record)
+        late = Late(kind, record, self.journal.folder.name, next(self._count), reserved)
+        if not self.late:
+            if (reason := self._written(late)) is None:
+                return
+            logger.error("records are kept in memory, for the journal does not take them", reason=reason)
+        elif self._catch_up() and self._written(late) is None:
+            return
+        if not reserved and len(self.late) >= _MOST_LATE:
+            # Room was promised to each call that is open, so what is left is of requests that were refused.
+            self.dropped += 1
+            return
+        self.late.append(late)
+
+    def _catch_up(self) -> bool:
+        """Write what is late; return whether nothing is any more."""
+        while self.late:
+            if self.late[0].taken or self._written(self.late[0]) is not None:
+                return False
+            self.late.popleft()
+            self._told_of_catching_up()
+        return True
+
+    def _told_of_catching_up(self) -> None:
+        if not self.late:
+            logger.info("no records are kept in memory any more")
+
+    def _written(self, late: Late) -> str | None:
+        """Write a record; return why it could not be."""
+        assert self.journal is not None  # noqa: S101  # looked at by who calls
         try:
-            self.journal.append(kind, payload, reserved=reserved)
+            self.journal.append(late.kind, encoded(late.record), reserved=late.reserved)
         except (JournalError, JournalFullError) as error:
-            logger.error("a record is kept in memory, for the journal does not take it", reason=error.message)
-            self._late.append((kind, payload))
+            return error.message
+        return None

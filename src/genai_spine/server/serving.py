@@ -109,6 +109,8 @@ class Server(uvicorn.Server):
             server.close()
         for listening in sockets or ():
             listening.close()
+        # Who was let in just now is about to ask: one look at what has come in, before idle connections are closed.
+        await asyncio.sleep(LOOK_SECONDS)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if not await self._ended(self._seconds):

@@ -41,7 +41,7 @@ class SharedState(ABC):
 
     @abstractmethod
     async def publish(self, topic: str, message: bytes) -> None:
-        """Tell all who listen to ``topic`` now, this process included."""
+        """Tell all who listen to ``topic`` now, this process included; where a connection breaks, perhaps twice."""
 
     @abstractmethod
     async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:

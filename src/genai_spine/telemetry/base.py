@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, LedgerFault, RequestEnded
 
 __all__ = ["Observer"]
 
@@ -24,3 +24,6 @@ class Observer:
 
     def key_failed(self, record: KeyFailed) -> None:
         """Take the news that a call failed by the fault of a provider's key."""
+
+    def ledger_failed(self, record: LedgerFault) -> None:
+        """Take the news that something of the ledger is lost, or must be looked at."""

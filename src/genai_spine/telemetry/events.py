@@ -8,7 +8,7 @@ from msgspec import Struct
 
 from genai_spine.types.usage import Usage
 
-__all__ = ["AttemptEnded", "CircuitChanged", "KeyFailed", "Outcome", "RequestEnded"]
+__all__ = ["AttemptEnded", "CircuitChanged", "KeyFailed", "LedgerFault", "Outcome", "RequestEnded"]
 
 Outcome = Literal["success", "error", "timeout", "cancelled", "interrupted"]
 """How a request or a call ended: answered; refused or failed; too late; the caller hung up; cut after it had begun."""
@@ -113,3 +113,17 @@ class KeyFailed(Struct, frozen=True, kw_only=True):
     fault: str
     status: str
     usable_in: float | None
+
+
+class LedgerFault(Struct, frozen=True, kw_only=True):
+    """Something of the ledger is lost, or waits for a person to look at it; the log tells more.
+
+    Attributes:
+        kind: ``torn``: the end of a journal whose worker was stopped in the middle of a record. ``damaged``: a part of
+            one that was whole once. ``refused``: records that the database refuses, kept in a file. ``dropped``:
+            records that nobody takes.
+        count: Records, or parts of a journal.
+    """
+
+    kind: str
+    count: int

@@ -8,7 +8,7 @@ from typing import TypeVar
 from typing_extensions import override
 
 from genai_spine.telemetry.base import Observer
-from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, LedgerFault, RequestEnded
 from genai_spine.telemetry.logging import logger
 
 __all__ = ["Observers"]
@@ -26,6 +26,7 @@ class Observers(Observer):
         self._attempts = [one.attempt_ended for one in members if _wants(one, "attempt_ended")]
         self._circuits = [one.circuit_changed for one in members if _wants(one, "circuit_changed")]
         self._keys = [one.key_failed for one in members if _wants(one, "key_failed")]
+        self._ledger = [one.ledger_failed for one in members if _wants(one, "ledger_failed")]
 
     @override
     def request_ended(self, record: RequestEnded) -> None:
@@ -42,6 +43,10 @@ class Observers(Observer):
     @override
     def key_failed(self, record: KeyFailed) -> None:
         _tell(self._keys, record)
+
+    @override
+    def ledger_failed(self, record: LedgerFault) -> None:
+        _tell(self._ledger, record)
 
 
 def _wants(observer: Observer, method: str) -> bool:

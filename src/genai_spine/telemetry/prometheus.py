@@ -13,7 +13,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from genai_spine.telemetry.base import Observer
-from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, LedgerFault, RequestEnded
 from genai_spine.telemetry.metric_files import HighestGauge, MetricFiles
 
 __all__ = ["PrometheusObserver"]
@@ -83,6 +83,7 @@ class PrometheusObserver(Observer, Collector):
         self._retries: Counter[str] = Counter()
         self._key_failures: Counter[tuple[str, str]] = Counter()
         self._circuits: dict[str, int] = {}
+        self._ledger_faults: Counter[str] = Counter()
 
     @override
     def request_ended(self, record: RequestEnded) -> None:
@@ -117,6 +118,11 @@ class PrometheusObserver(Observer, Collector):
         self._key_failures[record.provider, record.fault] += 1
         self._changed()
 
+    @override
+    def ledger_failed(self, record: LedgerFault) -> None:
+        self._ledger_faults[record.kind] += record.count
+        self._changed()
+
     def _changed(self) -> None:
         """See to it that the others learn of it soon: one write for many changes."""
         if self._files is not None and self._due is None:
@@ -133,6 +139,12 @@ class PrometheusObserver(Observer, Collector):
     def collect(self) -> Iterator[Metric]:
         yield from self._of_requests()
         yield from self._of_providers()
+        faults = CounterMetricFamily(
+            "genai_ledger_faults", "What of the ledger is lost or must be looked at, by kind.", labels=("kind",)
+        )
+        for kind, count in self._ledger_faults.items():
+            faults.add_metric((kind,), count)
+        yield faults
 
     def _of_requests(self) -> Iterator[Metric]:
         requests = CounterMetricFamily("genai_requests", "Requests, by how they ended.", labels=(*_LABELS, "outcome"))

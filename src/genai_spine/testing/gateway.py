@@ -12,6 +12,7 @@ from typing_extensions import override
 from genai_spine.assembly import Spine
 from genai_spine.clock import Clock
 from genai_spine.identity.api_keys import KeyRing
+from genai_spine.identity.office import Audit
 from genai_spine.redact import Secret
 from genai_spine.server.serving import Server, listen
 from genai_spine.settings import Settings
@@ -58,6 +59,15 @@ class Recorder(Observer):
     def key_failed(self, record: KeyFailed) -> None:
         self.keys.append(record)
 
+    def heard(self, audit: Audit) -> Audit:
+        """Return what tells an audit, and this recorder with it."""
+
+        def tell(event: AuditEvent) -> None:
+            self.events.append(event)
+            audit(event)
+
+        return tell
+
     async def until(self, count: int) -> None:
         """Wait until so many records are there."""
         while len(self.records) < count:
@@ -99,7 +109,8 @@ async def running_gateway(
     """Run a gateway with just this environment; nobody is looked for on the machine unless it says so."""
     settings = Settings({"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", **environ})
     recorder = Recorder()
-    spine = Spine(settings, clock=clock, observers=[recorder, *observers], audit=recorder.events.append)
+    spine = Spine(settings, clock=clock, observers=[recorder, *observers])
+    spine.office.audit = recorder.heard(spine.office.audit)
     ready = asyncio.Event()
     keys = KeyRing([Secret(one) for one in (key, *other_keys)])
     server = Server(spine, keys, ready.set)

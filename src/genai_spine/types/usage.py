@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from msgspec import Struct, field
+from typing import Any
 
-from genai_spine.types.json import JsonObject
+from msgspec import Struct, field
 
 __all__ = ["Usage"]
 
@@ -30,7 +30,7 @@ class Usage(Struct, frozen=True, kw_only=True):
     cache_write_1h_tokens: int | None = None
     reasoning_tokens: int | None = None
     estimated: bool = False
-    extras: JsonObject = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)  # JSON; what refers to itself is nothing that msgspec reads
 
     def __add__(self, other: Usage) -> Usage:
         """Both together; a part that either does not tell is that of the other."""

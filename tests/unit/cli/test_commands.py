@@ -42,7 +42,7 @@ def test_help_names_every_command() -> None:
     """Each command is there with a line on what it does; called with nothing, the same is shown."""
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("serve", "providers", "models", "route", "chat", "prices", "config"):
+    for command in ("serve", "providers", "models", "route", "chat", "usage", "audit", "prices", "config"):
         assert command in result.stdout
         inner = run(command, "--help")
         assert inner.exit_code == 0

@@ -26,18 +26,11 @@ from genai_spine.storage.sql.tables import (
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import AuditEvent, Caller
 from genai_spine.types.usage import Usage
-from tests.ledgers import NOON, call, request
+from tests.ledgers import NOON, call, request, rows
 
 ADA = Caller(user=7, api_key=70, fingerprint="aaaa0001", tags=("alpha", "beta"))
 GRACE = Caller(fingerprint="bbbb0002")
 AT = datetime.fromtimestamp(NOON, UTC)
-
-
-async def rows(database: Database, table: sa.Table) -> list[dict[str, Any]]:
-    """All rows of a table, by its key."""
-    async with database.reading() as connection:
-        found = await connection.execute(sa.select(table).order_by(*table.primary_key.columns))
-        return [dict(row._mapping) for row in found]
 
 
 async def whole(database: Database, span: int = 1) -> list[dict[str, Any]]:

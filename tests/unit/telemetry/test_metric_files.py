@@ -11,7 +11,7 @@ import msgspec
 import pytest
 
 from genai_spine.errors import ConfigurationError
-from genai_spine.telemetry.events import KeyFailed
+from genai_spine.telemetry.events import KeyFailed, LedgerFault
 from genai_spine.telemetry.metric_files import MetricFiles, MetricFolder
 from genai_spine.telemetry.prometheus import WRITE_SECONDS, PrometheusObserver
 from tests import virtual_time
@@ -49,6 +49,7 @@ def observe(*observers: PrometheusObserver) -> None:
         seen.request_ended(msgspec.structs.replace(record, first_token_seconds=None if number % 4 else 0.01 * number))
         seen.attempt_ended(msgspec.structs.replace(ATTEMPT, provider=provider, retry=number % 5 == 0))
         seen.key_failed(KeyFailed(provider=provider, key="a", fault="limited", status="cooling", usable_in=1.0))
+        seen.ledger_failed(LedgerFault(kind=("torn", "refused")[number % 2], count=2))
 
 
 async def test_all_together_tell_what_one_would(processes: Processes) -> None:

@@ -51,6 +51,6 @@ async def audit(
     )
     filters = (which, audit_visible_to(principal_of(request)))
     if form == "jsonl":
-        return StreamingResponse(spine.audit.lines(filters), media_type="application/x-ndjson")
-    page = await spine.audit.page(filters, after=after, limit=limit)
+        return StreamingResponse(spine.books.audit.lines(filters), media_type="application/x-ndjson")
+    page = await spine.books.audit.page(filters, after=after, limit=limit)
     return Response(msgspec.json.encode(page), media_type="application/json")

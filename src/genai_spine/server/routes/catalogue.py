@@ -167,7 +167,7 @@ def _described(state: State, provider: Provider, trouble: str | None) -> JsonObj
         "is_enabled": status == "ready",
         "default_model": provider.default_model,
         "status": status,
-        "hint": provider.hint,
+        "hint": "switched off" if status == "disabled" else provider.hint,
         "local": provider.local,
         "circuit": state.spine.guards.of(provider).circuit.state,
         "trouble": trouble,

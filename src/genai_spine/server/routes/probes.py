@@ -27,7 +27,9 @@ async def ready(request: Request) -> Response:
     state = state_of(request)
     spine = state.spine
     stopping = state.under_way.stopping or not spine.open
-    names = [provider.name for provider in spine.registry.configured()] or [SIMULATOR]
+    simulator = spine.registry.get(SIMULATOR)
+    resort = [SIMULATOR] if spine.registry.status(simulator) == "ready" else []
+    names = [provider.name for provider in spine.registry.configured()] or resort
     troubles = spine.guards.troubles
     usable = [name for name in names if name not in troubles]
     status = "stopping" if stopping else "ready" if usable else "unavailable"

@@ -56,7 +56,7 @@ async def usage(
     ] = None,
 ) -> Response:
     """Add up calls to providers: tokens, cost, errors, and how long they took; as JSON, or as CSV."""
-    report = await state_of(request).spine.usage.report(
+    report = await state_of(request).spine.books.usage.report(
         [name for each in by.split(",") if (name := each.strip())],
         since=since,
         until=until,
@@ -81,7 +81,7 @@ async def usage_requests(
     limit: Annotated[int, Query(ge=1, le=1000, description="so many at most")] = 100,
 ) -> Response:
     """List requests, the newest first, those that were refused included."""
-    page = await state_of(request).spine.stories.page(
+    page = await state_of(request).spine.books.stories.page(
         since=since,
         until=until,
         which=which,
@@ -96,7 +96,7 @@ async def usage_requests(
 @router.get("/v1/usage/requests/{id}", summary="The story of a request")
 async def usage_request(request: Request, id: str) -> Response:  # noqa: A002  # the name in the route
     """Tell a request, by its id or by what its caller knows it by, and each call that was made for it."""
-    return _json(await state_of(request).spine.stories.story(id, visible_to(principal_of(request))))
+    return _json(await state_of(request).spine.books.stories.story(id, visible_to(principal_of(request))))
 
 
 def _json(value: object) -> Response:

@@ -32,12 +32,14 @@ class Patience(Struct, frozen=True, kw_only=True):
         command: For an answer.
         rest: After a failure nobody tries for so long; doubled with each further one.
         longest_rest: But no longer than this.
+        quiet: For a word while messages are listened for; then one is asked for, and must come within as long again.
     """
 
     connect: float = 1.0
     command: float = 0.5
     rest: float = 0.1
     longest_rest: float = 2.0
+    quiet: float = 5.0
 
 
 class Link:

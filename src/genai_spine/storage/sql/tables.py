@@ -379,6 +379,7 @@ usage_rollups: Final = Table(
     *_used(),
     _counter("estimated"),
     _counter("price_unknown"),
+    Index("ix_usage_rollups_api_key_id_hour", "api_key_id", "hour"),
     sqlite_with_rowid=False,
 )
 """Calls added up."""
@@ -391,9 +392,15 @@ usage_histograms: Final = Table(
     Column("measure", String(20), primary_key=True),
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     _counter("calls"),
+    Index("ix_usage_histograms_api_key_id_hour", "api_key_id", "hour"),
     sqlite_with_rowid=False,
 )
-"""How long they took: counts by logarithmic bucket. Those of users and keys are by day alone."""
+"""How long they took: counts by logarithmic bucket.
+
+There are as many buckets as make these rows the most of all, so calls are told apart by less here: everybody's by the
+hour and by the day, by the day also by provider, model and status, and those of users and keys by the day. What is not
+told apart has empty names.
+"""
 
 audit: Final = Table(
     "audit",

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, case, func, or_, select, tuple_
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genai_spine.storage.sql.engine import Database
@@ -93,8 +93,8 @@ class UsageStore:
     ) -> list[Figures]:
         """Return the figures of each group of calls that began from hour ``first`` up to hour ``last``.
 
-        Where users or keys are told apart, percentiles are those of the whole days that these hours touch; by the hour
-        there are none then.
+        Where users or keys, or providers, models or ways of ending are told apart, percentiles are those of the whole
+        days that these hours touch; both of these together, or either of them by the hour, have none.
 
         Args:
             by: Of ``DIMENSIONS``; none is one group of all.
@@ -170,19 +170,30 @@ class UsageStore:
 
 
 class _Asked:
-    """A question to a table of what was added up."""
+    """A question to a table of what was added up.
+
+    Attributes:
+        in_vain: The table does not tell calls apart by as much as is asked.
+    """
 
     def __init__(self, table: Table, by: Sequence[str], which: Sequence[UsageFilter], first: int, last: int) -> None:
         self.columns = columns = table.c
         self.groups = [column for name in by for column in _dimension(columns, name)]
-        apart = _apart(by, which)
-        if "hour" in by:
-            in_time = and_(columns.span == 1, columns.hour >= first, columns.hour < last)
-        elif apart and table is usage_histograms:
-            in_time = covering_days(columns, first, last)
+        apart, named = _apart(by, which), _named_apart(by, which)
+        if table is usage_rollups:
+            self.in_vain, by_days = False, False
+            self.where = []
         else:
-            in_time = covering(columns, first, last)
-        self.where = [in_time, columns.user_id >= 0 if apart else columns.user_id == EVERYBODY]
+            by_days = apart or named
+            self.in_vain = (apart and named) or (by_days and "hour" in by)
+            self.where = [columns.provider_name != "" if named else columns.provider_name == ""]
+        if by_days:
+            self.where.append(covering_days(columns, first, last))
+        elif "hour" in by:
+            self.where += (columns.span == 1, columns.hour >= first, columns.hour < last)
+        else:
+            self.where.append(covering(columns, first, last))
+        self.where.append(columns.user_id >= 0 if apart else columns.user_id == EVERYBODY)
         if all(one.tag is None for one in which):
             self.where.append(columns.tag != "" if "tag" in by else columns.tag == "")
         for one in which:
@@ -223,7 +234,15 @@ def _apart(by: Sequence[str], which: Sequence[UsageFilter]) -> bool:
     return not {"user", "key"}.isdisjoint(by) or any(one.of_somebody for one in which)
 
 
+def _named_apart(by: Sequence[str], which: Sequence[UsageFilter]) -> bool:
+    """Whether a question tells providers, models or ways of ending from each other."""
+    names = {"provider", "model", "status"}
+    return not names.isdisjoint(by) or any(getattr(one, name) is not None for one in which for name in names)
+
+
 async def _percentiles(connection: AsyncConnection, asked: _Asked) -> dict[Group, tuple[int, ...]]:
+    if asked.in_vain:
+        return {}
     width = len(asked.groups) + 1
     return {tuple(row[:width]): tuple(row[width:]) for row in await connection.execute(asked.percentiles())}
 

@@ -340,6 +340,7 @@ def _make_tables() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    _index("ix_usage_histograms_api_key_id_hour", "usage_histograms", ["api_key_id", "hour"])
     _table(
         "usage_rollups",
         sa.Column("span", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -374,6 +375,7 @@ def _make_tables() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    _index("ix_usage_rollups_api_key_id_hour", "usage_rollups", ["api_key_id", "hour"])
     _table(
         "users",
         sa.Column("id", ID, autoincrement=True, nullable=False),
