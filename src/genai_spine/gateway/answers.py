@@ -60,4 +60,4 @@ class KeptAnswers:
 
 
 def _key(principal: Principal, answer_id: str) -> str:
-    return f"answer:{principal.key}:{answer_id}"
+    return f"answer:{principal.owner}:{answer_id}"

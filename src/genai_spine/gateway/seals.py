@@ -187,7 +187,7 @@ def _in_plain_words(message: Message) -> Message:
 
 
 def _key(principal: Principal, key: str) -> str:
-    return f"seals:{principal.key}:{key}"
+    return f"seals:{principal.owner}:{key}"
 
 
 def _call_key(door: Carrier, call: ToolCall) -> str:
