@@ -38,6 +38,7 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
+from genai_spine.identity.office import Office
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
@@ -66,7 +67,7 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse, 
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
-from genai_spine.types.principal import Principal
+from genai_spine.types.principal import Allowance, Principal
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
@@ -97,6 +98,7 @@ class Spine:
         guards: How they do.
         ledger: What is written of each call and request, once the engine has started.
         books: What keeps account: the database, limits, usage, the audit.
+        office: Where users, API keys and budgets are made and changed.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -156,6 +158,7 @@ class Spine:
         self.configuration = Configuration(
             settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )
+        self.office = Office(self.books.database, clock=self.clock, audit=self.ledger.audit)
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False
@@ -286,9 +289,10 @@ class Spine:
     ) -> None:
         await self.close()
 
-    def place(self, model: str | None, provider: str | None = None) -> Candidate:
+    def place(self, model: str | None, provider: str | None = None, *, allowance: Allowance | None = None) -> Candidate:
         """Return where a request for a model would go first; raises as ``complete`` does where nobody serves it."""
-        return self.gateway.planner.explain(Ask(model=model, provider=provider)).considered[0].candidate
+        ask = Ask(model=model, provider=provider, allowance=allowance)
+        return self.gateway.planner.explain(ask).considered[0].candidate
 
     def register_provider(self, provider: Provider) -> None:
         """Add a provider of your own, or put it in the place of one of the same name; it takes effect at once."""

@@ -11,12 +11,13 @@ from fastapi.responses import StreamingResponse
 from genai_spine.ledger.spans import Span
 from genai_spine.ledger.visibility import audit_visible_to
 from genai_spine.server.routes.usage import Since, Until
+from genai_spine.server.rules import require
 from genai_spine.server.state import principal_of, state_of
 from genai_spine.storage.sql.audit import AuditFilter
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["audit"])
+router = APIRouter(tags=["audit"], dependencies=[require("admin")])
 
 
 @router.get("/v1/audit", summary="What an audit wants to know")
