@@ -77,7 +77,7 @@ class Sums:
 def _names(span: int, user: int, what: Key) -> tuple[Key, ...]:
     """By which names durations are told apart, in rows of such a span and user: see ``usage_histograms``."""
     if user != EVERYBODY:
-        return () if span == 1 else (ALL_NAMES,)
+        return () if span == 1 else (what,)
     return (ALL_NAMES,) if span == 1 else (ALL_NAMES, what)
 
 

@@ -397,9 +397,8 @@ usage_histograms: Final = Table(
 )
 """How long they took: counts by logarithmic bucket.
 
-There are as many buckets as make these rows the most of all, so calls are told apart by less here: everybody's by the
-hour and by the day, by the day also by provider, model and status, and those of users and keys by the day. What is not
-told apart has empty names.
+These rows would be the most of all, so calls are told apart by less here: those of users and keys by the day alone;
+everybody's by the hour and the day, whose names are empty then, and by the day also by provider, model and status.
 """
 
 audit: Final = Table(

@@ -93,8 +93,9 @@ class UsageStore:
     ) -> list[Figures]:
         """Return the figures of each group of calls that began from hour ``first`` up to hour ``last``.
 
-        Where users or keys, or providers, models or ways of ending are told apart, percentiles are those of the whole
-        days that these hours touch; both of these together, or either of them by the hour, have none.
+        Where a user or key is asked for, or providers, models or ways of ending are told apart, percentiles are those
+        of the whole days that these hours touch, and by the hour there are none; nor are there where all users or keys
+        are told apart.
 
         Args:
             by: Of ``DIMENSIONS``; none is one group of all.
@@ -173,20 +174,19 @@ class _Asked:
     """A question to a table of what was added up.
 
     Attributes:
-        in_vain: The table does not tell calls apart by as much as is asked.
+        in_vain: The table does not tell calls apart by as much as is asked, or not quickly.
     """
 
     def __init__(self, table: Table, by: Sequence[str], which: Sequence[UsageFilter], first: int, last: int) -> None:
         self.columns = columns = table.c
         self.groups = [column for name in by for column in _dimension(columns, name)]
-        apart, named = _apart(by, which), _named_apart(by, which)
-        if table is usage_rollups:
-            self.in_vain, by_days = False, False
-            self.where = []
-        else:
+        apart, by_days, self.where, self.in_vain = _apart(by, which), False, [], False
+        if table is usage_histograms:
+            somebody, named = any(one.of_somebody for one in which), _named_apart(by, which)
             by_days = apart or named
-            self.in_vain = (apart and named) or (by_days and "hour" in by)
-            self.where = [columns.provider_name != "" if named else columns.provider_name == ""]
+            self.in_vain = (apart and not somebody) or (by_days and "hour" in by)
+            if not apart:
+                self.where = [columns.provider_name != "" if named else columns.provider_name == ""]
         if by_days:
             self.where.append(covering_days(columns, first, last))
         elif "hour" in by:
