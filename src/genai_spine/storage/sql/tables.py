@@ -380,6 +380,8 @@ usage_rollups: Final = Table(
     _counter("estimated"),
     _counter("price_unknown"),
     Index("ix_usage_rollups_api_key_id_hour", "api_key_id", "hour"),
+    # For all users of a time; the key is for one user.
+    Index("ix_usage_rollups_span_tag_hour", "span", "tag", "hour"),
     sqlite_with_rowid=False,
 )
 """Calls added up."""
