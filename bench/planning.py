@@ -65,6 +65,10 @@ class Directory:
         """Each the one model."""
         return name in self._places and model == MODEL
 
+    def obstacle(self, name: str, model: str) -> str | None:
+        """None."""
+        return None if name in self._places and model == MODEL else "it is not configured"
+
     def unknown_provider(self, name: str) -> SpineError:
         """As the registry would."""
         return UnknownProviderError(name)

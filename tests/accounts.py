@@ -12,6 +12,9 @@ __all__ = ["NoAccounts"]
 class NoAccounts:
     """Takes no note of anything (``gateway.failover.Accounting``)."""
 
+    async def reserve(self, call: Call, trial: Trial) -> None:
+        """Set nothing aside."""
+
     def sending(self, call: Call, trial: Trial) -> None:
         """Take no note."""
 

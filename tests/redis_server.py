@@ -76,6 +76,12 @@ class RedisServer:
             self._control.close()
             self._socket.unlink(missing_ok=True)
 
+    def start_anew(self) -> None:
+        """Kill it, and start it without anything that it knew."""
+        self.stop()
+        (Path(self._folder.name) / "dump.rdb").unlink(missing_ok=True)
+        self.start()
+
     def pause(self) -> None:
         """Have it answer nobody, with all connections open."""
         assert self._process is not None
@@ -109,6 +115,22 @@ class RedisServer:
             assert isinstance(left, int)
             if left > 0:
                 self._control.pexpire(key, max(0, left - round(seconds * 1000)))
+
+    def command(self, *words: str) -> None:
+        """Have it do something."""
+        self._control.execute_command(*words)  # type: ignore[no-untyped-call]  # redis-py's own
+
+    def connections(self) -> int:
+        """How many connections it took since it started."""
+        told = self._control.info("stats")
+        assert isinstance(told, dict)
+        taken = told["total_connections_received"]
+        assert isinstance(taken, int)
+        return taken
+
+    def lasting(self) -> list[str]:
+        """The names of what it keeps for ever."""
+        return [key for key in self.keys("*") if self._control.pttl(key) == -1]
 
     def keys(self, pattern: str) -> list[str]:
         """The names of what it keeps."""

@@ -90,6 +90,11 @@ class World:
         known = place is not None and (model in place.models or model == place.default_model)
         return known or (name, model) in self._price_list
 
+    def obstacle(self, name: str, model: str) -> str | None:  # noqa: ARG002  # of the contract
+        """That it is not configured."""
+        place = self.place(name)
+        return None if place is not None and place.usable else "it is not configured"
+
     def unknown_provider(self, name: str) -> SpineError:
         """A 400."""
         return UnknownProviderError(name)

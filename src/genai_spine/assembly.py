@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -13,11 +12,13 @@ from types import TracebackType
 from typing import Final, Self
 
 import msgspec
+from typing_extensions import Unpack
 
 from genai_spine.catalog.models import ModelCatalog
-from genai_spine.catalog.prices import Cost, Prices, Rate, own_rates
+from genai_spine.catalog.prices import Cost, Prices
 from genai_spine.catalog.refresh import open_book
 from genai_spine.clock import Clock, SystemClock
+from genai_spine.configuration.live import Configuration, PutInPlace
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.bedrock_converse.dialect import BedrockConverse
@@ -26,59 +27,52 @@ from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.errors import (
-    ConfigurationError,
-    DatabaseDownError,
     InvalidFieldError,
     InvalidRequestError,
     SpineError,
 )
+from genai_spine.gateway.bookkeeping import Bookkeeping
 from genai_spine.gateway.context import Call
-from genai_spine.gateway.directory import RoutingWishes
 from genai_spine.gateway.fetching import Fetcher, Hosts
 from genai_spine.gateway.flow import Gateway
-from genai_spine.gateway.guards import Guards, KeyNews, Policies
+from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
-from genai_spine.gateway.planning import Planner
-from genai_spine.journal.writer import Journal
+from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
+from genai_spine.identity.office import Office
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.ledger.shipper import Shipper
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
-from genai_spine.providers.plugins import Context, load_providers
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
+from genai_spine.quota.operator import limits_in
 from genai_spine.redact import scrub
-from genai_spine.resilience.breaker import CircuitChange, CircuitPolicy
-from genai_spine.resilience.faults import permanent_patterns
-from genai_spine.resilience.keys import KeyPolicy
-from genai_spine.resilience.retry import RetryPolicy
+from genai_spine.resilience.breaker import CircuitChange
 from genai_spine.routing.base import Strategy
 from genai_spine.routing.registry import load_strategies
 from genai_spine.routing.router import Ask
-from genai_spine.routing.shortlist import Alias, Target
-from genai_spine.settings import Settings
-from genai_spine.shared_state.memory import MemoryState
-from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.ledger import LedgerStore
+from genai_spine.settings import FileSettings, Settings
+from genai_spine.storage.sql.versions import Watcher
+from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
-from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
 from genai_spine.transport.http import HttpTransport
 from genai_spine.transport.names import Resolver, SystemResolver
+from genai_spine.types.asking import Asking
 from genai_spine.types.candidate import Candidate
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, OutputSchema
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
+from genai_spine.types.principal import Allowance, Principal
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
 from genai_spine.types.usage import Usage
 
-__all__ = ["DIALECTS", "Spine", "policies_from"]
+__all__ = ["DIALECTS", "Spine"]
 
 DIALECTS: Final[Mapping[str, Dialect]] = {
     dialect.name: dialect
@@ -99,18 +93,15 @@ class Spine:
             print(answer.content, answer.cost_usd)
 
     Attributes:
-        settings: What it was built from.
-        registry: Its providers.
-        catalog: What it knows of models.
-        prices: What they cost.
         strategies: In which orders it may ask them.
         guards: How they do.
-        database: Where records are kept.
         ledger: What is written of each call and request, once the engine has started.
-        shipper: Brings that into the database.
+        books: What keeps account: the database, limits, usage, the audit.
+        office: Where users, API keys and budgets are made and changed.
         gateway: What serves the requests.
         metrics: What it counts.
-        warnings: What was found at start and should be looked at, a line each.
+        configuration: What is in effect of the settings, and how they are changed.
+        watcher: Looks at what others change in the database.
         open: It has been started and not closed.
     """
 
@@ -137,125 +128,113 @@ class Spine:
         Raises:
             ConfigurationError: A setting is wrong.
         """
-        self.settings = settings
         self.clock = clock or SystemClock()
         self._transport = transport or HttpTransport()
         self._resolver = resolver or SystemResolver()
-        self.registry = Registry()
-        values = settings.values
-        book, aside = open_book(settings.data_dir)
-        self.catalog = catalog = ModelCatalog(book, own=values.models, clock=self.clock)
-        self.prices = Prices(
-            book,
-            overrides=own_rates(values.models),
-            stand_in=Rate.per_million(input=values.unknown_price_input, output=values.unknown_price_output),
-            catalog=catalog,
-            clock=self.clock,
-        )
-        context = Context(
-            settings=settings,
-            transport=self._transport,
-            dialects=DIALECTS,
-            catalog=catalog,
-            prices=self.prices,
-            clock=self.clock,
-        )
-        for provider in load_providers(context):
-            self.registry.add(provider)
         self.metrics = metrics or PrometheusObserver()
         self.strategies = load_strategies()
-        observed = Observers([self.metrics, *observers])
+        self.ledger = Ledger()
+        observed = Observers([self.metrics, AuditObserver(self.ledger.audit, self.clock), *observers])
         self.guards = _guards(settings, self.clock, observed)
-        planner = self._planner()
-        self._state = MemoryState(values.state_max_bytes, self.clock)
-        self.database = Database.at(settings.database_url.reveal(), upgrades=True)
-        media = self._media() if values.fetch_media else None
-        self.ledger, self.shipper = self._records(observed)
+        book, self._aside = open_book(settings.data_dir)
+        self._own: dict[str, Provider] = {}
+        self._parts = Parts(
+            transport=self._transport,
+            dialects=DIALECTS,
+            book=book,
+            strategies=self.strategies,
+            snapshot=self.guards,
+            clock=self.clock,
+            own=self._own,
+        )
+        setup = set_up(settings, self._parts)
+        values = settings.values
+        self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
+        media = self._media(values) if values.fetch_media else None
         self.gateway = Gateway(
-            self.registry,
-            planner,
+            setup,
             self.clock,
             observed,
-            self._state,
+            self.books.state,
             DIALECTS,
             self.guards,
             self.ledger,
+            self.books.quota,
             media,
         )
-        self.warnings = (*((aside,) if aside else ()), *self._check())
-        self._probe = LocalProbe(self.registry) if values.probe_local else None
-        self._probing: asyncio.Task[None] | None = None
+        self._probe = LocalProbe(setup.registry) if values.probe_local else None
+        self._owner = Principal("", limits_in(values, "library"))
+        self.watcher = Watcher(self.books.database)
+        self.configuration = Configuration(
+            settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
+        )
+        self.office = Office(self.books.database, clock=self.clock, audit=self.ledger.audit)
+        self._tasks: list[asyncio.Task[None]] = []
+        self._replaced: list[Provider] = []
         self.open = False
 
-    def _records(self, observer: Observer) -> tuple[Ledger, Shipper]:
-        ledger, store = Ledger(self.clock), LedgerStore(self.database, self.clock)
-        seconds = self.settings.values.ledger_seconds
-        return ledger, Shipper(
-            ledger, store, self.settings.journals, self._state, self._price, self.clock, observer, seconds=seconds
-        )
+    @property
+    def settings(self) -> Settings:
+        """The settings in effect."""
+        return self.gateway.setup.settings
 
-    def _journal(self) -> Journal:
-        most = self.settings.values.journal_max_bytes
-        return Journal(self.settings.journals, self.clock, segment_bytes=min(1 << 24, most // 8), max_bytes=most)
+    @property
+    def registry(self) -> Registry:
+        """Its providers."""
+        return self.gateway.setup.registry
+
+    @property
+    def catalog(self) -> ModelCatalog:
+        """What it knows of models."""
+        return self.gateway.setup.catalog
+
+    @property
+    def prices(self) -> Prices:
+        """What they cost."""
+        return self.gateway.setup.prices
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was found in the settings and should be looked at, a line each."""
+        return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
 
     def _price(self, provider: str, model: str, usage: Usage) -> Cost:
         """Return what tokens cost, also of a provider that is not there any more."""
-        here = provider in self.registry
-        return self.registry.get(provider).cost_of(model, usage) if here else self.prices.cost(provider, model, usage)
+        registry = self.registry
+        if provider in registry:
+            return registry.get(provider).cost_of(model, usage)
+        return self.prices.cost(provider, model, usage)
 
-    def _planner(self) -> Planner:
-        values = self.settings.values
-        wishes = RoutingWishes(
-            default_provider=values.default_provider,
-            aliases=tuple(
-                Alias(name, tuple(Target(target.model, target.weight) for target in targets))
-                for name, targets in values.aliases.items()
-            ),
-            chain=values.fallback_chain,
-            weights={name: file.weight for name, file in values.providers.items()},
-        )
-        try:
-            return Planner(self.registry, self.catalog, self.strategies, self.guards, wishes, values.routing_strategy)
-        except InvalidFieldError as error:
-            message = f"GENAI_ROUTING_STRATEGY (or routing_strategy in spine.toml): {error.message}"
-            raise ConfigurationError(message) from error
+    def _make(self, settings: Settings) -> PutInPlace:
+        """Make what follows from settings, aside.
 
-    def _media(self) -> MediaFetching:
-        values = self.settings.values
+        Raises:
+            ConfigurationError: One is wrong.
+        """
+        made = set_up(settings, self._parts, self.gateway.setup)
+        return lambda: self._put_in_place(made)
+
+    async def _put_in_place(self, made: Setup) -> None:
+        if self._probe is not None and self._probe.follow(made.registry):
+            await self._probe.look()
+        # From here on nothing waits: no request sees some of it and not the rest.
+        former = self.gateway.setup
+        for provider in self._own.values():
+            made.registry.add(provider)
+        stay = {id(provider) for provider in made.registry}
+        for provider in former.registry:
+            if id(provider) not in stay:
+                provider.retired = True
+                self._replaced.append(provider)
+        self.guards.follow(made.policies, former.registry, made.registry)
+        self.gateway.setup = made
+
+    def _media(self, values: FileSettings) -> MediaFetching:
         fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))
         bounds = Bounds(
             max_bytes=values.fetch_max_bytes, max_files=values.fetch_max_files, seconds=values.fetch_timeout
         )
         return MediaFetching(fetcher, bounds)
-
-    def _check(self) -> tuple[str, ...]:
-        names = [provider.name for provider in self.registry]
-        values = self.settings.values
-        for variable, name in (
-            ("GENAI_DEFAULT_PROVIDER", values.default_provider),
-            ("GENAI_GENERATE_DEFAULT_PROVIDER", values.generate_default_provider),
-            *(("GENAI_FALLBACK_CHAIN", name) for name in values.fallback_chain),
-        ):
-            if name not in self.registry:
-                message = f"{variable}: {self.registry.unknown_provider(name).message}"
-                raise ConfigurationError(message)
-        for alias, targets in values.aliases.items():
-            for target in targets:
-                self._check_target(alias, target.model)
-        retired = [
-            provider.default_warning
-            for provider in self.registry
-            if provider.default_warning and provider.status == "ready"
-        ]
-        return (*self.settings.check_names(names), *retired)
-
-    def _check_target(self, alias: str, model: str) -> None:
-        """Find the misspelt provider of an alias' target. A name with a slash may also be that of a model."""
-        name, slash, _ = model.partition("/")
-        known = not slash or name in self.registry or any(provider.knows(model) for provider in self.registry)
-        if not (known or self.catalog.home(model) or self.catalog.home_by_form(model)):
-            message = f"aliases.{alias}: {model!r}: {self.registry.unknown_provider(name).message}"
-            raise ConfigurationError(message)
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] | None = None) -> Self:
@@ -277,33 +256,29 @@ class Spine:
         Raises:
             ConfigurationError: The database is not one for this version.
         """
-        try:
-            await self.database.upgrade()
-        except DatabaseDownError as error:
-            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
-            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
-        self.ledger.open(self._journal)
-        await self.shipper.start()
+        await self.books.start()
         self.open = True
-        if self._probe is not None and self._probing is None:
+        await self.watcher.look()
+        if self._tasks:
+            return
+        self._tasks.append(asyncio.create_task(self.watcher.run()))
+        if self._probe is not None:
             await self._probe.look()
-            self._probing = asyncio.create_task(self._probe.run())
+            self._tasks.append(asyncio.create_task(self._probe.run()))
 
     async def close(self) -> None:
         """Close what was opened."""
         self.open = False
-        if self._probing is not None:
-            self._probing.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._probing
-            self._probing = None
+        tasks, self._tasks = self._tasks, []
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*(provider.close() for provider in self._replaced))
+        self._replaced.clear()
         await self.registry.close()
         await self._transport.close()
         await self._resolver.close()
-        await self.shipper.close()
-        await self.ledger.close()
-        await self._state.close()
-        await self.database.close()
+        await self.books.close()
         self.metrics.close()
 
     async def __aenter__(self) -> Self:
@@ -315,12 +290,14 @@ class Spine:
     ) -> None:
         await self.close()
 
-    def place(self, model: str | None, provider: str | None = None) -> Candidate:
+    def place(self, model: str | None, provider: str | None = None, *, allowance: Allowance | None = None) -> Candidate:
         """Return where a request for a model would go first; raises as ``complete`` does where nobody serves it."""
-        return self.gateway.planner.explain(Ask(model=model, provider=provider)).considered[0].candidate
+        ask = Ask(model=model, provider=provider, allowance=allowance)
+        return self.gateway.planner.explain(ask).considered[0].candidate
 
     def register_provider(self, provider: Provider) -> None:
         """Add a provider of your own, or put it in the place of one of the same name; it takes effect at once."""
+        self._own[provider.name] = provider
         self.registry.add(provider)
 
     def register_strategy(self, strategy: Strategy) -> None:
@@ -423,15 +400,10 @@ class Spine:
             yield event
 
     async def stream_text(
-        self,
-        prompt: str | Sequence[Message] | CompletionRequest,
-        *,
-        model: str | None = None,
-        provider: str | None = None,
-        system: str | None = None,
+        self, prompt: str | Sequence[Message] | CompletionRequest, **asking: Unpack[Asking]
     ) -> AsyncIterator[str]:
-        """Yield just the words of an answer as they come; raises as ``stream`` does."""
-        async for event in self.stream(prompt, model=model, provider=provider, system=system):
+        """Yield just the words of an answer as they come; takes and raises what ``stream`` does."""
+        async for event in self.stream(prompt, **asking):
             if isinstance(event, TextDelta):
                 yield event.text
 
@@ -483,6 +455,7 @@ class Spine:
             request_id=f"req_{uuid.uuid4().hex}",
             door="library",
             started=self.clock.monotonic(),
+            principal=self._owner,
             seconds=timeout,
             stream=stream,
             temperature=DEFAULT_TEMPERATURE,
@@ -513,31 +486,6 @@ class Spine:
             output_schema=None if output_schema is None else OutputSchema(schema=output_schema),
             tools=tuple(tools),
         )
-
-
-def policies_from(settings: Settings) -> Policies:
-    """Return when keys rest, circuits open and calls are made again."""
-    values = settings.values
-    patterns = permanent_patterns(*values.permanent_error_patterns)
-    return Policies(
-        keys=KeyPolicy(
-            max_failures_before_cooldown=values.max_failures_before_cooldown,
-            default_cooldown=values.default_cooldown,
-            max_cooldown=values.max_cooldown_seconds,
-            max_key_attempts=values.max_key_attempts,
-            patterns=patterns,
-        ),
-        circuit=CircuitPolicy(
-            failures=values.circuit_failures, open_seconds=values.circuit_open_seconds, patterns=patterns
-        ),
-        retry=RetryPolicy(
-            attempts=values.retry_attempts,
-            first_wait=values.retry_first_wait,
-            longest_wait=values.retry_longest_wait,
-            patterns=patterns,
-        ),
-        retry_share=values.retry_share,
-    )
 
 
 def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:

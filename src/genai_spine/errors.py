@@ -14,6 +14,7 @@
     │   ├── PermissionDeniedError         403
     │   ├── NotFoundError                 404
     │   │   └── ModelNotFoundError        404
+    │   ├── ConflictError                 409
     │   ├── PayloadTooLargeError          413
     │   ├── UnsupportedMediaTypeError     415
     │   ├── InvalidFieldError             422
@@ -24,8 +25,10 @@
     │   ├── JournalFullError              503
     │   ├── NoUsableKeyError              503
     │   ├── ProviderNotConfiguredError    503
+    │   ├── SwitchedOffError              503
     │   ├── DatabaseDownError             503
-    │   └── SharedStateUnavailableError   503  budgets and limits cannot be looked after now
+    │   ├── SharedStateUnavailableError   503  budgets and limits cannot be looked after now
+    │   └── StoppingError                 503  the gateway stops, and had no time left for it
     └── ProviderError                          the upstream failed
         ├── ProviderFailedError           502  5xx, or anything not recognised
         │   ├── MalformedResponseError    502
@@ -54,6 +57,7 @@ __all__ = [
     "BudgetExceededError",
     "CircuitOpenError",
     "ConfigurationError",
+    "ConflictError",
     "ConnectionFailedError",
     "ContentFilterError",
     "ContextLengthError",
@@ -82,7 +86,9 @@ __all__ = [
     "RequestError",
     "SharedStateUnavailableError",
     "SpineError",
+    "StoppingError",
     "StreamInterruptedError",
+    "SwitchedOffError",
     "UnavailableError",
     "UnknownProviderError",
     "UnsupportedMediaTypeError",
@@ -239,6 +245,14 @@ class ModelNotFoundError(NotFoundError):
     default_code = "model_not_found"
 
 
+class ConflictError(RequestError):
+    """What was to be changed is not what the caller saw of it: somebody else has changed it, made it or deleted it."""
+
+    kind = "conflict"
+    status = 409
+    default_code = "conflict"
+
+
 class PayloadTooLargeError(RequestError):
     """The body exceeds the size limit, here or upstream."""
 
@@ -323,6 +337,13 @@ class ProviderNotConfiguredError(UnavailableError):
     default_code = "provider_not_configured"
 
 
+class SwitchedOffError(UnavailableError):
+    """The operator has switched the provider off, or the model there."""
+
+    default_code = "switched_off"
+    retry = OTHER_PROVIDER
+
+
 class DatabaseDownError(UnavailableError):
     """The gateway's database cannot be reached now, or cannot write; what needs it must wait."""
 
@@ -336,6 +357,12 @@ class SharedStateUnavailableError(UnavailableError):
     """What several processes share cannot be reached, or lost its memory and is being settled again."""
 
     default_code = "shared_state_unavailable"
+
+
+class StoppingError(UnavailableError):
+    """The gateway is stopping and could not wait for the answer; another, or the next, may give it."""
+
+    default_code = "stopping"
 
 
 class ProviderError(SpineError):

@@ -10,7 +10,7 @@ from typing import Final
 
 from msgspec import Raw
 
-__all__ = ["PICODOLLARS", "nanodollars_up", "picodollars_from", "to_usd", "usd_json", "usd_text"]
+__all__ = ["PICODOLLARS", "nanodollars_from", "nanodollars_up", "picodollars_from", "to_usd", "usd_json", "usd_text"]
 
 PICODOLLARS: Final = 10**12
 """In one US dollar."""
@@ -67,6 +67,11 @@ def usd_text(picodollars: int) -> str:
 def usd_json(picodollars: int) -> Raw:
     """The amount in US dollars as a JSON number, ready for msgspec to put in its place."""
     return Raw(usd_text(picodollars).encode())
+
+
+def nanodollars_from(amount: Decimal | str | int) -> int:
+    """The nanodollars in an amount of US dollars, rounded up; raises as ``picodollars_from`` does."""
+    return nanodollars_up(picodollars_from(amount))
 
 
 def nanodollars_up(picodollars: int) -> int:

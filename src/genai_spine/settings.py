@@ -1,104 +1,51 @@
 """The one reader of environment and file. What it returns is frozen; nobody else looks at either.
 
 A setting is looked up in the environment by its canonical name (``GENAI_...``), then by its older names, then in
-``spine.toml``, then it is built in.
+``spine.toml``, then it is built in. What the database says goes before them all; it is handed in by ``Settings.over``.
 """
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 import tomllib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
 from pathlib import Path
-from typing import Annotated, Final, Literal, Self, TypeAlias
+from typing import Annotated, Final, Literal, NamedTuple, Self, TypeAlias
 
 from pydantic import (
-    BaseModel,
     BeforeValidator,
     ConfigDict,
     Field,
     ValidationError,
     field_validator,
-    model_validator,
 )
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.redact import Secret
-from genai_spine.types.models import Ability, Lifecycle
+from genai_spine.types.limits import LimitAction
+from genai_spine.types.tables import AliasTarget, Frozen, ModelFile, ProviderFile, Targets, TimeoutSettings
 
 __all__ = [
     "AliasTarget",
     "AwsSettings",
     "FileSettings",
+    "Layer",
     "ModelFile",
     "ProviderFile",
     "ProviderSettings",
     "Settings",
     "TimeoutSettings",
+    "variable_of",
 ]
 
 PREFIX: Final = "GENAI_"
+DATABASE: Final = "the database"
+BUILT_IN: Final = "built in"
 # The project's own test suite reads these; they configure no gateway.
 _FOREIGN: Final = ("GENAI_TEST_", "GENAI_REQUIRE_", "GENAI_BENCH_")
-
-
-class _Frozen(BaseModel):
-    # What stands in a file may be a key: neither a fault nor a printed object shows it.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
-
-
-class TimeoutSettings(_Frozen):
-    """How long to wait for a provider, in seconds."""
-
-    connect: float = Field(default=10, gt=0, description="for a connection")
-    first_byte: float | None = Field(
-        default=None, gt=0, description="from sending to the head of the answer; unset: 120, for a local provider 300"
-    )
-    between_chunks: float = Field(default=60, gt=0, description="for the next bytes, once the answer has begun")
-    total: float = Field(default=600, gt=0, description="for all of it")
-
-
-class ProviderFile(_Frozen):
-    """A table ``[providers.NAME]`` of the file: a built-in provider's settings, or a provider of the user's own."""
-
-    dialect: str | None = Field(default=None, description="the wire dialect; required for a provider of your own")
-    also: dict[str, dict[str, object]] = Field(
-        default={}, description="further dialects spoken at the same address, each with its departures"
-    )
-    url: str | None = Field(default=None, description="base address")
-    api_key: str | None = Field(default=None, repr=False, description="one key; better set in the environment")
-    api_keys: tuple[str, ...] = Field(default=(), repr=False, description="several keys; better set in the environment")
-    default_model: str | None = Field(default=None, description="the model where the caller names none")
-    embedding_model: str | None = Field(default=None, description="the same for embeddings")
-    models: tuple[str, ...] = Field(default=(), description="the models it serves")
-    local: bool | None = Field(default=None, description="it needs no key and costs nothing")
-    auth: Literal["bearer", "x-api-key", "x-goog-api-key", "api-key", "none"] | None = Field(
-        default=None, description="how the key is sent"
-    )
-    headers: dict[str, str] = Field(default={}, repr=False, description="headers to add to each request")
-    quirks: dict[str, object] = Field(default={}, description="departures from the dialect, as in the built-in rows")
-    weight: float = Field(default=1, ge=0, description="its share where requests are spread by weight")
-    timeouts: TimeoutSettings = TimeoutSettings()
-
-
-class AliasTarget(_Frozen):
-    """One of the models that an alias stands for; its weight is None where the alias is a list in order."""
-
-    model: str = Field(min_length=1)
-    weight: float | None = Field(default=None, ge=0)
-
-
-def _targets(value: object) -> object:
-    """Read an alias as it is written: one model, several in order, or a table of models with their weights."""
-    if isinstance(value, str):
-        return ({"model": value},)
-    if isinstance(value, dict):
-        return tuple({"model": model, "weight": weight} for model, weight in value.items())
-    if isinstance(value, list):
-        return tuple({"model": model} if isinstance(model, str) else model for model in value)
-    return value
 
 
 def _address(*schemes: str) -> BeforeValidator:
@@ -116,44 +63,13 @@ def _address(*schemes: str) -> BeforeValidator:
 
 DatabaseUrl: TypeAlias = Annotated[Secret, _address("sqlite", "postgresql", "postgres")]
 RedisUrl: TypeAlias = Annotated[Secret, _address("redis", "rediss", "unix")]
-Targets: TypeAlias = Annotated[tuple[AliasTarget, ...], BeforeValidator(_targets), Field(min_length=1)]
 
 
-class ModelFile(_Frozen):
-    """A table ``[models."ID"]`` of the file: what the user knows better of ``provider/model``, or of a model anywhere.
-
-    The prices are in US dollars per million tokens. One of a part that is left out is that of the whole.
-    """
-
-    input: Decimal | None = Field(default=None, ge=0, description="price of what is read; goes with `output`")
-    output: Decimal | None = Field(default=None, ge=0, description="price of what is written; goes with `input`")
-    cache_read: Decimal | None = Field(default=None, ge=0, description="price of input from the provider's cache")
-    cache_write: Decimal | None = Field(default=None, ge=0, description="price of input written to that cache")
-    cache_write_1h: Decimal | None = Field(default=None, ge=0, description="price of input kept there for an hour")
-    reasoning: Decimal | None = Field(default=None, ge=0, description="price of output spent on thinking")
-    max_input_tokens: int | None = Field(default=None, gt=0, description="the most that it reads")
-    max_output_tokens: int | None = Field(default=None, gt=0, description="the most that it writes")
-    abilities: frozenset[Ability] | None = Field(
-        default=None,
-        description="all that it can do: vision, tools, structured_output, streaming, thinking, embeddings",
-    )
-    quality_rank: int | None = Field(default=None, gt=0, description="its place among all models, the best the least")
-    lifecycle: Lifecycle | None = Field(default=None, description="active, deprecated or retired")
-    replaced_by: str | None = Field(default=None, description="the model that takes its place")
-    same_as: str | None = Field(default=None, description="the name that it shares with the same model elsewhere")
-
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        finer = (self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning)
-        if (self.input is None) != (self.output is None) or (
-            self.input is None and any(price is not None for price in finer)
-        ):
-            message = "a price needs both input and output"
-            raise ValueError(message)
-        return self
+Money: TypeAlias = Annotated[Decimal, Field(max_digits=15, decimal_places=9)]
+"""US dollars, to the nanodollar."""
 
 
-class FileSettings(_Frozen):
+class FileSettings(Frozen):
     """All that may stand in ``spine.toml``."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
@@ -180,6 +96,9 @@ class FileSettings(_Frozen):
     )
     redis_url: RedisUrl | None = Field(
         default=None, repr=False, description="where several workers or machines share state; unset: in memory"
+    )
+    metrics_open: bool = Field(
+        default=True, description="show the metrics to anybody; else to keys with the scope `metrics` or `admin`"
     )
     journal_max_bytes: int = Field(
         default=1 << 30, ge=1 << 20, description="most that each worker's journal takes while the database is away"
@@ -223,8 +142,35 @@ class FileSettings(_Frozen):
         default=1, ge=0, description="seconds before the second call; each further wait is twice as long"
     )
     retry_longest_wait: float = Field(default=30, ge=0, description="seconds that no such wait exceeds")
+    retry_patience: float = Field(
+        default=2, ge=0, description="seconds that are waited, at most, where another candidate could be asked instead"
+    )
+    retry_longest_silence: float = Field(
+        default=60, ge=0, description="the same where none could; then the caller is told when to come back"
+    )
     retry_share: float = Field(
         default=0.2, ge=0, le=1, description="which part of a provider's calls may be retries, when it is in trouble"
+    )
+    ledger: bool = Field(
+        default=True, description="record each call and request; off for a program that keeps no files"
+    )
+    budget_per_request: Money | None = Field(default=None, ge=0, description="the most in USD that one call may cost")
+    budget_hourly: Money | None = Field(default=None, ge=0, description="the most in USD that all may spend in an hour")
+    budget_daily: Money | None = Field(default=None, ge=0, description="the same in a day, in UTC")
+    budget_monthly: Money | None = Field(default=None, ge=0, description="the same in a month")
+    budget_action: LimitAction = Field(
+        default="block",
+        description="what is done when a budget does not suffice: `block` refuses, `warn` lets through and says so, "
+        "`fallback` goes to a free candidate if the request may move there",
+    )
+    budget_output_tokens: int = Field(
+        default=4096, gt=0, description="the limit of an answer to a caller with a budget whose request sets none"
+    )
+    rate_limit_requests_per_minute: int | None = Field(default=None, gt=0, description="of each API key")
+    rate_limit_tokens_per_minute: int | None = Field(default=None, gt=0, description="of each API key")
+    rate_limit_concurrent: int | None = Field(default=None, gt=0, description="requests at once, of each API key")
+    on_state_lost: Literal["refuse", "pass"] = Field(
+        default="refuse", description="what becomes of callers with a limit while Redis cannot be reached"
     )
     probe_local: bool = Field(default=True, description="look for local providers at their usual addresses")
     unknown_price_input: Decimal = Field(
@@ -266,6 +212,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "data_dir": ("GENAI_DATA_DIR",),
     "database_url": ("GENAI_DATABASE_URL",),
     "redis_url": ("GENAI_REDIS_URL",),
+    "metrics_open": ("GENAI_METRICS_OPEN",),
     "journal_max_bytes": ("GENAI_JOURNAL_MAX_BYTES",),
     "ledger_seconds": ("GENAI_LEDGER_SECONDS",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),
@@ -288,7 +235,20 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "retry_attempts": ("GENAI_RETRY_ATTEMPTS",),
     "retry_first_wait": ("GENAI_RETRY_FIRST_WAIT",),
     "retry_longest_wait": ("GENAI_RETRY_LONGEST_WAIT",),
+    "retry_patience": ("GENAI_RETRY_PATIENCE",),
+    "retry_longest_silence": ("GENAI_RETRY_LONGEST_SILENCE",),
     "retry_share": ("GENAI_RETRY_SHARE",),
+    "ledger": ("GENAI_LEDGER",),
+    "budget_per_request": ("GENAI_BUDGET_PER_REQUEST",),
+    "budget_hourly": ("GENAI_BUDGET_HOURLY",),
+    "budget_daily": ("GENAI_BUDGET_DAILY",),
+    "budget_monthly": ("GENAI_BUDGET_MONTHLY",),
+    "budget_action": ("GENAI_BUDGET_ACTION",),
+    "budget_output_tokens": ("GENAI_BUDGET_OUTPUT_TOKENS",),
+    "rate_limit_requests_per_minute": ("GENAI_RATE_LIMIT_REQUESTS_PER_MINUTE",),
+    "rate_limit_tokens_per_minute": ("GENAI_RATE_LIMIT_TOKENS_PER_MINUTE",),
+    "rate_limit_concurrent": ("GENAI_RATE_LIMIT_CONCURRENT",),
+    "on_state_lost": ("GENAI_ON_STATE_LOST",),
     "probe_local": ("GENAI_PROBE_LOCAL",),
     "unknown_price_input": ("GENAI_UNKNOWN_PRICE_INPUT",),
     "unknown_price_output": ("GENAI_UNKNOWN_PRICE_OUTPUT",),
@@ -299,6 +259,7 @@ _LISTS: Final = frozenset({"cors_origins", "fetch_hosts", "fallback_chain"})
 _LINES: Final = frozenset({"permanent_error_patterns"})
 _TABLES: Final = frozenset({"simulator_failures"})
 _GATEWAY_KEYS: Final = "GENAI_API_KEYS"
+_ENCRYPTION_KEYS: Final = "GENAI_ENCRYPTION_KEY"
 # AWS's own names, but the first.
 _AWS_REGION: Final = ("GENAI_BEDROCK_REGION", "AWS_REGION", "AWS_DEFAULT_REGION")
 _AWS_KEY: Final = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")
@@ -312,22 +273,43 @@ _AWS_ROLES: Final = (
 _CONFIG_FILE: Final = "GENAI_CONFIG"
 
 
-class ProviderSettings(_Frozen):
-    """What environment and file say of one provider; the environment wins, field by field."""
+class Layer(NamedTuple):
+    """What the database says, by the names of the file: settings, and the tables of providers and of models."""
+
+    values: Mapping[str, object] = {}
+    providers: Mapping[str, Mapping[str, object]] = {}
+    models: Mapping[str, Mapping[str, object]] = {}
+
+
+class ProviderSettings(Frozen):
+    """What database, environment and file say of one provider; the first of them wins, field by field.
+
+    Attributes:
+        origins: Where each of the fields that is set comes from, by its name in the file.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
 
     keys: tuple[Secret, ...] = ()
-    keys_from: str | None = None
     url: str | None = None
-    url_from: str | None = None
     default_model: str | None = None
     models: tuple[str, ...] = ()
     timeouts: TimeoutSettings = TimeoutSettings()
     file: ProviderFile = ProviderFile()
+    origins: Mapping[str, str] = Field(default={})
+
+    @property
+    def keys_from(self) -> str | None:
+        """Where its keys come from."""
+        return self.origins.get("api_keys")
+
+    @property
+    def url_from(self) -> str | None:
+        """Where its address comes from."""
+        return self.origins.get("url")
 
 
-class AwsSettings(_Frozen):
+class AwsSettings(Frozen):
     """What the environment says of AWS.
 
     Attributes:
@@ -368,33 +350,62 @@ class Settings:
     Attributes:
         values: Those of the gateway itself.
         keys: The keys that callers present; empty where none is set.
+        encryption_keys: Those that secrets in the database are encrypted with, the first, and decrypted.
+        layer: What the database says.
         path: The file that was read, if any.
+        origins: Where each of the values that is set comes from, by its name in the file.
+        asked: What providers were told, by their names.
         warnings: What was found and means nothing here, a line each.
     """
 
-    def __init__(self, environ: Mapping[str, str], path: Path | None = None) -> None:
+    def __init__(self, environ: Mapping[str, str], path: Path | None = None, over: Layer | None = None) -> None:
         """Read the settings.
 
         Args:
             environ: The environment.
             path: The file; by default the one that ``GENAI_CONFIG`` names, else ``spine.toml`` in the working folder.
+            over: What the database says.
 
         Raises:
             ConfigurationError: A value is wrong, a name in the file is unknown, or the file cannot be read.
         """
         self._environ = environ
-        self.path, raw = _read_file(environ, path)
+        self.path, self._file = _read_file(environ, path)
+        self.keys = tuple(Secret(key) for key in _split(environ.get(_GATEWAY_KEYS, "")))
+        self.encryption_keys = tuple(Secret(key) for key in _split(environ.get(_ENCRYPTION_KEYS, "")))
+        self.warnings: tuple[str, ...] = ()
+        self._merge(over or Layer())
+
+    def over(self, layer: Layer) -> Self:
+        """Return these settings with others of the database; neither environment nor file is read again.
+
+        Raises:
+            ConfigurationError: A value is wrong, or a name unknown.
+        """
+        found = copy.copy(self)
+        found._merge(layer)  # noqa: SLF001  # its own kind
+        return found
+
+    def _merge(self, over: Layer) -> None:
+        """Put environment over file, and the database over both."""
+        raw = dict(self._file)
+        self.origins: dict[str, str] = dict.fromkeys(raw, str(self.path))
         for name, variables in _VARIABLES.items():
-            for variable in variables:
-                if (text := environ.get(variable)) is not None and text.strip():
-                    raw[name] = _parsed(name, text)
-                    break
+            text, variable = self._first(*variables)
+            if text is not None and variable is not None:
+                raw[name] = _parsed(name, text)
+                self.origins[name] = variable
+        raw |= over.values
+        self.origins |= dict.fromkeys(over.values, DATABASE)
+        for table, said in (("providers", over.providers), ("models", over.models)):
+            if said:
+                raw[table] = _tables(raw.get(table), said)
+        self.layer = over
+        self.asked: dict[str, ProviderSettings] = {}
         try:
             self.values = FileSettings.model_validate(raw)
         except ValidationError as error:
             raise ConfigurationError(_explain(error, self.path)) from error
-        self.keys = tuple(Secret(key) for key in _split(environ.get(_GATEWAY_KEYS, "")))
-        self.warnings: tuple[str, ...] = ()
 
     @property
     def data_dir(self) -> Path:
@@ -423,26 +434,36 @@ class Settings:
             ConfigurationError: A number is not one.
         """
         file = self.values.providers.get(name, ProviderFile())
+        said = self.layer.providers.get(name, {})
         upper = _upper(name)
-        keys, keys_from = self._keys(upper, key_variables)
-        if not keys:
-            keys = tuple(Secret(key) for key in file.api_keys or (file.api_key,) if key)
-            keys_from = str(self.path) if keys else None
-        url, url_from = self._first(*_url_variables(upper), *url_variables)
-        if url is None and file.url is not None:
-            url, url_from = file.url, str(self.path)
-        model, _ = self._first(f"GENAI_{upper}_DEFAULT_MODEL", f"DEFAULT_{upper}_MODEL")
-        models, _ = self._first(f"GENAI_{upper}_MODELS", f"{upper}_MODELS")
-        return ProviderSettings(
-            keys=keys,
-            keys_from=keys_from,
-            url=url,
-            url_from=url_from,
-            default_model=model or file.default_model,
+        origins = dict.fromkeys(file.model_fields_set, str(self.path)) | dict.fromkeys(said, DATABASE)
+        if origins.pop("timeouts", None):
+            there = _table(said.get("timeouts"))
+            for field in file.timeouts.model_fields_set:
+                origins[f"timeouts.{field}"] = DATABASE if field in there else str(self.path)
+        if "api_key" in origins:
+            origins.setdefault("api_keys", origins.pop("api_key"))
+
+        def first(field: str, *variables: str) -> str | None:
+            """What the environment says of a field, unless the database does."""
+            text, variable = (None, None) if origins.get(field) == DATABASE else self._first(*variables)
+            if variable is not None:
+                origins[field] = variable
+            return text
+
+        keys = _split(first("api_keys", *_key_variables(upper), *key_variables) or "")
+        models = first("models", f"GENAI_{upper}_MODELS", f"{upper}_MODELS")
+        found = self.asked[name] = ProviderSettings(
+            keys=tuple(Secret(key) for key in keys or file.api_keys or (file.api_key,) if key),
+            url=first("url", *_url_variables(upper), *url_variables) or file.url,
+            default_model=first("default_model", f"GENAI_{upper}_DEFAULT_MODEL", f"DEFAULT_{upper}_MODEL")
+            or file.default_model,
             models=_split(models) if models else file.models,
-            timeouts=self._timeouts(upper, file.timeouts),
+            timeouts=self._timeouts(upper, file.timeouts, origins),
             file=file,
+            origins=origins,
         )
+        return found
 
     def aws(self) -> AwsSettings:
         """Return what is set for AWS. Nothing is looked up at AWS, nor in its files."""
@@ -462,23 +483,18 @@ class Settings:
 
     def _first(self, *variables: str) -> tuple[str | None, str | None]:
         for variable in variables:
-            if (text := self._environ.get(variable, "").strip()) != "":
+            # A list of nothing sets nothing.
+            if (text := self._environ.get(variable, "").strip()).strip(", "):
                 return text, variable
         return None, None
 
-    def _keys(self, upper: str, further: Iterable[str]) -> tuple[tuple[Secret, ...], str | None]:
-        for variable in (*_key_variables(upper), *further):
-            if keys := _split(self._environ.get(variable, "")):
-                # A single key may hold a comma only by mistake; the list form says what was meant.
-                return tuple(Secret(key) for key in keys), variable
-        return (), None
-
-    def _timeouts(self, upper: str, file: TimeoutSettings) -> TimeoutSettings:
+    def _timeouts(self, upper: str, file: TimeoutSettings, origins: dict[str, str]) -> TimeoutSettings:
         found: dict[str, str] = {}
         for field, variable in _timeout_variables(upper).items():
             text, _ = self._first(variable)
-            if text is not None:
+            if text is not None and origins.get(f"timeouts.{field}") != DATABASE:
                 found[field] = text
+                origins[f"timeouts.{field}"] = variable
         if not found:
             return file
         try:
@@ -489,7 +505,7 @@ class Settings:
     def check_names(self, providers: Iterable[str], further: Iterable[str] = ()) -> tuple[str, ...]:
         """Return a line for each variable that begins with ``GENAI_`` and means nothing, with the likely name meant."""
         known = {variable for variables in _VARIABLES.values() for variable in variables}
-        known |= {_GATEWAY_KEYS, _CONFIG_FILE, _AWS_REGION[0], *further}
+        known |= {_GATEWAY_KEYS, _ENCRYPTION_KEYS, _CONFIG_FILE, _AWS_REGION[0], *further}
         for name in providers:
             upper = _upper(name)
             known |= {*_key_variables(upper), *_url_variables(upper), *_timeout_variables(upper).values()}
@@ -501,6 +517,25 @@ class Settings:
                 hint = f"; did you mean {near[0]}?" if near else ""
                 lines.append(f"{variable} is not a setting{hint}")
         return tuple(lines)
+
+
+def _table(value: object) -> Mapping[str, object]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _tables(file: object, said: Mapping[str, Mapping[str, object]]) -> Mapping[str, object]:
+    """The tables of a file with others over them, field by field; what is no table is left for the reader to refuse."""
+    found = dict(_table(file))
+    for name, fields in said.items():
+        before = _table(found.get(name))
+        inner = {field: {**_table(before.get(field)), **_table(fields[field])} for field in {"timeouts"} & {*fields}}
+        found[name] = {**before, **fields, **inner}
+    return found
+
+
+def variable_of(name: str) -> str | None:
+    """Return the variable that sets one of the values; None where none does."""
+    return _VARIABLES.get(name, (None,))[0]
 
 
 def _upper(name: str) -> str:

@@ -18,6 +18,7 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
+from genai_spine.shared_state.redis.link import Patience
 from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.testing.clock import ManualClock
 from tests.conformance.recordings import Exchange, exchanges
@@ -154,7 +155,9 @@ def _memory(_: pytest.FixtureRequest) -> tuple[SharedState, ManualClock]:
 def _redis(request: pytest.FixtureRequest) -> tuple[SharedState, ManualClock]:
     server: RedisServer = request.getfixturevalue("redis_server")
     clock = ServerClock(server)
-    return RedisState(server.url, clock, grace_seconds=0, time=SET_TIME), clock
+    # A busy machine is no reason to give the server up.
+    patience = Patience(connect=20, command=20)
+    return RedisState(server.url, clock, patience=patience, grace_seconds=0, time=SET_TIME), clock
 
 
 SHARED_STATES: Final = (SharedStateMember("memory", _memory), SharedStateMember("redis", _redis))

@@ -205,10 +205,12 @@ class Storm:
         records = self.gateway.recorder.records
         assert REQUESTS == len(records)
         assert len({record.request_id for record in records}) == REQUESTS
-        # Nobody but the kernel answers for the first: it refuses, the circuit opens, and only probes go there again.
+        # Nobody but the kernel answers for the first: it refuses, the circuit opens, and then only probes go there.
         gone = [attempt for attempt in self.gateway.recorder.attempts if attempt.provider == "gone"]
         assert {"connection_failed"} == {attempt.error for attempt in gone}
-        assert 5 < len(gone) < REQUESTS / 2, len(gone)
+        changes = [change.after for change in self.gateway.recorder.circuits if change.provider == "gone"]
+        assert "closed" not in changes
+        assert 5 <= len(gone) - changes.count("half_open") <= AT_ONCE
 
 
 class Weather:

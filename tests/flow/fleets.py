@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any, Final
@@ -11,9 +11,11 @@ import aiohttp
 from msgspec import Struct
 
 from genai_spine.clock import Clock
+from genai_spine.telemetry.base import Observer
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from genai_spine.types.json import JsonObject
+from tests.databases import fresh_address
 from tests.flow.answers import PROVIDERS, Said
 from tests.flow.callers import DOORS, Answer
 
@@ -94,11 +96,14 @@ def _well(provider: str, request: Received) -> Scripted:
 
 @asynccontextmanager
 async def fleet(
-    *providers: str, environ: Mapping[str, str] | None = None, clock: Clock | None = None
+    *providers: str,
+    environ: Mapping[str, str] | None = None,
+    clock: Clock | None = None,
+    observers: Sequence[Observer] = (),
 ) -> AsyncIterator[Fleet]:
     """Run a gateway before these providers; it waits for nothing before it tries again."""
     services: dict[str, ScriptedUpstream] = {}
-    settings = {"GENAI_RETRY_FIRST_WAIT": "0"}
+    settings = {"GENAI_RETRY_FIRST_WAIT": "0", "GENAI_DATABASE_URL": await fresh_address("sqlite")}
     for provider in providers:
         service = services[provider] = ScriptedUpstream(partial(_well, provider))
         await service.__aenter__()
@@ -107,7 +112,7 @@ async def fleet(
             settings[f"{provider.upper()}_API_KEY"] = f"sk-{provider}-canary-0001"
     try:
         async with (
-            running_gateway({**settings, **(environ or {})}, clock=clock) as gateway,
+            running_gateway({**settings, **(environ or {})}, clock=clock, observers=observers) as gateway,
             aiohttp.ClientSession(gateway.url, headers=gateway.headers) as session,
         ):
             yield Fleet(gateway, session, services)

@@ -65,7 +65,9 @@ async def test_a_conversation_keeps_its_key(client: openai.AsyncOpenAI, upstream
     assert [began] * 3 == [await _ask(client, upstream, model, SECOND) for _ in range(3)]
 
 
-async def test_a_conversation_keeps_its_place(client: openai.AsyncOpenAI, upstream: ScriptedUpstream) -> None:
+async def test_a_conversation_keeps_its_place(
+    client: openai.AsyncOpenAI, upstream: ScriptedUpstream, gateway: RunningGateway
+) -> None:
     """Where several services take turns, a conversation stays with the one that began it; new ones go round."""
     model = "gpt-oss-120b"
     upstream.enqueue(*[json_reply(ANSWER)] * 9)
@@ -78,3 +80,21 @@ async def test_a_conversation_keeps_its_place(client: openai.AsyncOpenAI, upstre
     assert {"groq", "cerebras"} == {*fresh}
     began = await place(FIRST)
     assert [began] * 4 == [await place(SECOND) for _ in range(4)]
+    records = gateway.recorder.records
+    assert [(False, False)] * 5 + [(True, False)] * 4 == [(one.affinity, one.fallback) for one in records]
+    assert {"round_robin"} == {one.strategy for one in records}
+
+
+async def test_a_conversation_that_must_leave(
+    client: openai.AsyncOpenAI, upstream: ScriptedUpstream, gateway: RunningGateway
+) -> None:
+    """Where its place fails another serves it, and the record does not say that its beginning was there."""
+    model = "gpt-oss-120b"
+    upstream.enqueue(
+        json_reply(ANSWER), json_reply({"error": {"message": "no", "code": None}}, 500), json_reply(ANSWER)
+    )
+    for messages in (FIRST, SECOND):
+        await client.chat.completions.create(model=model, messages=messages)
+    records = gateway.recorder.records
+    assert [(False, False), (False, True)] == [(one.affinity, one.fallback) for one in records]
+    assert records[0].provider != records[1].provider

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import json
 
 import pytest
 
+from genai_spine.telemetry.logging import LineWriter, LogObserver
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.upstream import json_reply
 from tests.flow.fleets import Fleet, failure, fleet, told
@@ -53,6 +56,28 @@ async def test_five_failures_open_it_and_one_probe_closes_it() -> None:
         assert ["open", "half_open", "open", "half_open", "closed"] == [
             change.after for change in running.gateway.recorder.circuits
         ]
+
+
+@pytest.mark.parametrize(("status", "model"), [(500, ""), (529, "gpt-4o-mini")])
+async def test_the_log_of_a_circuit(status: int, model: str) -> None:
+    """The provider's opens, or that of an overloaded model: a warning with its reason; how it closes is told too."""
+    clock, stream = ManualClock(), io.StringIO()
+    writer = LineWriter(stream)
+    environ = {**ONCE, "GENAI_CIRCUIT_FAILURES": "2"}
+    async with fleet("openai", clock=clock, environ=environ, observers=[LogObserver(writer)]) as running:
+        running.script("openai", *[failure(status)] * 2)
+        for _ in range(2):
+            await running.ask()
+        clock.advance(300)
+        assert 200 == (await running.ask()).status
+    writer.close()
+    lines = [line for text in stream.getvalue().splitlines() if (line := json.loads(text))["event"] == "circuit"]
+    assert [
+        ("warning", "closed", "open", "2 failures in a row"),
+        ("info", "open", "half_open", "the next call asks whether it is back"),
+        ("info", "half_open", "closed", "the call that asked went well"),
+    ] == [(line["level"], line["before"], line["after"], line["reason"]) for line in lines]
+    assert [("openai", model)] * 3 == [(line["provider"], line["model"]) for line in lines]
 
 
 @pytest.mark.parametrize(("status", "expected"), [(400, 400), (404, 404), (413, 413), (422, 422)])

@@ -62,6 +62,21 @@ async def test_each_call_on_the_way_is_recorded() -> None:
         assert [False, True, True, False] == [one.retry for one in attempts]
         assert 2 == len({one.reason for one in attempts})
         assert 2 == len({one.key for one in attempts})
+        (record,) = running.gateway.recorder.records
+        assert ("gpt-4o-mini", "local_first", True) == (record.asked_model, record.strategy, record.fallback)
+
+
+@pytest.mark.parametrize(
+    ("model", "recorded"),
+    [("no-such-model", "no-such-model"), ("sk-canary-0123456789", "[redacted]"), ("x" * 9999, "x" * 255)],
+    ids=["unknown", "a key", "a book"],
+)
+async def test_who_asks_for_nobody_is_recorded_too(model: str, recorded: str) -> None:
+    """With the name that was asked for, as far as a log may show it, and no strategy: there was nothing to order."""
+    async with fleet("openai") as running:
+        assert 404 == (await running.ask(model)).status
+        (record,) = running.gateway.recorder.records
+        assert (recorded, "", False) == (record.asked_model, record.strategy, record.fallback)
 
 
 async def test_all_fail() -> None:

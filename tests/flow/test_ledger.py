@@ -53,14 +53,14 @@ async def session(gateway: RunningGateway) -> AsyncIterator[aiohttp.ClientSessio
 
 async def told(gateway: RunningGateway, *columns: str) -> list[tuple[Any, ...]]:
     """Columns of the rows of calls, in their order, once all is in the database."""
-    await gateway.spine.shipper.flush()
-    found = await rows(gateway.spine.database, provider_usage)
+    await gateway.spine.books.shipper.flush()
+    found = await rows(gateway.spine.books.database, provider_usage)
     return [tuple(row[column] for column in columns) for row in sorted(found, key=lambda row: row["created_at"])]
 
 
 async def over(gateway: RunningGateway, *columns: str) -> list[tuple[Any, ...]]:
     """Columns of the rows of requests, in their order."""
-    found = await rows(gateway.spine.database, requests)
+    found = await rows(gateway.spine.books.database, requests)
     return [tuple(row[column] for column in columns) for row in sorted(found, key=lambda row: row["created_at"])]
 
 
@@ -92,7 +92,7 @@ async def test_an_answer(gateway: RunningGateway, session: aiohttp.ClientSession
     assert [9 * 150_000 + 7 * 600_000] * 2 == [cost for _, _, cost, _ in calls]
     sums = [
         row
-        for row in await rows(gateway.spine.database, usage_rollups)
+        for row in await rows(gateway.spine.books.database, usage_rollups)
         if (row["span"], row["user_id"], row["tag"]) == (24, EVERYBODY, "")
     ]
     assert [(2, 18, 14)] == [(row["calls"], row["input_tokens"], row["output_tokens"]) for row in sums]
@@ -230,7 +230,7 @@ async def test_what_is_shipped_is_let_go(gateways: Gateways) -> None:
         assert 1 == len(list(folder.iterdir()))
         await gateway.spine.close()
         assert [] == list(folder.iterdir())
-        assert 5 == len(await rows(gateway.spine.database, provider_usage))
+        assert 5 == len(await rows(gateway.spine.books.database, provider_usage))
         await gateway.spine.start()
 
 
@@ -240,21 +240,21 @@ async def test_a_database_that_stops(gateways: Gateways) -> None:
         gateway = await gateways.before(upstream, GENAI_DATABASE_URL=await fresh_address("postgresql"))
         async with aiohttp.ClientSession(gateway.url, headers=gateway.headers) as session:
             assert 200 == await ask(session, chat())
-            await gateway.spine.shipper.flush()
+            await gateway.spine.books.shipper.flush()
             await asyncio.to_thread(postgres().stop)
             try:
                 assert [200] * 20 == [await ask(session, chat(stream=False)) for _ in range(20)]
                 with pytest.raises(DatabaseDownError):
-                    await gateway.spine.shipper.flush()
+                    await gateway.spine.books.shipper.flush()
                 async with session.get("/ready") as response:
                     assert (200, ["database"]) == (response.status, list((await response.json())["degraded"]))
             finally:
                 await asyncio.to_thread(postgres().start)
-            await gateway.spine.shipper.flush()
+            await gateway.spine.books.shipper.flush()
             async with session.get("/ready") as response:
                 assert "degraded" not in await response.json()
-        assert 21 == len(await rows(gateway.spine.database, provider_usage))
-        assert 21 == len(await rows(gateway.spine.database, requests))
+        assert 21 == len(await rows(gateway.spine.books.database, provider_usage))
+        assert 21 == len(await rows(gateway.spine.books.database, requests))
 
 
 class Waiting(ScriptedUpstream):

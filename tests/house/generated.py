@@ -21,6 +21,7 @@ from genai_spine import errors
 from genai_spine.assembly import Spine
 from genai_spine.catalog.models import ModelCatalog
 from genai_spine.cli.main import app as command
+from genai_spine.configuration.changes import HOT
 from genai_spine.dialects.anthropic_messages.dialect import AnthropicMessages
 from genai_spine.dialects.base import Dialect, Quirks
 from genai_spine.dialects.ollama.dialect import Ollama
@@ -77,11 +78,17 @@ def _default(info: FieldInfo) -> str:
 
 def _settings() -> str:
     rows = [
-        (f"`{name}`", _code(_VARIABLES.get(name, ())), _default(info), info.description or "")
+        (
+            f"`{name}`",
+            _code(_VARIABLES.get(name, ())),
+            _default(info),
+            "yes" if name in HOT else "",
+            info.description or "",
+        )
         for name, info in FileSettings.model_fields.items()
         if name not in {"providers", "models"}
     ]
-    return _table(("in `spine.toml`", "variables, the first found wins", "default", "what"), rows)
+    return _table(("in `spine.toml`", "variables, the first found wins", "default", "live", "what"), rows)
 
 
 def _fields(model: type[BaseModel]) -> str:
@@ -163,11 +170,15 @@ def api() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 def _routes() -> str:
     described = sorted(api().items(), key=lambda item: (next(iter(item[1].values()))["tags"], item[0]))
     rows = [
-        (f"`{method.upper()} {path}`", operation["summary"], "yes" if operation["security"] else "no")
+        (f"`{method.upper()} {path}`", operation["summary"], _scopes(operation))
         for path, operations in described
         for method, operation in operations.items()
     ]
-    return _table(("route", "what", "key"), rows)
+    return _table(("route", "what", "scope"), rows)
+
+
+def _scopes(operation: Mapping[str, Any]) -> str:
+    return " or ".join(f"`{wanted['key'][0]}`" for wanted in operation["security"]) or "none, nor a key"
 
 
 def _errors() -> str:

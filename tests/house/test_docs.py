@@ -202,7 +202,7 @@ def test_every_setting_is_documented_and_nothing_else() -> None:
     tables = (FileSettings, ProviderFile, TimeoutSettings, ModelFile)
     fields = {name for table in tables for name in table.model_fields} - {"providers"}
 
-    assert fields | {"GENAI_API_KEYS", "GENAI_CONFIG"} == names - set(builtin_rows())
+    assert fields | {"GENAI_API_KEYS", "GENAI_CONFIG", "GENAI_ENCRYPTION_KEY"} == names - set(builtin_rows())
 
 
 def _rows(page: str) -> list[str]:

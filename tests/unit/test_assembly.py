@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from decimal import Decimal
 from pathlib import Path
 
@@ -11,9 +12,10 @@ from typing_extensions import override
 
 import genai_spine
 from genai_spine import errors
-from genai_spine.assembly import DIALECTS, Spine, policies_from
+from genai_spine.assembly import DIALECTS, Spine
 from genai_spine.catalog.prices import estimate_cost_usd
 from genai_spine.gateway.guards import Policies
+from genai_spine.gateway.setup import policies_from
 from genai_spine.resilience.breaker import CircuitPolicy
 from genai_spine.resilience.faults import permanent_patterns
 from genai_spine.resilience.keys import KeyPolicy
@@ -25,6 +27,7 @@ from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import Recorder
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
 from genai_spine.transport.names import Resolver
+from genai_spine.types.asking import Asking
 from genai_spine.types.completion import CompletionRequest
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Document, Media, Message, Text
@@ -225,6 +228,24 @@ async def test_a_stream() -> None:
     assert [event.text for event in events if isinstance(event, TextDelta)] == words == ["One ", "two ", "three"]
 
 
+async def test_the_words_alone_may_be_asked_for_with_every_wish() -> None:
+    """Whatever ``stream`` takes: a model, a limit of time, a strategy; what is wrong is refused alike."""
+    recorder = Recorder()
+    async with Spine(Settings(QUIET), observers=[recorder]) as spine:
+        wishes: Asking = {
+            "model": "simulator/echo",
+            "strategy": "quality",
+            "timeout": 30,
+            "max_cost_usd": "1",
+            "fallback": False,
+        }
+        assert ["One"] == [text async for text in spine.stream_text("One", **wishes)]
+        with pytest.raises(errors.InvalidFieldError, match="unknown strategy"):
+            await anext(aiter(spine.stream_text("One", strategy="best")))
+        assert ["quality", ""] == [record.strategy for record in recorder.records]
+    assert set(inspect.signature(Spine.stream).parameters) - {"self", "prompt"} == set(Asking.__annotations__)
+
+
 # Failures.
 
 
@@ -370,7 +391,9 @@ def test_when_keys_rest_and_circuits_open_is_set_by_the_operator() -> None:
             patterns=patterns,
         ),
         circuit=CircuitPolicy(failures=8, open_seconds=9, patterns=patterns),
-        retry=RetryPolicy(attempts=10, first_wait=11, longest_wait=12, patterns=patterns),
+        retry=RetryPolicy(
+            attempts=10, first_wait=11, longest_wait=12, patience=13, longest_silence=14, patterns=patterns
+        ),
         retry_share=0.5,
     )
     environ = {
@@ -383,6 +406,8 @@ def test_when_keys_rest_and_circuits_open_is_set_by_the_operator() -> None:
         "GENAI_RETRY_ATTEMPTS": "10",
         "GENAI_RETRY_FIRST_WAIT": "11",
         "GENAI_RETRY_LONGEST_WAIT": "12",
+        "GENAI_RETRY_PATIENCE": "13",
+        "GENAI_RETRY_LONGEST_SILENCE": "14",
         "GENAI_RETRY_SHARE": "0.5",
         "GENAI_PERMANENT_ERROR_PATTERNS": "key is void",
     }

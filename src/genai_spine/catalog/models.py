@@ -269,6 +269,7 @@ def _longest(rules: Mapping[str, T], text: str) -> T | None:
 def _stated(own: ModelFile) -> dict[str, object]:
     """What the user says, under the names of ``Model``'s fields."""
     names = (
+        "display_name",
         "max_input_tokens",
         "max_output_tokens",
         "abilities",

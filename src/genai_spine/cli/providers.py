@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from typing import Final
 
 from msgspec import Struct
 from rich.console import Console
@@ -16,6 +17,13 @@ from genai_spine.cli.settings import ConfigOption, load_settings, told
 from genai_spine.errors import ConnectionFailedError, SpineError
 
 __all__ = ["providers"]
+
+
+_MARKS: Final = {
+    "ready": "[green]ready[/]",
+    "not_configured": "[dim]not configured[/]",
+    "disabled": "[dim]switched off[/]",
+}
 
 
 class _There(Struct):
@@ -31,7 +39,7 @@ class _There(Struct):
     def mark(self) -> str:
         """How it does, for the table."""
         if self.status != "ready":
-            return "[dim]not configured[/]"
+            return _MARKS.get(self.status, self.status)
         return "[green]well[/]" if self.trouble is None else f"[red]{escape(self.trouble)}[/]"
 
 
@@ -65,8 +73,7 @@ async def _show(spine: Spine, remote: Remote, there: Mapping[str, _There]) -> No
     table = Table(*columns, box=None, header_style="bold", caption=caption, caption_justify="left")
     async with spine:
         for provider in spine.registry:
-            mark = "[green]ready[/]" if provider.status == "ready" else "[dim]not configured[/]"
-            marks = [mark, *([_mark(there.get(provider.name))] if there else [])]
+            marks = [_MARKS[spine.registry.status(provider)], *([_mark(there.get(provider.name))] if there else [])]
             table.add_row(provider.name, *marks, provider.default_model, escape(provider.hint))
         known = {provider.name for provider in spine.registry}
     for one in there.values():

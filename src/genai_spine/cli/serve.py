@@ -13,7 +13,7 @@ import typer
 
 from genai_spine.assembly import Spine
 from genai_spine.cli.greeting import Found, access_to, found_by, greeting
-from genai_spine.cli.settings import ConfigOption, load_settings, told
+from genai_spine.cli.settings import ConfigOption, checked_workers, load_settings, told
 from genai_spine.cli.supervisor import Listeners, Post, Supervisor
 from genai_spine.cli.worker import Orders, command, settle
 from genai_spine.errors import ConfigurationError
@@ -43,12 +43,9 @@ def serve(
         settings = load_settings(config)
         host = host or settings.values.host
         port = settings.values.port if port is None else port
-        workers = workers or settings.values.workers
+        workers = checked_workers(settings, workers)
         if not auth and not _is_loopback(host):
             message = f"--no-auth is only for loopback addresses, and {host} is not one; set GENAI_API_KEYS instead"
-            raise ConfigurationError(message)
-        if workers > 1 and settings.values.redis_url is None:
-            message = f"{workers} workers need Redis to share what they know: set GENAI_REDIS_URL, or serve with one"
             raise ConfigurationError(message)
     writer = configure_logging(settings.values.log_level)
     try:

@@ -11,10 +11,10 @@ from typing import Annotated, Final
 import typer
 
 from genai_spine.assembly import Spine
-from genai_spine.errors import SpineError
+from genai_spine.errors import ConfigurationError, SpineError
 from genai_spine.settings import Settings
 
-__all__ = ["ConfigOption", "load_settings", "open_spine", "told"]
+__all__ = ["ConfigOption", "checked_workers", "load_settings", "open_spine", "told"]
 
 ConfigOption = Annotated[
     Path | None,
@@ -39,6 +39,19 @@ def told() -> Iterator[None]:
 def load_settings(config: Path | None) -> Settings:
     """Read the settings; raises as ``Settings`` does."""
     return Settings(os.environ, config)
+
+
+def checked_workers(settings: Settings, wanted: int | None = None) -> int:
+    """Return how many workers serve: so many as are wanted here, else as are set.
+
+    Raises:
+        ConfigurationError: They would share nothing.
+    """
+    workers = wanted or settings.values.workers
+    if workers > 1 and settings.values.redis_url is None:
+        message = f"{workers} workers need Redis to share what they know: set GENAI_REDIS_URL, or serve with one"
+        raise ConfigurationError(message)
+    return workers
 
 
 def open_spine(config: Path | None) -> Spine:

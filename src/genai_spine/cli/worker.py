@@ -6,6 +6,7 @@ It is told what to do by one byte, and says once that it serves. Where whoever s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import socket
 import sys
@@ -67,7 +68,9 @@ def work(orders_: str) -> None:
 
     def ready() -> None:
         settle()
-        control.sendall(msgspec.json.encode(found_by(spine)) + b"\n")
+        # Whoever started it may be gone already; that is noticed where its orders are read.
+        with contextlib.suppress(OSError):
+            control.sendall(msgspec.json.encode(found_by(spine)) + b"\n")
         obeying.append(asyncio.ensure_future(_obey(control, server)))
 
     server = Server(spine, access.keys, ready)

@@ -13,6 +13,7 @@ from typing import ClassVar, Literal, NamedTuple, Protocol, TypeAlias, runtime_c
 
 from msgspec import Raw, Struct, field
 
+from genai_spine.dialects.envelope import with_number
 from genai_spine.errors import MalformedResponseError, SpineError
 from genai_spine.types.completion import CompletionRequest, CompletionResponse, FinishReason
 from genai_spine.types.json import JsonObject
@@ -289,6 +290,8 @@ class Dialect(ABC):
     """Whether its clients hand back unread what came with a turn: there other dialects' seals are carried in tags."""
     call_ids: ClassVar[bool] = True
     """Whether its clients hand back the ids of tool calls."""
+    limit_path: ClassVar[tuple[str, ...]]
+    """Where a request sets its answer a limit in tokens: a field, or a field within one."""
     path: ClassVar[str]
     """Of a completion, below a provider's address."""
     models_path: ClassVar[str]
@@ -311,6 +314,10 @@ class Dialect(ABC):
             InvalidRequestError: The body is not JSON.
             InvalidFieldError: A field is of the wrong type.
         """
+
+    def with_limit(self, fields: Mapping[str, Raw], tokens: int) -> dict[str, Raw]:
+        """Return a body's fields with a limit of its answer, which they lack."""
+        return with_number(fields, self.limit_path, tokens)
 
     @abstractmethod
     def decode_request(self, body: bytes) -> CompletionRequest:

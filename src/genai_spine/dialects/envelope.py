@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from decimal import Decimal
 from typing import Annotated, Final, TypeAlias, TypeVar
 
@@ -21,6 +21,7 @@ __all__ = [
     "read_wishes",
     "splice",
     "told_in",
+    "with_number",
     "without_own",
 ]
 
@@ -158,6 +159,16 @@ def told_in(fields: Mapping[str, Raw], name: str, *signs: bytes) -> bool:
         return False
     text = bytes(field)
     return any(sign in text for sign in signs)
+
+
+def with_number(fields: Mapping[str, Raw], path: Sequence[str], number: int) -> dict[str, Raw]:
+    """Return fields with a number under a path of one name, or of two."""
+    name, *within = path
+    value: object = number
+    if within:
+        told = msgspec.json.decode(fields[name]) if name in fields else None
+        value = {**(told or {}), within[0]: number}
+    return {**fields, name: Raw(msgspec.json.encode(value))}
 
 
 def without_own(extras: JsonObject) -> JsonObject:

@@ -15,6 +15,7 @@ from genai_spine.clock import Clock
 from genai_spine.errors import SpineError
 from genai_spine.gateway.affinity import Affinities, Home
 from genai_spine.gateway.context import Call, shown
+from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.routing.options import ASSUMED_OUTPUT
@@ -32,13 +33,19 @@ _CUT: Final = frozenset[Outcome]({"cancelled", "timeout", "interrupted"})
 class Accounts:
     """Keeps account of calls and requests."""
 
-    def __init__(self, ledger: Ledger, affinities: Affinities, clock: Clock, observer: Observer) -> None:
+    def __init__(self, ledger: Ledger, quota: Quota, affinities: Affinities, clock: Clock, observer: Observer) -> None:
         self._ledger = ledger
+        self._quota = quota
         self._affinities = affinities
         self._clock = clock
         self._observer = observer
 
     # Of a call.
+
+    async def reserve(self, call: Call, trial: Trial) -> None:
+        """Set aside what a call may cost; raises as ``Quota.reserve`` does."""
+        trial.id = self._ledger.call_id()
+        await self._quota.reserve(call, trial)
 
     def sending(self, call: Call, trial: Trial) -> None:
         """Write that a call is about to be sent.
@@ -50,7 +57,8 @@ class Accounts:
         call.attempts += 1
         candidate = call.candidate or trial.option.candidate
         begun = CallBegun(
-            id=self._ledger.call_id(),
+            # What was set aside was so for the first.
+            id=trial.id if trial.id and not trial.sent else self._ledger.call_id(),
             request=call.answer_id,
             request_id=call.request_id,
             number=call.attempts,
@@ -68,6 +76,7 @@ class Accounts:
             input_tokens=call.input_tokens,
             # As long as most answers are, where a call is cut short and nobody tells.
             output_tokens=min(call.max_tokens or ASSUMED_OUTPUT, ASSUMED_OUTPUT) // 2,
+            hold=self._quota.held(trial),
         )
         call.written = self._ledger.begin(begun)
         trial.sent.append(begun.id)
@@ -75,9 +84,14 @@ class Accounts:
     def declined(self, trial: Trial, error: SpineError) -> None:
         """Write that the call sent last came to nothing, and that another is sent for it."""
         self._ledger.end(self._end(trial.sent.pop(), trial, None, None, "error", error.code))
+        trial.id = ""
 
     def ended(self, call: Call, trial: Trial) -> None:
         """Price what a call used, note whom its conversation may come back to, and tell of it."""
+        if not trial.sent:
+            # Nobody was asked: it could not be said to the provider, or the caller may not.
+            self._quota.ended(trial, None)
+            return
         record = trial.record(call)
         usage, cost = self._used(call, trial, record.outcome), None
         if usage is not None:
@@ -85,12 +99,15 @@ class Accounts:
             candidate = call.candidate or trial.option.candidate
             cost = trial.provider.cost_of(candidate.model, usage)
             call.charge(usage, cost)
+        over_held = self._quota.ended(trial, cost)
         for place, sent in enumerate(trial.sent):
             # Vectors may be put together from several calls: what all of them used stands in the first's row.
             first = place == 0
             ended = self._end(
                 sent, trial, usage if first else None, cost if first else None, record.outcome, record.error
             )
+            if over_held and first:
+                ended = replace(ended, over_held=True)
             self._ledger.end(ended)
         if call.conversation is not None and trial.error is None and not trial.left:
             self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
@@ -99,7 +116,7 @@ class Accounts:
     def _used(self, call: Call, trial: Trial, outcome: Outcome) -> Usage | None:
         """Return what is charged: an answer that was cut short is never free, for its question was read."""
         usage = trial.usage
-        if usage is None and trial.sent and outcome in _CUT:
+        if usage is None and outcome in _CUT:
             usage = Usage(estimated=True)
         if usage is not None and usage.estimated and not usage.input_tokens:
             usage = call.usage = replace(usage, input_tokens=call.input_tokens)
@@ -144,7 +161,7 @@ class Accounts:
                 at=self._now() - int(record.seconds * _MICRO),
                 door=call.door,
                 caller=call.principal.caller,
-                asked_model=shown(call.asked_model or ""),
+                asked_model=record.asked_model,
                 provider=record.provider,
                 model=record.model,
                 outcome=record.outcome,
@@ -153,7 +170,7 @@ class Accounts:
                 attempts=call.attempts,
                 fallback=call.fallback,
                 strategy=call.strategy,
-                affinity=call.preferred_key is not None,
+                affinity=call.at_home,
                 stream=call.stream,
                 passthrough=call.passthrough,
                 usage=usage,
@@ -164,6 +181,7 @@ class Accounts:
                 first_token_seconds=record.first_token_seconds,
             )
         )
+        self._quota.done(call)
         self._observer.request_ended(record)
 
     def _now(self) -> int:

@@ -22,6 +22,9 @@ __all__ = ["asked", "asked_in", "asked_of_texts", "asked_of_texts_in"]
 
 # A token is seldom shorter, so that a guess by the length of a body is rather too high.
 _BYTES_PER_TOKEN: Final = 3
+# Of so little, nothing but text can be.
+_LIGHT_BYTES: Final = 1 << 16
+
 _KINDS: Final[tuple[Ability, ...]] = ("tools", "vision", "structured_output", "streaming")
 # Made once, for they are looked up for each request.
 _ABILITIES: Final[dict[tuple[bool, ...], frozenset[Ability]]] = {
@@ -39,7 +42,8 @@ def asked_in(question: Question) -> Ask:
         abilities=_ABILITIES[envelope.tools, envelope.images, envelope.schema, envelope.stream],
         max_cost=envelope.wishes.max_cost,
     )
-    return _ask(envelope.model, envelope.wishes, needs, partial(_weighed, question))
+    light = len(question.body) <= _LIGHT_BYTES and not envelope.images
+    return _ask(envelope.model, envelope.wishes, needs, partial(_weighed, question), light=light)
 
 
 def asked(request: CompletionRequest, wishes: Wishes = NO_WISHES, *, stream: bool = False) -> Ask:
@@ -73,7 +77,13 @@ def _of_texts(model: str | None, wishes: Wishes, size: int, weigh: Callable[[], 
 
 
 def _ask(
-    model: str | None, wishes: Wishes, needs: Needs, weigh: Callable[[], int], *, or_else: tuple[str, ...] | None = None
+    model: str | None,
+    wishes: Wishes,
+    needs: Needs,
+    weigh: Callable[[], int],
+    *,
+    or_else: tuple[str, ...] | None = None,
+    light: bool = False,
 ) -> Ask:
     return Ask(
         model=model,
@@ -84,6 +94,7 @@ def _ask(
         preferred=wishes.preferred,
         needs=needs,
         weigh=weigh,
+        light=light,
     )
 
 

@@ -43,6 +43,12 @@ class Question(msgspec.Struct, frozen=True):
     envelope: Envelope
     body: bytes
 
+    def limited(self, tokens: int) -> Question:
+        """Return the same with a limit of its answer, which it lacks."""
+        fields = self.door.with_limit(self.envelope.fields, tokens)
+        envelope = msgspec.structs.replace(self.envelope, fields=fields, max_tokens=tokens)
+        return Question(self.door, envelope, msgspec.json.encode(fields))
+
 
 class Attempt:
     """Makes calls."""

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Final
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import ProviderTimeoutError, SpineError, StreamInterruptedError
 from genai_spine.money import usd_text
+from genai_spine.providers.registry import Registry
+from genai_spine.quota.rate_limits import Admission
 from genai_spine.redact import scrub
 from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.candidate import Candidate
@@ -16,7 +21,8 @@ from genai_spine.types.usage import Usage
 
 __all__ = ["Call", "shown"]
 
-CLIENT_GONE = 499
+LONGEST_SHOWN: Final = 255
+CLIENT_GONE: Final = 499
 """The status in records for a caller who hung up before any was told (nginx's custom)."""
 
 
@@ -28,10 +34,14 @@ class Call:
             choose the same twice.
         seconds: What the caller allows for all of it; None for the provider's own timeouts.
         temperature: What to say where neither the caller nor the request does and the model takes one.
+        registry: The providers, as they were when it was planned; there is none before.
         asked_model: What its caller named.
         strategy: What put its candidates in order.
-        input_tokens: A guess of what it reads.
+        input_tokens: A quick guess of what it reads.
+        weigh: Makes a closer one, where the quick one may be far off.
+        body_bytes: How long it is.
         max_tokens: The limit that it sets its answer.
+        admission: What it is counted on; None where nothing counts.
         candidate: Where it goes.
         used: What all of its calls used; None where nothing was.
         cost: The same, priced.
@@ -43,6 +53,7 @@ class Call:
         begun: The head of the answer has gone to the caller.
         fallback: Not the first candidate is asked, or another model than was named.
         conversation: By what the conversation is known, where it matters who serves it.
+        home: Where its beginning may be cached, ``provider/model``; empty where it is nowhere.
         preferred_key: The fingerprint of the key that holds the conversation's prompt cache.
         cut: What to tell of it where the gateway itself broke it off.
         fetched: What lay at addresses that a provider could not fetch by itself, by address.
@@ -50,10 +61,13 @@ class Call:
 
     __slots__ = (
         "_told_before",
+        "_weighed",
+        "admission",
         "answer_id",
         "asked_model",
         "attempts",
         "begun",
+        "body_bytes",
         "candidate",
         "conversation",
         "cost",
@@ -65,11 +79,13 @@ class Call:
         "fetched",
         "first_token_at",
         "gone",
+        "home",
         "input_tokens",
         "max_tokens",
         "passthrough",
         "preferred_key",
         "principal",
+        "registry",
         "request_id",
         "seconds",
         "started",
@@ -79,6 +95,7 @@ class Call:
         "usage",
         "used",
         "warnings",
+        "weigh",
         "written",
     )
 
@@ -102,10 +119,14 @@ class Call:
         self.seconds = seconds
         self.stream = stream
         self.temperature = temperature
+        self.registry: Registry
         self.asked_model: str | None = None
         self.strategy = ""
         self.input_tokens = 0
+        self.weigh: Callable[[], int] | None = None
+        self.body_bytes = sys.maxsize
         self.max_tokens: int | None = None
+        self.admission: Admission | None = None
         self.candidate: Candidate | None = None
         self.attempts = 0
         self.written = 0
@@ -122,9 +143,18 @@ class Call:
         self.passthrough = False
         self.fetched: dict[str, Media] = {}
         self.fallback = False
+        self.home = ""
         self.preferred_key: str | None = None
         self.conversation: bytes | None = None
         self._told_before: int | None = None
+        self._weighed: int | None = None
+
+    @property
+    def weighed(self) -> int:
+        """A guess of what it reads, on which money may be set aside."""
+        if self._weighed is None:
+            self._weighed = self.input_tokens if self.weigh is None else self.weigh()
+        return self._weighed
 
     def charge(self, usage: Usage, cost: Cost) -> None:
         """Note what one of its calls used, and what that cost."""
@@ -152,6 +182,11 @@ class Call:
         return None if self.seconds is None else max(0.001, self.started + self.seconds - now)
 
     @property
+    def at_home(self) -> bool:
+        """Whether it goes where the beginning of its conversation may be cached."""
+        return self.home != "" and self.candidate is not None and self.home == self.candidate.name
+
+    @property
     def outcome(self) -> Outcome:
         """How it ended, as far as it has."""
         if self.error is None:
@@ -174,8 +209,12 @@ class Call:
         return RequestEnded(
             request_id=self.request_id,
             door=self.door,
+            asked_model=shown(self.asked_model or ""),
             provider=candidate.provider if candidate else "",
             model=shown(candidate.model) if candidate else "",
+            strategy=self.strategy,
+            affinity=self.at_home,
+            fallback=self.fallback,
             key=self.principal.key,
             outcome=self.outcome,
             status=status,
@@ -191,7 +230,9 @@ class Call:
         )
 
 
-@lru_cache(maxsize=1024)
 def shown(model: str) -> str:
-    """A model's name as logs may show it: callers write it, and may have put a key there."""
-    return scrub(model)
+    """A model's name as logs may show it: callers write it, and may have put a key there, or a book."""
+    return _scrubbed(model[:LONGEST_SHOWN])
+
+
+_scrubbed: Final = lru_cache(maxsize=1024)(scrub)

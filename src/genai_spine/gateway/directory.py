@@ -8,7 +8,7 @@ from typing import Final, get_args
 from msgspec import Struct
 
 from genai_spine.catalog.models import ModelCatalog
-from genai_spine.errors import SpineError
+from genai_spine.errors import ProviderNotConfiguredError, SpineError
 from genai_spine.providers.base import Provider
 from genai_spine.providers.registry import SIMULATOR, Registry
 from genai_spine.routing.candidates import Place
@@ -21,6 +21,7 @@ __all__ = ["ProviderDirectory", "RoutingWishes"]
 _ABILITIES: Final[frozenset[Ability]] = frozenset(get_args(Ability))
 # Prices are asked for a prompt of a usual length: that of a million tokens may be dearer by the token.
 _SAMPLE: Final = 1000
+_NOT_CONFIGURED: Final = ProviderNotConfiguredError.default_code
 
 
 class RoutingWishes(Struct, frozen=True, kw_only=True):
@@ -57,11 +58,11 @@ class ProviderDirectory:
 
     def place(self, name: str) -> Place | None:
         """Return a provider as the rules see it."""
-        return _place(self._registry.get(name)) if name in self._registry else None
+        return self._place(self._registry.get(name)) if name in self._registry else None
 
     def places(self) -> Sequence[Place]:
         """Return all real providers."""
-        return [_place(provider) for provider in self._registry if provider.name != SIMULATOR]
+        return [self._place(provider) for provider in self._registry if provider.name != SIMULATOR]
 
     def default_place(self) -> Place | None:
         """Return the default provider."""
@@ -72,8 +73,15 @@ class ProviderDirectory:
         return self.place(SIMULATOR)
 
     def serves(self, name: str, model: str) -> bool:
-        """Return whether a provider is known to serve a model."""
+        """Return whether a provider is known to serve a model, switched off or not."""
         return name in self._registry and self._registry.get(name).knows(model)
+
+    def obstacle(self, name: str, model: str) -> str | None:
+        """Return why a model cannot be asked of a provider; None where it can."""
+        if name not in self._registry:
+            return "no such provider"
+        found = self._registry.obstacle(name, model)
+        return None if found is None else "it is not configured" if found.code == _NOT_CONFIGURED else found.message
 
     def unknown_provider(self, name: str) -> SpineError:
         """Return the error for a provider that does not exist."""
@@ -122,16 +130,16 @@ class ProviderDirectory:
             weight=self._wishes.weights.get(provider, 1.0),
         )
 
-
-def _place(provider: Provider) -> Place:
-    return Place(
-        name=provider.name,
-        usable=provider.status == "ready",
-        models=frozenset(provider.models),
-        default_model=provider.default_model,
-        open_models=provider.open_models or provider.local,
-        local=provider.local,
-    )
+    def _place(self, provider: Provider) -> Place:
+        name, registry = provider.name, self._registry
+        return Place(
+            name=name,
+            usable=registry.status(provider) == "ready",
+            models=frozenset(model for model in provider.models if not registry.is_off(name, model)),
+            default_model=provider.default_model,
+            open_models=provider.open_models or provider.local,
+            local=provider.local,
+        )
 
 
 def _price(provider: Provider, model: str, sample: Usage) -> int | None:

@@ -23,6 +23,7 @@ from genai_spine.clock import Clock
 from genai_spine.dialects.allowances import limits_told
 from genai_spine.dialects.base import Headers
 from genai_spine.errors import (
+    BudgetExceededError,
     ContextLengthError,
     MalformedResponseError,
     ProviderTimeoutError,
@@ -34,7 +35,6 @@ from genai_spine.gateway.context import Call
 from genai_spine.gateway.guards import Guard, Guards
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
-from genai_spine.providers.registry import Registry
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease, KeyTurn
 from genai_spine.resilience.retry import Stop
@@ -56,6 +56,10 @@ OUT_OF_TIME: Final = "the request's own deadline has passed"
 
 class Accounting(Protocol):
     """Who keeps account of calls."""
+
+    async def reserve(self, call: Call, trial: Trial) -> None:
+        """Set aside what a call may cost, where its caller has limits; what this raises keeps it from being made."""
+        ...
 
     def sending(self, call: Call, trial: Trial) -> None:
         """Take note that a call is about to be sent; what this raises keeps it from being sent."""
@@ -121,7 +125,6 @@ class Failover:
 
     def __init__(
         self,
-        registry: Registry,
         guards: Guards,
         clock: Clock,
         accounts: Accounting,
@@ -131,13 +134,11 @@ class Failover:
         """Prepare to make calls.
 
         Args:
-            registry: Whom to call.
-            guards: How they do.
+            guards: How providers do.
             clock: Whose time counts.
             accounts: Told of each call.
             jitter: Returns a number from 0 up to 1, by which waits differ.
         """
-        self._registry = registry
         self._guards = guards
         self._clock = clock
         self._accounts = accounts
@@ -200,9 +201,12 @@ class Failover:
         deadline = Deadline(self._clock, call.left(self._clock.monotonic()))
         failure: SpineError | None = None
         too_long: Option | None = None
+        only_free = False
         visits: dict[str, _Visit] = {}
         for place, option in enumerate(options):
             if too_long is not None and not has_longer_context(option, too_long):
+                continue
+            if only_free and not option.traits.free:
                 continue
             visit = self._visit(call, option.candidate.provider, visits, deadline)
             if visit.failure is not None and visit.made >= self._guards.policies.retry.most(visit.failure):
@@ -211,6 +215,11 @@ class Failover:
                 return await self._at(call, visit, options[place:], deadline, ask, moved=place > 0)
             except ContextLengthError as error:
                 too_long, failure = option, error
+            except BudgetExceededError as error:
+                failure = error
+                if not error.may_be_free:
+                    break
+                only_free = True
             except SpineError as error:
                 error.provider = error.provider or option.candidate.provider
                 failure = _more_telling(failure, error)
@@ -223,7 +232,7 @@ class Failover:
     def _visit(self, call: Call, provider: str, visits: dict[str, _Visit], deadline: Deadline) -> _Visit:
         visit = visits.get(provider)
         if visit is None:
-            guard = self._guards.of(self._registry.get(provider))
+            guard = self._guards.of(call.registry.get(provider))
             turn = guard.keys.turn(call.preferred_key, deadline=deadline) if guard.keys is not None else None
             visit = visits[provider] = _Visit(guard, turn)
         elif visit.turn is not None:
@@ -257,6 +266,8 @@ class Failover:
                 guard.budget.called()
             visit.made += 1
             try:
+                if call.principal.limits:
+                    await self._accounts.reserve(call, trial)
                 return await ask(trial), trial
             except SpineError as error:
                 trial.provider.own(error)
@@ -309,7 +320,7 @@ class Failover:
             passage.release()
             raise
         call.begin_attempt(candidate)
-        provider = self._registry.get(candidate.provider)
+        provider = call.registry.get(candidate.provider)
         if provider.default_warning and candidate.model == provider.default_model != call.asked_model:
             call.warn((provider.default_warning,))
         seconds = None if deadline.endless else max(0.001, deadline.left())

@@ -17,7 +17,7 @@ import msgspec
 
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
-from genai_spine.errors import ProviderNotConfiguredError, SpineError
+from genai_spine.errors import SpineError
 from genai_spine.gateway.accounting import Accounts
 from genai_spine.gateway.affinity import Affinities, at_home
 from genai_spine.gateway.answers import KeptAnswers
@@ -30,9 +30,10 @@ from genai_spine.gateway.failover import Failover
 from genai_spine.gateway.guards import Guards
 from genai_spine.gateway.media import MediaFetching
 from genai_spine.gateway.planning import Planner
+from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.seals import Seals
+from genai_spine.gateway.setup import Setup
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.providers.registry import Registry
 from genai_spine.routing.options import Option
 from genai_spine.routing.router import Ask
 from genai_spine.shared_state.base import SharedState
@@ -52,30 +53,39 @@ ALIVE: Final = b": keep-alive\n\n"
 
 
 class Gateway:
-    """Serves requests."""
+    """Serves requests.
+
+    Attributes:
+        setup: By what; another takes its place between two requests.
+    """
 
     def __init__(
         self,
-        registry: Registry,
-        planner: Planner,
+        setup: Setup,
         clock: Clock,
         observer: Observer,
         state: SharedState,
         dialects: Mapping[str, Dialect],
         guards: Guards,
         ledger: Ledger,
+        quota: Quota,
         media: MediaFetching | None = None,
     ) -> None:
-        self.registry = registry
-        self.planner = planner
+        self.setup = setup
         self.clock = clock
         self.guards = guards
         self.answers = KeptAnswers(state)
         self._seals = Seals(state, dialects)
         self._attempt = Attempt(clock, self._seals, media)
         self._affinities = Affinities(clock)
-        self._accounts = Accounts(ledger, self._affinities, clock, observer)
-        self._failover = Failover(registry, self.guards, clock, self._accounts)
+        self._quota = quota
+        self._accounts = Accounts(ledger, quota, self._affinities, clock, observer)
+        self._failover = Failover(self.guards, clock, self._accounts)
+
+    @property
+    def planner(self) -> Planner:
+        """Where requests go now."""
+        return self.setup.planner
 
     def refused(self, call: Call, error: SpineError) -> None:
         """Record a request that was refused before it could be planned."""
@@ -90,7 +100,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._routed(call, question)
-            question = await self.answers.resume(call.principal, question)
+            question = await self._admitted(call, await self.answers.resume(call.principal, question))
             body = await self._failover.whole(
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
             )
@@ -107,7 +117,7 @@ class Gateway:
         try:
             with self._recorded(call):
                 options = self._routed(call, question)
-                question = await self.answers.resume(call.principal, question)
+                question = await self._admitted(call, await self.answers.resume(call.principal, question))
                 pieces = self._failover.stream(
                     call,
                     options,
@@ -135,6 +145,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked(request, wishes))
+            request = await self._admitted_request(call, request)
             response = await self._failover.whole(
                 call,
                 options,
@@ -155,6 +166,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked(request, wishes, stream=True))
+            request = await self._admitted_request(call, request)
             events = self._failover.stream(
                 call,
                 options,
@@ -175,7 +187,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_in(question))
-            question = await self.answers.resume(call.principal, question)
+            question = await self._admitted(call, await self.answers.resume(call.principal, question), counting=True)
             return await self._failover.whole(
                 call,
                 options,
@@ -190,6 +202,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
+            await self._admit(call)
             body = await self._failover.whole(
                 call,
                 options,
@@ -206,6 +219,7 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts(request, wishes))
+            await self._admit(call)
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
@@ -218,36 +232,73 @@ class Gateway:
         """Return where a question may go, best first: a conversation goes on where its beginning may be cached."""
         envelope = question.envelope
         options = self._plan(call, asked_in(question))
-        if len(options) == 1 and len(self.registry.get(options[0].candidate.provider).keys) < 2:
+        if len(options) == 1 and len(call.registry.get(options[0].candidate.provider).keys) < 2:
             return options
         call.conversation, home = self._affinities.find(call.principal, envelope)
         if home is None:
             return options
-        call.preferred_key = home.key
+        call.home, call.preferred_key = home.name, home.key
         wishes = envelope.wishes
         chosen = wishes.strategy is not None or wishes.hint is not None or wishes.preferred
         return options if chosen else at_home(options, home)
 
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
-        """Return where the request may go, best first; a provider that was named may turn out not to be configured."""
+        """Return where the request may go, best first; a provider that was named may turn out not to be usable."""
+        if call.principal.allowance is not None:
+            ask = msgspec.structs.replace(ask, allowance=call.principal.allowance)
         call.asked_model = ask.model
         call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
-        plan = self.planner.plan(ask)
-        call.strategy, options = plan.strategy, plan.options
-        call.candidate = options[0].candidate
-        chosen = self.registry.get(call.candidate.provider)
-        if chosen.status == "not_configured":
-            message = f"{chosen.name} is not configured: {chosen.hint}"
-            raise ProviderNotConfiguredError(message, provider=chosen.name)
+        call.weigh = None if ask.light else ask.weigh
+        setup = self.setup
+        plan = setup.planner.plan(ask)
+        call.registry, call.strategy, options = setup.registry, plan.strategy, plan.options
+        call.candidate = first = options[0].candidate
+        obstacle = setup.registry.obstacle(first.provider, first.model)
+        if obstacle is not None:
+            raise obstacle
         return options
 
+    async def _admit(self, call: Call) -> bool:
+        """Count a request on its caller's limits; return whether he has any."""
+        limited = bool(call.principal.limits)
+        if limited:
+            await self._quota.admit(call)
+        return limited
+
+    async def _admitted(self, call: Call, question: Question, *, counting: bool = False) -> Question:
+        """Count a request, and return it with a limit of its answer where its caller's budget needs one.
+
+        Raises:
+            RateLimitExceededError: He asks too often, or for too much.
+            SharedStateUnavailableError: Nobody can tell now.
+        """
+        call.body_bytes = len(question.body)
+        if not await self._admit(call) or counting:
+            return question
+        if call.max_tokens is not None or not self._quota.limits_output(call.principal):
+            return question
+        call.max_tokens = self._quota.output_tokens
+        return question.limited(call.max_tokens)
+
+    async def _admitted_request(self, call: Call, request: CompletionRequest) -> CompletionRequest:
+        """Do the same for a request of the project's own vocabulary."""
+        if not await self._admit(call) or call.max_tokens is not None or not self._quota.limits_output(call.principal):
+            return request
+        call.max_tokens = self._quota.output_tokens
+        return msgspec.structs.replace(request, max_tokens=call.max_tokens)
+
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
-        """The request for the model chosen; its temperature is the project's own only where the project makes it."""
+        """The request for the model chosen, with defaults of the project's own only where the project makes it."""
         model = call.candidate.model if call.candidate else request.model
-        temperature = request.temperature
-        if temperature is None and call.temperature is not None and self.planner.facts(model or "").sampling:
-            temperature = call.temperature
-        return msgspec.structs.replace(request, model=model, temperature=temperature)
+        temperature, max_tokens = request.temperature, request.max_tokens
+        if call.temperature is not None and call.candidate is not None:
+            provider = call.registry.get(call.candidate.provider)
+            if max_tokens is None:
+                max_tokens = provider.max_tokens
+            if temperature is None and self.planner.facts(model or "").sampling:
+                own = provider.temperature_default
+                temperature = call.temperature if own is None else own
+        return msgspec.structs.replace(request, model=model, temperature=temperature, max_tokens=max_tokens)
 
     @contextmanager
     def _recorded(self, call: Call) -> Iterator[None]:

@@ -6,7 +6,7 @@ which routes are planned.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
 from typing import Final, TypeAlias
 
@@ -155,9 +155,30 @@ class Guards:
         guard = self._guards.get(provider.name)
         if guard is None:
             guard = self._guards[provider.name] = self._make(provider)
-        elif guard.given is not provider.keys:
+        elif guard.given is not provider.keys and guard.given != provider.keys:
+            if provider.retired:
+                # Whoever still uses it has its keys, and not those that are for another address.
+                return self._make(provider)
             self._exchange(guard, provider)
         return guard
+
+    def follow(self, policies: Policies, former: Iterable[Provider], latter: Iterable[Provider]) -> None:
+        """Have other policies and providers from now on. What is known of those that stay is kept."""
+        self.policies = policies
+        self.circuits.obey(policies.circuit)
+        for kept in self._guards.values():
+            kept.budget.share = policies.retry_share
+            if kept.keys is not None:
+                kept.keys.policy = policies.keys
+        addresses = {provider.name: provider.address for provider in latter}
+        for provider in former:
+            guard = self._guards.get(provider.name)
+            if guard is not None and addresses.get(provider.name) != provider.address:
+                # Another service, or none: what is known of the former says nothing of it.
+                guard.reset()
+                del self._guards[provider.name]
+                self._suspects.discard(provider.name)
+                self._touch()
 
     def health(self, provider: Provider) -> ProviderHealth:
         """Return what is known of a provider. Nobody is asked."""
@@ -191,7 +212,8 @@ class Guards:
             return self._ill
         waits: dict[str, float | None] = {**self.circuits.troubles()}
         for name in [*self._suspects]:
-            keys = self._guards[name].keys
+            # A call that was under way may tell of keys that have gone since with their provider.
+            keys = guard.keys if (guard := self._guards.get(name)) is not None else None
             if keys is None or (wait := keys.ready_in()) == 0:
                 self._suspects.discard(name)
             else:

@@ -7,11 +7,12 @@ from genai_spine.errors import ProviderTimeoutError, SpineError
 from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.guards import Guard
 from genai_spine.providers.base import CallOptions, Provider
+from genai_spine.quota.budgets import Reserved
 from genai_spine.resilience.breaker import Passage
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease
 from genai_spine.resilience.measurements import Measured
-from genai_spine.routing.options import Option
+from genai_spine.routing.options import ASSUMED_OUTPUT, Option
 from genai_spine.telemetry.events import AttemptEnded, Outcome
 from genai_spine.types.usage import Usage
 
@@ -22,7 +23,9 @@ class Trial:
     """A call that may be made. It must be settled, and is so once: what comes later is without effect.
 
     Attributes:
+        id: By which the ledger knows it.
         options: How it is to be made.
+        reserved: What was set aside for it; None where nothing was.
         sent: The ids of the calls that were sent for it and are not over.
         again: The request has called this provider before.
         started: When it was allowed, on the clock's monotonic time.
@@ -45,11 +48,13 @@ class Trial:
         "ended",
         "error",
         "first_token_at",
+        "id",
         "left",
         "option",
         "options",
         "over",
         "provider",
+        "reserved",
         "sent",
         "started",
         "usage",
@@ -70,6 +75,8 @@ class Trial:
         clock: Clock,
     ) -> None:
         self.option = option
+        self.id = ""
+        self.reserved: Reserved | None = None
         self.sent: list[str] = []
         self.provider = provider
         self.options = options
@@ -110,7 +117,10 @@ class Trial:
         if not self._settle(call):
             return
         self.error = error
-        spared = self._of_provider if self._guard.is_of_model(error) else self._of_model
+        hangs = self._hangs(call, error)
+        if hangs and not self._of_model.settled:
+            self._of_model.failure("provider")
+        spared = self._of_provider if hangs or self._guard.is_of_model(error) else self._of_model
         if not spared.settled:
             spared.release()
         self._leave(error)
@@ -120,6 +130,16 @@ class Trial:
         if self._settle(call):
             self.error, self.left = call.cut, call.cut is None
             self._leave(GeneratorExit())
+
+    def _hangs(self, call: Call, error: SpineError) -> bool:
+        """Return whether a model would have answered anybody in the time that its caller had.
+
+        Otherwise that the caller's time was up says nothing of it.
+        """
+        if not isinstance(error, ProviderTimeoutError) or not self.deadline.expired:
+            return False
+        # An answer that is no stream is silent while it is written.
+        return self._measured.overdue(0 if call.stream else call.max_tokens or ASSUMED_OUTPUT)
 
     def record(self, call: Call) -> AttemptEnded:
         """Return the record of it, once it is settled."""

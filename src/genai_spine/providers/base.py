@@ -26,7 +26,7 @@ from genai_spine.types.usage import Usage
 
 __all__ = ["NO_OPTIONS", "CallOptions", "Health", "Provider", "Relays", "Sends", "Status", "Wire"]
 
-Status = Literal["ready", "not_configured"]
+Status = Literal["ready", "not_configured", "disabled"]
 
 
 class Sends(Protocol):
@@ -83,25 +83,38 @@ class Provider(ABC):
         name: In requests, settings and records.
         default_model: Where the caller names none; empty if there is none.
         embedding_model: The same for embeddings.
+        max_tokens: The limit of an answer where the project makes the request itself and names none.
+        temperature_default: The same of the temperature; None is the project's own.
         models: The ids known without asking.
         local: It runs on the user's own machines and costs nothing.
         open_models: It serves models that it does not list.
         default_warning: What a caller who gets the default model should know.
-        status: ``not_configured`` where a key or an address is missing.
+        address: Where it is, if that is told; another address is another service.
+        status: ``not_configured`` where a key or an address is missing. ``Registry.status`` knows of those that are
+            switched off too.
         hint: What to do about that.
         keys: Its keys, which no error may show.
+        retired: Another has taken its place; requests that were under way may still use it.
     """
 
     name: str
     default_model: str = ""
     embedding_model: str = ""
     default_warning: str = ""
+    max_tokens: int | None = None
+    temperature_default: float | None = None
     models: tuple[str, ...] = ()
     local: bool = False
     open_models: bool = False
+    address: str = ""
     status: Status = "ready"
     hint: str = ""
     keys: tuple[Secret, ...] = ()
+    retired: bool = False
+
+    def is_same(self, other: Provider) -> bool:
+        """Return whether another, made anew, is just this one: it may then stay, with all that it has learnt."""
+        return self is other
 
     def own(self, error: SpineError) -> None:
         """Mark an error as this provider's, and take its keys out of it: upstreams quote them in all shapes."""

@@ -79,6 +79,8 @@ def provider_of(kind: type[P], name: str, row: Row, context: Context) -> P:
         default_model=settings.default_model,
         models=settings.models,
     )
+    provider.max_tokens = settings.file.max_tokens
+    provider.temperature_default = settings.file.temperature_default
     _judge(provider, settings, row)
     return provider
 

@@ -15,7 +15,7 @@ from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect, Encoded, Target
 from genai_spine.dialects.embeddings import Embeds, matched
 from genai_spine.errors import DialectNotSpokenError, ProviderNotConfiguredError, SpineError
-from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Relays, Wire
+from genai_spine.providers.base import NO_OPTIONS, CallOptions, Health, Provider, Relays, Wire
 from genai_spine.providers.fitting import fitted
 from genai_spine.providers.pieces import all_done, cut, joined
 from genai_spine.providers.rows import Row
@@ -83,6 +83,10 @@ class HttpProvider(Relays):
         self.embedding_model = row.embedding_model
         self.models = models or row.models
         self.open_models = row.open_models
+        self._made_of = (
+            (row, dialect.name, address, keys, timeouts, default_model, models),
+            (transport, catalog, prices, clock),
+        )
         self._transport = transport
         self._catalog = catalog
         self._prices = prices
@@ -95,6 +99,15 @@ class HttpProvider(Relays):
             **row.headers,
         }
         self._headers: dict[tuple[Secret | None, str], dict[str, str]] = {}
+
+    @override
+    def is_same(self, other: Provider) -> bool:
+        return (
+            isinstance(other, HttpProvider)
+            and type(self) is type(other)
+            and self._made_of == other._made_of  # noqa: SLF001  # its own kind
+            and (self.max_tokens, self.temperature_default) == (other.max_tokens, other.temperature_default)
+        )
 
     # The wire.
 

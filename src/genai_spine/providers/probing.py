@@ -22,23 +22,34 @@ class LocalProbe:
     """
 
     def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-        self._candidates = [
+        self._candidates: list[HttpProvider] = []
+        self._sure: set[str] = set()
+        self._hints: dict[str, str] = {}
+        self.follow(registry)
+
+    def follow(self, registry: Registry) -> bool:
+        """Look at the providers of another registry from now on; return whether there are any that nobody has asked."""
+        before = self._candidates
+        after = [provider for provider in registry if isinstance(provider, HttpProvider) and provider.local]
+        fresh = [
             provider
-            for provider in registry
-            if isinstance(provider, HttpProvider)
-            and provider.local
-            and (provider.status == "not_configured" or not provider.default_model)
+            for provider in after
+            if provider not in before and (provider.status == "not_configured" or not provider.default_model)
         ]
-        self._sure = {provider.name for provider in self._candidates if provider.status == "ready"}
-        self._hints = {provider.name: provider.hint for provider in self._candidates}
+        self._registry = registry
+        self._candidates = [provider for provider in after if provider in before or provider in fresh]
+        names = {provider.name for provider in fresh}
+        self._sure = (self._sure - names) | {provider.name for provider in fresh if provider.status == "ready"}
+        self._hints |= {provider.name: provider.hint for provider in fresh}
+        return bool(fresh)
 
     async def look(self) -> Sequence[Provider]:
         """Look once; return those that answer."""
-        answers = await asyncio.gather(*(provider.probe() for provider in self._candidates))
+        candidates, registry = self._candidates, self._registry
+        answers = await asyncio.gather(*(provider.probe() for provider in candidates))
         changed = False
         found: list[Provider] = []
-        for provider, models in zip(self._candidates, answers, strict=True):
+        for provider, models in zip(candidates, answers, strict=True):
             before = (provider.status, provider.default_model)
             if models is not None:
                 found.append(provider)
@@ -51,11 +62,11 @@ class LocalProbe:
                     provider.status, provider.hint = "ready", f"answers at {provider.address}"
             changed = changed or before != (provider.status, provider.default_model)
         if changed:
-            self._registry.changed()
+            registry.changed()
         return found
 
     async def run(self) -> None:
         """Look now and then, until cancelled."""
-        while self._candidates:
+        while True:
             await asyncio.sleep(INTERVAL_SECONDS)
             await self.look()

@@ -6,8 +6,14 @@ import asyncio
 import difflib
 from collections.abc import Iterator
 
-from genai_spine.errors import ModelNotFoundError, UnknownProviderError
-from genai_spine.providers.base import Provider
+from genai_spine.errors import (
+    ModelNotFoundError,
+    ProviderNotConfiguredError,
+    SpineError,
+    SwitchedOffError,
+    UnknownProviderError,
+)
+from genai_spine.providers.base import Provider, Status
 
 __all__ = ["SIMULATOR", "Registry"]
 
@@ -22,8 +28,10 @@ class Registry:
         version: Grows with every change, so that what was derived from an older state is known to be stale.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, off: frozenset[str] = frozenset()) -> None:
+        """Begin without any; ``off`` are those, and each ``provider/model``, that the operator has switched off."""
         self._providers: dict[str, Provider] = {}
+        self._off = off
         self.version = 0
 
     def add(self, provider: Provider) -> None:
@@ -57,12 +65,31 @@ class Registry:
         known = ", ".join(sorted(self._providers))
         return UnknownProviderError(f"unknown provider {name!r}; known providers: {known}", param="provider")
 
+    def status(self, provider: Provider) -> Status:
+        """Return whether a provider can be used."""
+        return "disabled" if provider.name in self._off else provider.status
+
+    def is_off(self, provider: str, model: str) -> bool:
+        """Return whether a model is switched off at a provider."""
+        return bool(self._off) and f"{provider}/{model}" in self._off
+
+    def obstacle(self, name: str, model: str) -> SpineError | None:
+        """Return why a model cannot be asked of a provider that there is; None where it can."""
+        provider = self._providers[name]
+        if name in self._off:
+            return SwitchedOffError(f"{name} is switched off", provider=name)
+        if provider.status == "not_configured":
+            return ProviderNotConfiguredError(f"{name} is not configured: {provider.hint}", provider=name)
+        if self.is_off(name, model):
+            return SwitchedOffError(f"{name}'s model {model} is switched off", provider=name)
+        return None
+
     def configured(self) -> list[Provider]:
         """Return the real providers that can be used."""
         return [
             provider
             for provider in self._providers.values()
-            if provider.status == "ready" and provider.name != SIMULATOR
+            if self.status(provider) == "ready" and provider.name != SIMULATOR
         ]
 
     def unknown_model(self, model: str) -> ModelNotFoundError:

@@ -116,6 +116,15 @@ class SimulatorTransport(Transport):
         self._failed = dict.fromkeys(failures, 0)
 
     @override
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SimulatorTransport) and (self._failures, self._chunk_seconds) == (
+            other._failures,
+            other._chunk_seconds,
+        )
+
+    __hash__ = None  # type: ignore[assignment]  # what it has counted changes
+
+    @override
     async def send(self, outgoing: Outgoing, timeouts: Timeouts) -> Incoming:
         if outgoing.method == "GET":
             models = [Model(id=name, owned_by=SIMULATOR) for name in MODELS]

@@ -102,7 +102,7 @@ class Budgets:
         self._on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
         self._plans: Plans[_Plan] = Plans(_plan)
-        self._seeding = asyncio.Lock()
+        self._seeding: dict[str, asyncio.Task[None]] = {}
 
     async def reserve(self, principal: Principal, attempt_id: str, nanodollars: int) -> Reserved:
         """Set aside what an attempt may cost.
@@ -132,7 +132,8 @@ class Budgets:
         try:
             found = await self._take(plan, attempt_id, claims)
         except UnavailableError:
-            if self._on_state_lost == "refuse":
+            # One that only warns never refuses.
+            if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
         if isinstance(found, Refused):
@@ -160,24 +161,31 @@ class Budgets:
             await self._state.release(hold)
 
     async def _take(self, plan: _Plan, attempt_id: str, claims: Sequence[Claim]) -> Taken | Refused:
-        found = await self._state.take(attempt_id, claims, self._hold_seconds)
-        if not isinstance(found, Unseeded):
-            return found
-        # One asks the ledger for all who wait.
-        async with self._seeding:
-            for _ in range(3):
-                found = await self._state.take(attempt_id, claims, self._hold_seconds)
-                if not isinstance(found, Unseeded):
-                    return found
-                for gap in found.gaps:
-                    await self._seed(plan, gap)
+        for _ in range(4):
+            found = await self._state.take(attempt_id, claims, self._hold_seconds)
+            if not isinstance(found, Unseeded):
+                return found
+            await asyncio.gather(*[self._seed(plan, gap) for gap in found.gaps])
         message = "what was spent cannot be settled now; its window is ending, or the store of budgets was started anew"
         raise SharedStateUnavailableError(message, retry_after=1.0)
 
     async def _seed(self, plan: _Plan, gap: Gap) -> None:
-        limit = next(limit for budget in plan.budgets if budget.meter == gap.meter for limit in _limits(budget))
-        spent = await self._spent(limit.scope, limit.subject, gap.starts_at)
-        await self._state.seed(gap, min(spent.nanodollars, MOST), spent.attempts)
+        """Have a meter told what was spent; one asks the ledger for all who wait."""
+        key = gap.meter.key
+        task = self._seeding.get(key)
+        if task is None:
+            limit = next(limit for budget in plan.budgets if budget.meter == gap.meter for limit in _limits(budget))
+            task = self._seeding[key] = asyncio.create_task(self._ask(limit, gap))
+            task.add_done_callback(_look_at)
+        # Who leaves takes the answer from nobody.
+        await asyncio.shield(task)
+
+    async def _ask(self, limit: Limit, gap: Gap) -> None:
+        try:
+            spent = await self._spent(limit.scope, limit.subject, gap.starts_at)
+            await self._state.seed(gap, min(spent.nanodollars, MOST), spent.attempts)
+        finally:
+            del self._seeding[gap.meter.key]
 
     def _refusal(self, plan: _Plan, readings: Sequence[Reading], nanodollars: int) -> BudgetExceededError:
         """The error for the budget that matters most: one that blocks, then the one that stays longest."""
@@ -198,6 +206,12 @@ class Budgets:
         return BudgetExceededError(
             message, limit=limit.amount, used=used, resets_at=resets_at, may_be_free=limit.action == "fallback"
         )
+
+
+def _look_at(task: asyncio.Task[None]) -> None:
+    """See how it ended, for whoever waited may have left."""
+    if not task.cancelled():
+        task.exception()
 
 
 def _plan(limits: tuple[Limit, ...]) -> _Plan:

@@ -248,6 +248,12 @@ class Circuits:
     def __iter__(self) -> Iterator[Circuit]:
         return iter(self._circuits.values())
 
+    def obey(self, policy: CircuitPolicy) -> None:
+        """Have another policy from now on; how each stands does not change by it."""
+        self._policy = policy
+        for circuit in self._circuits.values():
+            circuit.policy = policy
+
     def of(self, name: str) -> Circuit:
         """Return the circuit of a name."""
         circuit = self._circuits.get(name)

@@ -25,6 +25,12 @@ HORIZON: Final = 900.0
 
 MOST_REMEMBERED: Final = 1024
 
+OVERDUE: Final = 2.0
+"""So many times the longest wait of late for an answer's first piece is a silence that tells of trouble, ..."""
+
+SHORTEST_OVERDUE: Final = 1.0
+"""... if it is as many seconds long."""
+
 
 class Speed(Struct, frozen=True):
     """How fast an answer comes.
@@ -98,12 +104,14 @@ class _Pace:
         stale_at: From when on that no longer holds.
     """
 
-    __slots__ = ("_first", "_prior", "_rate", "last", "stale_at")
+    __slots__ = ("_first", "_prior", "_rate", "_slowest", "_slowest_at", "last", "stale_at")
 
     def __init__(self, prior: Speed) -> None:
         self._prior = prior
         self._first = _Median()
         self._rate = _Median()
+        self._slowest = 0.0
+        self._slowest_at = -inf
         self.last = prior
         self.stale_at = 0.0
 
@@ -113,6 +121,14 @@ class _Pace:
         if rate is not None:
             self._rate.add(now, rate)
         self.stale_at = now
+
+    def answered(self, now: float, first: float) -> None:
+        self.tell(now, first=first)
+        if first >= self._slowest or self.slowest(now) is None:
+            self._slowest, self._slowest_at = first, now
+
+    def slowest(self, now: float) -> float | None:
+        return self._slowest if now < self._slowest_at + HORIZON else None
 
     def measured(self, now: float) -> tuple[float | None, float | None]:
         return self._first.value(now), self._rate.value(now)
@@ -147,6 +163,17 @@ class Measured(Generic[K]):
         """Note how many tokens the answer has."""
         self._tokens = tokens
 
+    def overdue(self, tokens: int = 0) -> bool:
+        """Return whether nothing has come for much longer than any answer of late took to begin; False where none was.
+
+        Args:
+            tokens: How many an answer may have that comes all at once, which is given the time to be written.
+        """
+        if self._first_at is not None or (slowest := self._measurements.slowest(self._key)) is None:
+            return False
+        written = slowest + tokens / self._measurements.speed(self._key).rate
+        return self._clock.monotonic() - self._started_at >= max(SHORTEST_OVERDUE, OVERDUE * slowest, written)
+
     def __enter__(self) -> Self:
         self._measurements.begun(self._key)
         return self
@@ -162,7 +189,7 @@ class Measured(Generic[K]):
                 self._measurements.told_rate(self._key, self._tokens, now - self._first_at)
         elif error is not None and now - self._started_at > self._measurements.speed(self._key).first:
             # It would have taken at least so long: who answers nobody must not pass for fast.
-            self._measurements.told_first(self._key, now - self._started_at)
+            self._measurements.told_silence(self._key, now - self._started_at)
 
 
 class Measurements(Generic[K]):
@@ -232,8 +259,17 @@ class Measurements(Generic[K]):
         else:
             del self._in_flight[key]
 
+    def slowest(self, key: K) -> float | None:
+        """Return the longest that an answer's first piece took of late; None where there was none."""
+        pace = self._paces.get(key)
+        return None if pace is None else pace.slowest(self._clock.monotonic())
+
     def told_first(self, key: K, seconds: float) -> None:
         """Note how long the first piece of an answer took."""
+        self._pace(key).answered(self._clock.monotonic(), seconds)
+
+    def told_silence(self, key: K, seconds: float) -> None:
+        """Note for how long there was none, of a call that came to nothing."""
         self._pace(key).tell(self._clock.monotonic(), first=seconds)
 
     def told_rate(self, key: K, tokens: int, seconds: float) -> None:

@@ -43,6 +43,9 @@ class RetryBudget:
 
     A bucket that is full at first. It bounds the retries of any span of time to its size, the share of the span's
     calls and the trickle of its seconds, so that a provider in trouble is not buried under the same calls again.
+
+    Attributes:
+        share: What each call adds to it.
     """
 
     def __init__(self, clock: Clock, *, share: float = 0.2, per_second: float = 0.5, size: float = 10.0) -> None:
@@ -55,7 +58,7 @@ class RetryBudget:
             size: The most that it holds.
         """
         self._clock = clock
-        self._share = share
+        self.share = share
         self._per_second = per_second
         self._size = size
         self._left = size
@@ -71,7 +74,7 @@ class RetryBudget:
 
     def called(self) -> None:
         """Note a first call, no retry."""
-        self._left = min(self._size, self.left + self._share)
+        self._left = min(self._size, self.left + self.share)
 
     def take(self) -> bool:
         """Take one retry out, if there is one."""

@@ -60,6 +60,11 @@ class Traits(Struct, frozen=True, kw_only=True):
     output_price: int | None = None
     weight: float = 1.0
 
+    @property
+    def free(self) -> bool:
+        """Whether it is known to cost nothing."""
+        return self.input_price == self.output_price == 0
+
     def cost(self, input_tokens: int, output_tokens: int) -> int | None:
         """Return what so many tokens cost in picodollars, rounded up; None where the price is not known."""
         if self.input_price is None or self.output_price is None:
@@ -86,4 +91,4 @@ class Option(Struct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         # Put together once: it is looked up for each request.
-        force_setattr(self, "name", f"{self.candidate.provider}/{self.candidate.model}")
+        force_setattr(self, "name", self.candidate.name)

@@ -6,7 +6,7 @@ A shortlist depends on the request's names and the configuration alone, so it is
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
 from msgspec import Struct, structs
 
@@ -50,6 +50,10 @@ class Directory(Known, Protocol):
     @property
     def version(self) -> int:
         """Grows with every change of what the other methods say."""
+        ...
+
+    def obstacle(self, name: str, model: str) -> str | None:
+        """Why a model cannot be asked of a provider, for people to read; None where it can."""
         ...
 
     def alias(self, name: str) -> Alias | None:
@@ -126,9 +130,6 @@ def shortlist(
     return making.done(named=names in {"place", "model"})
 
 
-_NOT_CONFIGURED: Final = "it is not configured"
-
-
 class _Making:
     """A shortlist in the making: tier by tier, no place twice."""
 
@@ -138,7 +139,7 @@ class _Making:
         self._tiers: list[Tier] = []
         self._seen: set[tuple[str, str]] = set()
         self._dropped: list[Dropped] = []
-        # Those that would be the answer if there is no other: that they are not configured is then told.
+        # Those that would be the answer if there is no other: why they cannot be asked is then told.
         self._unusable: list[Option] = []
 
     def request(self, model: str | None, provider: str | None, *, elsewhere: bool) -> str:
@@ -286,12 +287,11 @@ class _Making:
 
     def _sharing(self, options: Sequence[Option], weight: float) -> list[Option]:
         """The places of one target, which share its weight as far as they can be used."""
-        share = weight / max(1, sum(self._usable(option) for option in options))
+        share = weight / max(1, sum(self._obstacle(option) is None for option in options))
         return [structs.replace(option, traits=structs.replace(option.traits, weight=share)) for option in options]
 
-    def _usable(self, option: Option) -> bool:
-        place = self._directory.place(option.candidate.provider)
-        return place is not None and place.usable
+    def _obstacle(self, option: Option) -> str | None:
+        return self._directory.obstacle(option.candidate.provider, option.candidate.model)
 
     def _add(
         self,
@@ -307,11 +307,12 @@ class _Making:
             if key in self._seen:
                 continue
             self._seen.add(key)
-            if even_unusable or self._usable(option):
+            obstacle = None if even_unusable else self._obstacle(option)
+            if obstacle is None:
                 kept.append(option)
             else:
                 self._unusable.append(option)
-                self._drop(*key, _NOT_CONFIGURED)
+                self._drop(*key, obstacle)
         if kept:
             self._tiers.append(Tier(tuple(kept), by))
 

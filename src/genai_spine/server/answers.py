@@ -7,7 +7,7 @@ import secrets
 from collections.abc import Mapping
 from typing import Final
 
-from genai_spine.errors import InvalidRequestError, SpineError
+from genai_spine.errors import InvalidRequestError, RateLimitExceededError, SpineError
 from genai_spine.gateway.context import Call
 
 __all__ = ["cost_comment", "error_headers", "id_headers", "new_id", "new_request_id", "served_headers", "timeout_of"]
@@ -69,6 +69,8 @@ def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
         ]
     if call.cost is not None:
         headers.append((b"x-spine-cost-usd", call.cost_usd.encode()))
+    if call.admission is not None:
+        headers += [(name.encode(), value.encode()) for name, value in call.admission.headers().items()]
     if call.warnings:
         headers.append((b"x-spine-warnings", _value("; ".join(call.warnings))))
     return headers
@@ -91,6 +93,8 @@ def error_headers(error: SpineError) -> list[tuple[bytes, bytes]]:
         # Whole seconds by the standard, never fewer than asked for.
         headers.append((b"retry-after", str(-int(-error.retry_after // 1)).encode()))
     headers.append((b"x-should-retry", b"true" if error.retry_after is not None else b"false"))
+    if isinstance(error, RateLimitExceededError):
+        headers += [(name.encode(), value.encode()) for name, value in error.headers.items()]
     if error.provider:
         headers.append((b"x-spine-provider", _value(error.provider)))
     return headers

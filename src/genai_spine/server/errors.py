@@ -5,12 +5,13 @@ from __future__ import annotations
 import difflib
 
 from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.embeddings import EmbeddingDoor
 from genai_spine.dialects.openai_errors import encode_error
-from genai_spine.errors import InvalidRequestError, NotFoundError, SpineError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError, NotFoundError, SpineError
 from genai_spine.gateway.context import CLIENT_GONE
 from genai_spine.server.answers import error_headers
 from genai_spine.server.dataplane import ROUTES, route_for
@@ -52,6 +53,12 @@ def install(app: FastAPI) -> None:
             answer.status_code = 405
             return answer
         return _answer(request, InvalidRequestError(f"the request was refused with status {status}"))
+
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: Exception) -> Response:
+        first = error.errors()[0] if isinstance(error, RequestValidationError) else {"loc": (), "msg": str(error)}
+        param = ".".join(str(step) for step in first["loc"][1:])
+        return _answer(request, InvalidFieldError(f"{param}: {first['msg']}", param=param))
 
     @app.exception_handler(Exception)
     async def fault(request: Request, error: Exception) -> Response:

@@ -30,6 +30,7 @@ __all__ = ["CUT_SECONDS", "Server", "listen", "listen_too"]
 BACKLOG: Final = 2048
 CUT_SECONDS: Final = 5.0
 """How long the answers that were cut have for telling it, and then the engine for closing."""
+LAST_SECONDS: Final = 1.0
 LOOK_SECONDS: Final = 0.02
 
 
@@ -108,6 +109,8 @@ class Server(uvicorn.Server):
             server.close()
         for listening in sockets or ():
             listening.close()
+        # Who was let in just now is about to ask: one look at what has come in, before idle connections are closed.
+        await asyncio.sleep(LOOK_SECONDS)
         for connection in list(self.server_state.connections):
             connection.shutdown()
         if not await self._ended(self._seconds):
@@ -115,8 +118,10 @@ class Server(uvicorn.Server):
             self._under_way.cut()
             self._hurry.clear()
             await self._ended(CUT_SECONDS)
-        for task in list(self.server_state.tasks):
-            task.cancel()
+        if left := set(self.server_state.tasks):
+            for task in left:
+                task.cancel()
+            await asyncio.wait(left, timeout=LAST_SECONDS)
         try:
             await asyncio.wait_for(self.lifespan.shutdown(), CUT_SECONDS)
         except TimeoutError:

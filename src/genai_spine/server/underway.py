@@ -6,7 +6,7 @@ import asyncio
 from types import TracebackType
 from typing import Final
 
-from genai_spine.errors import UnavailableError
+from genai_spine.errors import StoppingError
 from genai_spine.gateway.context import Call
 
 __all__ = ["UnderWay"]
@@ -37,7 +37,7 @@ class UnderWay:
     def cut(self) -> None:
         """End them all: each tells its caller in its own dialect, as far as he can still be told, and is recorded."""
         for task, call in self._calls.items():
-            call.cut = UnavailableError(_STOPPING, code="stopping", retry_after=RETRY_AFTER)
+            call.cut = StoppingError(_STOPPING, retry_after=RETRY_AFTER)
             task.cancel()
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
@@ -23,6 +23,9 @@ Listener: TypeAlias = Callable[[bytes | None], None]
 
 class SharedState(ABC):
     """Bytes by key, messages by topic, and meters."""
+
+    immediate: ClassVar[bool] = False
+    """Whether nothing ever waits: what is awaited here is done at once."""
 
     @abstractmethod
     async def get(self, key: str) -> bytes | None:
@@ -38,7 +41,7 @@ class SharedState(ABC):
 
     @abstractmethod
     async def publish(self, topic: str, message: bytes) -> None:
-        """Tell all who listen to ``topic`` now, this process included."""
+        """Tell all who listen to ``topic`` now, this process included; where a connection breaks, perhaps twice."""
 
     @abstractmethod
     async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:

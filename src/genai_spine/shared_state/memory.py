@@ -27,6 +27,8 @@ class _Entry(NamedTuple):
 class MemoryState(SharedState):
     """Keeps at most so many bytes; what was not used for the longest time goes first. Meters are counted apart."""
 
+    immediate = True
+
     def __init__(self, max_bytes: int, clock: Clock) -> None:
         self._max_bytes = max_bytes
         self._clock = clock

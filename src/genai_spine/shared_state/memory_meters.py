@@ -30,7 +30,7 @@ __all__ = ["MemoryMeters"]
 
 V = TypeVar("V")
 
-KEPT_SECONDS: Final = 86400.0
+KEPT_SECONDS: Final = 7 * 86400.0
 """For so long past its age a hold can still be settled, and one that was settled is known to have been."""
 
 _FEW: Final = 1024
@@ -70,6 +70,9 @@ class _Counter:
         self._told = {}
         self.seeded = True
 
+    def over(self, now: float) -> bool:
+        return now >= self.ends_at
+
     def reading(self, now: float) -> Reading:
         return Reading(self.used, self.held, None if self.ends_at == NEVER else self.ends_at - now)
 
@@ -102,6 +105,11 @@ class _Flight:
         self.held = len(self._until)
         self.ends_at = min(self._until.values(), default=inf)
 
+    def over(self, now: float) -> bool:
+        if now >= self.ends_at:
+            self.age(now)
+        return not self.held
+
     def reading(self, now: float) -> Reading:  # noqa: ARG002  # counters need it
         return Reading(0, self.held, None)
 
@@ -110,18 +118,15 @@ _Kind: TypeAlias = _Counter | _Flight
 
 
 class _Fading(Generic[V]):
-    """Values by key, each with a moment from which it may be forgotten; memory stays in proportion to the rest."""
+    """Values by key, each until a moment; memory stays in proportion to those that are left."""
 
     def __init__(self) -> None:
         self._values: dict[str, tuple[V, float]] = {}
         self._most = _FEW
 
-    def __contains__(self, key: str) -> bool:
-        return key in self._values
-
-    def get(self, key: str) -> V | None:
+    def get(self, key: str, now: float) -> V | None:
         found = self._values.get(key)
-        return None if found is None else found[0]
+        return found[0] if found is not None and now < found[1] else None
 
     def put(self, key: str, value: V, until: float, now: float) -> None:
         if len(self._values) >= self._most:
@@ -129,9 +134,9 @@ class _Fading(Generic[V]):
             self._most = 2 * len(self._values) + _FEW
         self._values[key] = value, until
 
-    def pop(self, key: str) -> V | None:
+    def pop(self, key: str, now: float) -> V | None:
         found = self._values.pop(key, None)
-        return None if found is None else found[0]
+        return found[0] if found is not None and now < found[1] else None
 
 
 class MemoryMeters:
@@ -151,7 +156,7 @@ class MemoryMeters:
         self._forgot_at = 0.0
         self._holds: _Fading[Hold] = _Fading()
         # Settled holds of other epochs: those of this one are known by not being among the holds.
-        self._settled: _Fading[None] = _Fading()
+        self._settled: _Fading[Hold] = _Fading()
 
     def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         """See ``SharedState.take``."""
@@ -159,7 +164,7 @@ class MemoryMeters:
         if len(self._meters) >= self._most_meters:
             self._forget(now)
         found = [self._at(claim.meter, now) for claim in claims]
-        if (hold := self._holds.get(hold_id)) is not None:
+        if (hold := self._holds.get(hold_id, now)) is not None:
             return Taken(hold, tuple([meter.reading(now) for meter in found]))
         fits = True
         for claim, meter in zip(claims, found, strict=True):
@@ -184,11 +189,11 @@ class MemoryMeters:
         """See ``SharedState.settle``."""
         check_amounts(hold, amounts)
         now = self._clock.now()
-        known = self._holds.pop(hold.id)
+        known = self._holds.pop(hold.id, now)
         if known is None:
-            if hold.epoch == self.epoch or hold.id in self._settled:
+            if hold.epoch == self.epoch or self._settled.get(hold.id, now) is not None:
                 return False
-            self._settled.put(hold.id, None, now + KEPT_SECONDS, now)
+            self._settled.put(hold.id, hold, now + KEPT_SECONDS, now)
         for stake, amount in zip(hold.stakes if known is None else known.stakes, amounts, strict=True):
             self._at(stake.meter, now).settle(hold.id, stake, amount, known=known is not None)
         return True
@@ -227,11 +232,7 @@ class MemoryMeters:
 
     def _forget(self, now: float) -> None:
         """Drop the meters whose window is over, or where nothing flies."""
-        self._meters = {
-            key: meter
-            for key, meter in self._meters.items()
-            if (meter.held if isinstance(meter, _Flight) else now < meter.ends_at)
-        }
+        self._meters = {key: meter for key, meter in self._meters.items() if not meter.over(now)}
         self._most_meters = 2 * len(self._meters) + _FEW
         self._forgot_at = max(now, self._forgot_at)
 

@@ -19,6 +19,10 @@ class RequestEnded(Struct, frozen=True, kw_only=True):
 
     Attributes:
         door: The dialect in which the caller spoke.
+        asked_model: What the caller named; empty where nothing was.
+        strategy: What put its candidates in order; empty where it came to none.
+        affinity: It went where the beginning of its conversation may be cached.
+        fallback: Not the first candidate served it, or another model than was named.
         key: The fingerprint of the caller's gateway key.
         status: The HTTP status that the caller was told; 499 where he was gone before.
         error: The code of what went wrong; empty on success.
@@ -30,8 +34,12 @@ class RequestEnded(Struct, frozen=True, kw_only=True):
 
     request_id: str
     door: str
+    asked_model: str
     provider: str
     model: str
+    strategy: str
+    affinity: bool
+    fallback: bool
     key: str
     outcome: Outcome
     status: int

@@ -19,3 +19,8 @@ class Candidate(Struct, frozen=True):
     provider: str
     model: str
     reason: str
+
+    @property
+    def name(self) -> str:
+        """``provider/model``."""
+        return f"{self.provider}/{self.model}"

@@ -42,7 +42,7 @@ def test_help_names_every_command() -> None:
     """Each command is there with a line on what it does; called with nothing, the same is shown."""
     result = run("--help")
     assert result.exit_code == 0
-    for command in ("serve", "providers", "models", "route", "chat", "prices", "config"):
+    for command in ("serve", "providers", "models", "route", "chat", "usage", "audit", "prices", "config"):
         assert command in result.stdout
         inner = run(command, "--help")
         assert inner.exit_code == 0
@@ -289,6 +289,17 @@ def test_wrong_settings() -> None:
     assert result.exit_code == 2
     assert "did you mean port?" in result.stderr
     assert run("config", "check", "--config", "missing.toml").exit_code == 2
+
+
+def test_config_check_of_workers() -> None:
+    """More than one without Redis would not start, which the check says beforehand."""
+    result = run("config", "check", environ={"GENAI_WORKERS": "2"})
+    assert result.exit_code == 2
+    assert "GENAI_REDIS_URL" in result.stderr
+    redis = "redis://:canary-password@localhost"
+    good = run("config", "check", environ={"GENAI_WORKERS": "2", "GENAI_REDIS_URL": redis})
+    assert good.exit_code == 0
+    assert "canary" not in good.output
 
 
 def test_config_alone() -> None:

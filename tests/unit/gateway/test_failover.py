@@ -10,6 +10,7 @@ from contextlib import aclosing
 from itertools import pairwise
 from typing import Final, Literal
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from msgspec import Struct
@@ -245,7 +246,7 @@ class World(NoAccounts):
         self.count = 0
         self._clock = clock
         self._attempt = Attempt(clock, Seals(MemoryState(0, clock), {}))
-        self._failover = Failover(self.registry, self.guards, clock, self, jitter=lambda: 0.5)
+        self._failover = Failover(self.guards, clock, self, jitter=lambda: 0.5)
 
     @override
     def ended(self, call: Call, trial: Trial) -> None:
@@ -274,6 +275,7 @@ class World(NoAccounts):
         call = Call(
             request_id=f"r{number}", door="library", started=story.begun, seconds=wish.seconds, stream=wish.stream
         )
+        call.registry = self.registry
         message = Message(role="user", parts=(Text(text=str(number)),))
         request = CompletionRequest(messages=(message,))
         try:
@@ -490,3 +492,31 @@ def test_time_that_is_up_after_a_wait() -> None:
     slow = _run([failing, failing], [wish(seconds=1.2)], speed=2.0).stories[0]
     (made,) = slow.made
     assert made.error is slow.error
+
+
+QUICK: Final = Step(None, "head", None, 0.1, 0, told=False)
+SLOW: Final = replace(QUICK, wait=25.0)
+HANGS: Final = replace(QUICK, wait=1000.0)
+
+
+@pytest.mark.parametrize(
+    ("before", "seconds", "stream", "expected"),
+    [
+        ([QUICK], 2.0, True, "open"),
+        ([QUICK], 0.5, True, "closed"),
+        ([QUICK, SLOW], 2.0, True, "closed"),
+        ([], 2.0, True, "closed"),
+        ([QUICK], 2.0, False, "closed"),
+        ([QUICK], 30.0, False, "open"),
+    ],
+    ids=["silent", "hasty", "often slow", "never heard of", "whole", "whole and long"],
+)
+def test_a_model_that_hangs_under_callers_in_a_hurry(
+    before: list[Step], seconds: float, expected: str, *, stream: bool
+) -> None:
+    """It is left alone where it used to answer long before, though no call took too long by the provider's own time."""
+    script = Script(keys=1, context=None, steps=[*before, *[HANGS] * 5], models=1)
+    wishes = [wish(40.0 * number) for number, _ in enumerate(before)]
+    wishes += [wish(100.0 + 40 * number, seconds, stream=stream) for number in range(5)]
+    world = _run([script], wishes)
+    assert ["closed", expected] == [world.guards.circuits.of(name).state for name in ("p0", "p0/m0")]

@@ -14,13 +14,21 @@ from genai_spine.gateway.guards import Guards, Policies
 from genai_spine.redact import Secret
 from genai_spine.resilience.breaker import CircuitPolicy
 from genai_spine.resilience.faults import Fault
-from genai_spine.resilience.keys import KeyPolicy
+from genai_spine.resilience.keys import KeyPolicy, KeyPool
 from genai_spine.resilience.lease import Lease
 from genai_spine.testing.clock import ManualClock
 from tests.providers import OwnProvider
 
 FAULTS: list[Fault] = ["request", "refused", "denied", "exhausted", "limited", "provider"]
 NAMES = ("one", "two")
+
+
+def taken(keys: KeyPool) -> list[str]:
+    """The keys that a pool hands out, one after another."""
+    leases = [keys.lease() for _ in keys.health()]
+    for lease in leases:
+        lease.release()
+    return [lease.secret.reveal() for lease in leases]
 
 
 class Ward:
@@ -80,6 +88,14 @@ class Ward:
         """Take a provider for healthy."""
         self.guards.of(self.providers[name]).reset()
 
+    def move(self, name: str, count: int) -> None:
+        """Put a provider at another address in its place, by a change of the configuration; none for a count of 0."""
+        former = self.providers[name]
+        former.retired = True
+        latter = self.providers[name] = OwnProvider(name)
+        latter.address, latter.keys = f"{former.address}x", former.keys
+        self.guards.follow(self.guards.policies, [former], [latter] if count else [])
+
     def settle(self) -> None:
         """End all that is under way."""
         while self.under_way:
@@ -101,12 +117,14 @@ _steps = st.one_of(
     st.tuples(st.just("advance"), st.sampled_from([0.5, 10.0, 20.0, 30.0, 3600.0])),
     st.tuples(st.just("exchange"), st.just("one"), st.integers(0, 3)),
     st.tuples(st.just("reset"), _names),
+    st.tuples(st.just("move"), _names, st.integers(0, 1)),
 )
 
 
 @settings(max_examples=200)
 @example([OPEN, ("advance", 30.0), PROBE, ("end", 0, "request", None), PROBE, ("end", 0, None, None)])
 @example([REFUSED, REFUSED, ("reset", "one"), REFUSED, REFUSED, ("exchange", "one", 3)])
+@example([("begin", "one", "key"), ("move", "one", 0), ("end", 0, "refused", None)])
 @given(st.lists(_steps, max_size=30))
 def test_what_is_remembered_is_what_is_true(steps: list[tuple[str, *tuple[object, ...]]]) -> None:
     """Whatever calls, keys, time and the operator do: after each step the ill are just those who are in trouble."""
@@ -149,3 +167,51 @@ def test_a_provider_that_lost_its_keys(name: str) -> None:
     assert frozenset() == ward.guards.ill
     ward.exchange(name, 1)
     assert frozenset() == ward.guards.ill
+
+
+def test_what_stays_of_a_provider_when_another_takes_its_place() -> None:
+    """All of it at the same address, with its keys the same; a key that came fresh, none that went, is new."""
+    ward = Ward()
+    ward.call("one", "key", "refused")
+    ward.call("one", "circuit", "provider")
+    former = ward.providers["one"]
+    guard, before = ward.guards.of(former), ward.guards.health(former)
+    latter = ward.providers["one"] = OwnProvider("one")
+    latter.keys = tuple(former.keys)
+    former.retired = True
+    ward.guards.follow(ward.guards.policies, [former], [latter])
+    assert (guard, before) == (ward.guards.of(latter), ward.guards.health(latter))
+    assert guard is ward.guards.of(former)
+
+
+def test_a_request_under_way_gets_no_key_of_another_address() -> None:
+    """Whoever still asks the former provider takes of its keys, and changes nothing of the latter's."""
+    ward = Ward()
+    former = ward.providers["one"]
+    ward.move("one", 1)
+    latter = ward.providers["one"]
+    latter.keys = (Secret("one-new"),)
+    there = ward.guards.of(latter)
+    assert there.keys is not None
+    old = ward.guards.of(former).keys
+    assert old is not None
+    assert [["one-0", "one-1"], ["one-new"]] == [sorted(taken(keys)) for keys in (old, there.keys)]
+    assert there is ward.guards.of(latter)
+
+
+def test_other_policies_are_obeyed_by_what_is_there() -> None:
+    """Circuits, keys and shares of retries that exist follow them, and those that are made later."""
+    ward = Ward()
+    policies = Policies(
+        keys=KeyPolicy(max_failures_before_cooldown=9), circuit=CircuitPolicy(failures=9), retry_share=0.9
+    )
+    ward.guards.follow(policies, ward.providers.values(), ward.providers.values())
+    for name in ("one", "keyless"):
+        ward.call(name, "circuit", "provider")
+        ward.call(name, "model", "provider")
+    ward.call("one", "key", "limited")
+    ward.call("two", "key", "provider")
+    assert {"one"} >= ward.guards.ill
+    guard = ward.guards.of(ward.providers["two"])
+    assert guard.keys is not None
+    assert (9, 0.9) == (guard.keys.policy.max_failures_before_cooldown, guard.budget.share)

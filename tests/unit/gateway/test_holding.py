@@ -61,8 +61,9 @@ def told_of(*begins: Begin, most: int = 100, alive: str | None = "alive") -> Tol
                 record = trial.record(call)
                 told.outcomes.append((record.provider, record.outcome))
 
-        failover = Failover(registry, Guards(clock), clock, Accounts(), jitter=lambda: 0.0)
+        failover = Failover(Guards(clock), clock, Accounts(), jitter=lambda: 0.0)
         call = Call(request_id="req_1", door="openai", started=0.0)
+        call.registry = registry
         left = list(begins)
         pieces = failover.stream(call, OPTIONS, lambda _: left.pop(0)(call), alive)
         try:

@@ -71,6 +71,25 @@ async def test_found_and_lost_again(upstream: ScriptedUpstream, transport: HttpT
     assert {"/api/tags"} == {received.path for received in upstream.received}
 
 
+async def test_it_follows_another_registry(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
+    """One that stays is still looked for, and lost again; one that is new is told to be asked; one that went is not."""
+    stays, goes, comes = (local(upstream, transport) for _ in range(3))
+    goes.name, comes.name = "goes", "comes"
+    probe = LocalProbe(registry(stays, goes))
+    upstream.enqueue(TAGS, TAGS)
+    assert {stays, goes} == {*await probe.look()}
+    assert not probe.follow(registry(stays))
+    known = registry(stays, comes)
+    assert probe.follow(known)
+    upstream.enqueue(TAGS, TAGS)
+    assert {stays, comes} == {*await probe.look()}
+    version = known.version
+    upstream.enqueue(json_reply({}, status=500), json_reply({}, status=500))
+    assert [] == list(await probe.look())
+    assert ["not_configured", "ready", "not_configured"] == [one.status for one in (stays, goes, comes)]
+    assert known.version > version
+
+
 async def test_a_default_model_stays(upstream: ScriptedUpstream, transport: HttpTransport) -> None:
     """A default that is set is not replaced by the first that is listed."""
     provider = local(upstream, transport, default_model="mine")
@@ -144,7 +163,7 @@ class _Nobody(Transport):
 
 
 def test_it_looks_again_and_again() -> None:
-    """Until cancelled it asks once in each interval; with nobody to look for it ends at once."""
+    """Until cancelled it asks once in each interval."""
     nobody = _Nobody()
     row = Row(dialect="ollama", url="http://box.example", local=True)
     probe = LocalProbe(registry(provider_from_row("box", row, context(transport=nobody))))
@@ -156,5 +175,3 @@ def test_it_looks_again_and_again() -> None:
 
     virtual_time.run(main)
     assert nobody.asked == 3
-    _, seconds = virtual_time.run(LocalProbe(Registry()).run)
-    assert seconds == 0

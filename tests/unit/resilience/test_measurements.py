@@ -140,3 +140,41 @@ def test_the_memory_has_an_end() -> None:
     measurements.told_first(("p", "0"), 9)
     measurements.told_first(("p", "new"), 9)
     assert (9, PRIOR.first, 9) == tuple(measurements.speed(("p", model)).first for model in ("0", "1", "new"))
+
+
+@pytest.mark.parametrize(
+    ("slowest", "silence", "tokens", "expected"),
+    [
+        (None, 500.0, 0, False),
+        (3.0, 5.9, 0, False),
+        (3.0, 6.0, 0, True),
+        (0.1, 0.9, 0, False),
+        (0.1, 1.0, 0, True),
+        (3.0, 6.0, 500, False),
+        (3.0, 13.0, 500, True),
+    ],
+)
+def test_a_silence_that_tells_of_trouble(slowest: float | None, silence: float, tokens: int, *, expected: bool) -> None:
+    """Twice the longest wait of late, a second at least; an answer that comes whole is given the time of its tokens."""
+    measurements, clock = made()
+    for first in () if slowest is None else (slowest, slowest / 3, slowest):
+        call(measurements, clock, first=first, tokens=0, rest=0)
+    with measurements.measure(KEY) as measured:
+        clock.advance(silence)
+        assert expected is measured.overdue(tokens)
+        measured.first()
+        assert not measured.overdue(tokens)
+
+
+def test_what_was_slow_long_ago() -> None:
+    """Answers that are too old to count do not, and calls without an answer never did."""
+    measurements, clock = made()
+    call(measurements, clock, first=9, tokens=0, rest=0)
+    clock.advance(1)
+    call(measurements, clock, first=2, tokens=0, rest=0)
+    measurements.told_silence(KEY, 60)
+    assert 9 == measurements.slowest(KEY)
+    clock.advance(HORIZON)
+    assert measurements.slowest(KEY) is None
+    call(measurements, clock, first=2, tokens=0, rest=0)
+    assert 2 == measurements.slowest(KEY)

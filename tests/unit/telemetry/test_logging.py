@@ -28,8 +28,12 @@ from genai_spine.types.usage import Usage
 RECORD = RequestEnded(
     request_id="req_1",
     door="openai_chat",
+    asked_model="fast",
     provider="openai",
     model="gpt-4o-mini",
+    strategy="local_first",
+    affinity=False,
+    fallback=False,
     key="0011aabb",
     outcome="success",
     status=200,

@@ -70,6 +70,7 @@ class AnthropicMessages(Dialect):
     """``POST /v1/messages``, and the count of tokens beside it."""
 
     name = NAME
+    limit_path = ("max_tokens",)
     carries_seals = True
     forwarded_headers = FORWARDED
     default_headers: ClassVar[Headers] = {"anthropic-version": VERSION}

@@ -49,6 +49,7 @@ class BedrockConverse(Dialect, Embeds):
     """``POST /model/{id}/converse`` and ``/converse-stream``."""
 
     name = NAME
+    limit_path = ("inferenceConfig", "maxTokens")
     stream_content_type = "application/vnd.amazon.eventstream"
     path = "/model"
     """Where the paths begin; the rest of each is the model's."""

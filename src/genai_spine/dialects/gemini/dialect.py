@@ -5,8 +5,9 @@ Source: https://ai.google.dev/api/generate-content
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from msgspec import Raw
 from msgspec.structs import replace
 from typing_extensions import override
 
@@ -24,6 +25,7 @@ from genai_spine.dialects.base import (
     Watch,
 )
 from genai_spine.dialects.embeddings import Embeds
+from genai_spine.dialects.envelope import with_number
 from genai_spine.dialects.gemini.catalogue import (
     decode_models,
     decode_token_count,
@@ -36,6 +38,7 @@ from genai_spine.dialects.gemini.errors import decode_error, encode_error
 from genai_spine.dialects.gemini.media import is_held
 from genai_spine.dialects.gemini.parts import sealed
 from genai_spine.dialects.gemini.relay import (
+    CONFIGS,
     GeminiWatch,
     check_response,
     read_count_envelope,
@@ -66,6 +69,7 @@ class Gemini(Dialect, Embeds):
     """
 
     name = NAME
+    limit_path = (CONFIGS[0], "maxOutputTokens")
     carries_seals = True
     # Google's own client takes a comment for data.
     stream_comments = False
@@ -77,6 +81,11 @@ class Gemini(Dialect, Embeds):
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
         return read_envelope(body, headers)
+
+    @override
+    def with_limit(self, fields: Mapping[str, Raw], tokens: int) -> dict[str, Raw]:
+        name = next((name for name in CONFIGS if name in fields), CONFIGS[0])
+        return with_number(fields, (name, *self.limit_path[1:]), tokens)
 
     def read_count_envelope(self, body: bytes, headers: Headers) -> Envelope:
         """Read a question for a count of tokens; raises as ``read_envelope`` does."""

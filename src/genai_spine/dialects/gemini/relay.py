@@ -29,6 +29,7 @@ from genai_spine.types.completion import FinishReason
 from genai_spine.types.usage import Usage
 
 __all__ = [
+    "CONFIGS",
     "GeminiWatch",
     "check_response",
     "read_count_envelope",
@@ -60,7 +61,7 @@ class _Head(Struct, rename="camel"):
 
 
 _head: Final = msgspec.json.Decoder(_Head)
-_CONFIGS: Final = ("generationConfig", "generation_config")
+CONFIGS: Final = ("generationConfig", "generation_config")
 # With what parts the name from the value: alone, the quotation mark of a text that speaks of it would do.
 _PICTURE: Final = (b':"image/', b': "image/')
 _SCHEMAS: Final = tuple(
@@ -76,7 +77,7 @@ def read_envelope(body: bytes, headers: Headers, *, model: str | None = None, st
     if not head.contents:
         message = "contents: is required and must hold at least one content"
         raise InvalidFieldError(message, param="contents")
-    config = next((name for name in _CONFIGS if name in fields), "")
+    config = next((name for name in CONFIGS if name in fields), "")
     most = head.generation_config.max_output_tokens if head.generation_config else None
     return Envelope(
         fields=fields,

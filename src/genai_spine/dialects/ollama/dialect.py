@@ -56,6 +56,7 @@ class Ollama(Dialect, Embeds):
     """``POST /api/chat``."""
 
     name = NAME
+    limit_path = ("options", "num_predict")
     call_ids = False
     stream_comments = False
     stream_content_type = "application/x-ndjson"

@@ -46,6 +46,7 @@ class OpenAIChat(Dialect, Embeds):
     """``POST /chat/completions``."""
 
     name = NAME
+    limit_path = ("max_completion_tokens",)
     path = PATH
     models_path = "/models"
     address_suffixes = ("/chat/completions", "/completions", "/embeddings", "/responses", "/models")

@@ -20,6 +20,7 @@ class OpenAICompletions(OpenAIChat):
     """``POST /completions``: one prompt. A door only: towards a provider the same is said by ``/chat/completions``."""
 
     name = NAME
+    limit_path = ("max_tokens",)
 
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:

@@ -71,6 +71,7 @@ class OpenAIResponses(Dialect, Embeds, Continues):
     """``POST /responses``, and the count of tokens beside it."""
 
     name = NAME
+    limit_path = ("max_output_tokens",)
     carries_seals = True
     path = PATH
     models_path = "/models"

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from genai_spine.errors import NotFoundError
 from genai_spine.providers.base import Health, Provider
-from genai_spine.server.state import principal_of, state_of
+from genai_spine.server.rules import require
+from genai_spine.server.state import allowed_provider, principal_of, state_of
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.json import JsonObject
 
@@ -19,12 +20,13 @@ router = APIRouter(tags=["health"])
 
 
 def _known(request: Request, provider: Provider, probed: Health | None = None) -> Response:
-    health = state_of(request).spine.guards.health(provider)
+    spine = state_of(request).spine
+    health, status = spine.guards.health(provider), spine.registry.status(provider)
     body: JsonObject = {
         "name": provider.name,
-        "status": provider.status,
+        "status": status,
         "healthy": None if probed is None else probed.healthy,
-        "usable": provider.status == "ready" and health.trouble is None,
+        "usable": status == "ready" and health.trouble is None,
         "probe": None if probed is None else _told(probed, provider),
         **msgspec.to_builtins(health),
     }
@@ -39,7 +41,7 @@ def _told(probed: Health, provider: Provider) -> JsonObject:
     return told
 
 
-@router.get("/providers/{name}/health", summary="How a provider does")
+@router.get("/providers/{name}/health", dependencies=[require("read")], summary="How a provider does")
 async def provider_health(
     request: Request,
     name: str,
@@ -47,11 +49,13 @@ async def provider_health(
     probe: Annotated[bool, Query(description="ask the provider now; it costs no token")] = True,
 ) -> Response:
     """Tell a provider's circuit, keys by fingerprint, measured speed, calls under way, and whether it answers now."""
-    provider = state_of(request).spine.registry.get(name)
+    provider = allowed_provider(request, name)
     return _known(request, provider, await provider.health() if probe else None)
 
 
-@router.post("/v1/admin/providers/{name}/reset", summary="Take a provider for healthy again")
+@router.post(
+    "/v1/admin/providers/{name}/reset", dependencies=[require("admin")], summary="Take a provider for healthy again"
+)
 async def reset_provider(
     request: Request,
     name: str,

@@ -14,10 +14,11 @@ __all__ = ["Debt", "Holds", "Live"]
 
 
 class Live(Struct, frozen=True):
-    """A hold that is neither settled nor lost, and its age."""
+    """A hold that is not settled, its age, and when it will have it by this process' clock."""
 
     hold: Hold
     seconds: float
+    until: float
 
 
 class Debt(Struct, frozen=True):
@@ -51,12 +52,11 @@ class Holds:
     @property
     def idle(self) -> bool:
         """Whether a server that forgets would forget nothing of ours."""
-        self._forget()
         return not (self._live or self._owed or self._settled)
 
     def take(self, hold: Hold, seconds: float) -> None:
         """Note that it was taken."""
-        self._live[hold.id] = Live(hold, seconds)
+        self._live[hold.id] = Live(hold, seconds, self._clock.monotonic() + seconds)
 
     def owe(self, hold: Hold, amounts: Sequence[int], *, doubtful: bool = False) -> Debt:
         """Note that it is to be settled; return what is owed."""
@@ -72,7 +72,7 @@ class Holds:
         del self._owed[debt.hold.id]
         if any(debt.amounts) and any(stake.meter.accounted for stake in debt.hold.stakes):
             self._settled.append((self._clock.monotonic(), debt))
-        self._forget()
+            self._forget_settled()
 
     def live(self, epoch: str) -> list[Live]:
         """Return those that were taken in an older epoch."""
@@ -84,10 +84,17 @@ class Holds:
 
     def settled(self, epoch: str) -> list[Debt]:
         """Return what was settled of late and taken in an older epoch."""
-        self._forget()
+        self._forget_settled()
         return [debt for _, debt in self._settled if debt.hold.epoch != epoch]
 
-    def _forget(self) -> None:
+    def forget(self) -> None:
+        """Drop what has had its time."""
+        self._forget_settled()
+        now = self._clock.monotonic()
+        for hold_id in [hold_id for hold_id, one in self._live.items() if one.until <= now]:
+            del self._live[hold_id]
+
+    def _forget_settled(self) -> None:
         oldest = self._clock.monotonic() - self._remembered
         while self._settled and self._settled[0][0] < oldest:
             self._settled.popleft()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
 
 from msgspec import Struct
@@ -32,12 +32,14 @@ class Patience(Struct, frozen=True, kw_only=True):
         command: For an answer.
         rest: After a failure nobody tries for so long; doubled with each further one.
         longest_rest: But no longer than this.
+        quiet: For a word while messages are listened for; then one is asked for, and must come within as long again.
     """
 
     connect: float = 1.0
     command: float = 0.5
     rest: float = 0.1
     longest_rest: float = 2.0
+    quiet: float = 5.0
 
 
 class Link:
@@ -77,36 +79,23 @@ class Link:
         self._connecting: asyncio.Task[Wire] | None = None
         self._failures = 0
         self._rests_until = 0.0
+        self._closed = False
 
     async def call(self, *words: str | bytes | float) -> Any:
-        """Return the answer to a command.
+        """Return the answer to a command that may be done twice.
 
         Raises:
             SharedStateUnavailableError: It was not sent, or the server refused it.
             AnswerLost: It may have been done.
         """
-        wire = await self._connected()
-        try:
-            return await wire.call(*words, seconds=self._patience.command)
-        except ResponseError as error:
-            raise unavailable() from error
-        except AnswerLost:
-            self._stumbled(wire)
-            raise
+        return await self._ask(words)
 
     async def run(self, script: Script, *words: str | bytes | float) -> Any:
-        """Return what a script returns; raises as ``call`` does."""
-        wire = await self._connected()
+        """Return what a script returns; otherwise like ``call``."""
         try:
-            try:
-                return await wire.call("EVALSHA", script.sha, 1, EPOCH, *words, seconds=self._patience.command)
-            except NoScriptError:
-                return await wire.call("EVAL", script.text, 1, EPOCH, *words, seconds=self._patience.command)
-        except ResponseError as error:
-            raise unavailable() from error
-        except AnswerLost:
-            self._stumbled(wire)
-            raise
+            return await self._ask(("EVALSHA", script.sha, 1, EPOCH, *words))
+        except NoScriptError:
+            return await self._ask(("EVAL", script.text, 1, EPOCH, *words))
 
     def connection(self) -> AbstractConnection:
         """Return a connection of one's own, not connected yet."""
@@ -114,7 +103,8 @@ class Link:
         return made
 
     async def close(self) -> None:
-        """Close the connection, if there is one."""
+        """Close the connection, if there is one; none is made any more."""
+        self._closed = True
         if self._connecting is not None:
             self._connecting.cancel()
             await asyncio.gather(self._connecting, return_exceptions=True)
@@ -122,20 +112,56 @@ class Link:
             await self._wire.close()
             self._wire = None
 
+    async def _ask(self, words: Sequence[str | bytes | float]) -> Any:
+        """Send a command; once more, where the connection turns out to have broken since the last."""
+        lost: AnswerLost | None = None
+        while True:
+            try:
+                wire = await self._connected()
+            except SharedStateUnavailableError:
+                if lost is not None:
+                    raise lost from None
+                raise
+            try:
+                return await wire.call(*words, seconds=self._patience.command)
+            except NoScriptError:
+                raise
+            except ResponseError as error:
+                if "READONLY" in str(error):
+                    # It has become another's replica, and is not the one to ask.
+                    wire.give_up()
+                raise unavailable() from error
+            except AnswerLost as error:
+                if error.late:
+                    self._stumbled(wire)
+                if error.late or lost is not None:
+                    raise
+                lost = error
+
     async def _connected(self) -> Wire:
         if self._wire is not None and not self._wire.broken:
             return self._wire
+        if self._closed:
+            raise unavailable()
         if self._failures and (self._connecting is not None or self._clock.monotonic() < self._rests_until):
             raise unavailable(max(self._rests_until - self._clock.monotonic(), self._patience.rest))
         if self._connecting is None:
             self._connecting = asyncio.create_task(self._connect())
             self._connecting.add_done_callback(self._tried)
-        # The caller may leave; the others who wait for the connection stay.
-        return await asyncio.shield(self._connecting)
+        connecting = self._connecting
+        try:
+            # The caller may leave; the others who wait for the connection stay.
+            return await asyncio.shield(connecting)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            if connecting.cancelled() and task is not None and not task.cancelling():
+                raise unavailable() from None
+            raise
 
     async def _connect(self) -> Wire:
         if self._wire is not None:
             await self._wire.close()
+            self._wire = None
         connection = self.connection()
         wire: Wire | None = None
         try:
@@ -143,14 +169,13 @@ class Link:
                 await connection.connect()  # type: ignore[no-untyped-call]  # redis-py's own
                 wire = Wire(connection)
                 await self._greeting(wire)
+            self._wire = wire
         except (RedisError, OSError, TimeoutError, AnswerLost) as error:
             self._failed()
-            if wire is None:
-                await connection.disconnect(nowait=True)
-            else:
-                await wire.close()
             raise unavailable(self._rests_until - self._clock.monotonic()) from error
-        self._wire = wire
+        finally:
+            if self._wire is None:
+                await (connection.disconnect(nowait=True) if wire is None else wire.close())
         self._failures = 0
         return wire
 

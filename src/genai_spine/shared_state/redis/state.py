@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, Final
 
 from redis.exceptions import ResponseError
@@ -83,7 +83,6 @@ class RedisState(SharedState):
         self._holds = Holds(clock, remembered_seconds)
         self._grace = grace_seconds
         self._beat_seconds = beat_seconds
-        self._run = ""
         self._epoch = ""
         # The epoch that has been told all that is ours.
         self._told = ""
@@ -94,20 +93,20 @@ class RedisState(SharedState):
 
     @override
     async def get(self, key: str) -> bytes | None:
-        found: bytes | None = await self._call("GET", BYTES + key)
+        found: bytes | None = await _heard(self._link.call("GET", BYTES + key))
         return found
 
     @override
     async def put(self, key: str, value: bytes, seconds: float) -> None:
-        await self._call("SET", BYTES + key, value, "PX", max(1, round(seconds * 1000)))
+        await _heard(self._link.call("SET", BYTES + key, value, "PX", max(1, round(seconds * 1000))))
 
     @override
     async def delete(self, key: str) -> bool:
-        return bool(await self._call("DEL", BYTES + key))
+        return bool(await _heard(self._link.call("DEL", BYTES + key)))
 
     @override
     async def publish(self, topic: str, message: bytes) -> None:
-        await self._call("PUBLISH", CHANNEL + topic, message)
+        await _heard(self._link.call("PUBLISH", CHANNEL + topic, message))
 
     @override
     async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
@@ -122,7 +121,7 @@ class RedisState(SharedState):
             words += _named(claim.meter)
             words += (claim.amount, "" if claim.limit is None else claim.limit)
         try:
-            found = await self._run_script("take", *words)
+            found = await self._run("take", *words)
         except (AnswerLost, asyncio.CancelledError) as error:
             # Whether it was taken or not, it shall not be.
             stakes = tuple([Stake(claim.meter, claim.amount, 0) for claim in claims])
@@ -132,7 +131,7 @@ class RedisState(SharedState):
             if isinstance(error, AnswerLost):
                 raise unavailable() from error
             raise
-        kind, epoch = found[0], self._epoch
+        kind = found[0]
         if kind == b"unseeded":
             return Unseeded(tuple([Gap(claims[index].meter, start, end) for index, start, end in found[2]]))
         if kind == b"wait":
@@ -145,7 +144,7 @@ class RedisState(SharedState):
             return Refused(readings)
         ends = [end for _, _, end in found[3]]
         stakes = tuple([Stake(claim.meter, claim.amount, end) for claim, end in zip(claims, ends, strict=True)])
-        hold = Hold(hold_id, epoch, stakes)
+        hold = Hold(hold_id, found[1].decode(), stakes)
         self._holds.take(hold, seconds)
         self._begin_beating()
         return Taken(hold, readings)
@@ -162,13 +161,14 @@ class RedisState(SharedState):
 
     @override
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
-        found = await self._call_script("seed", gap.meter.key, gap.meter.window, gap.ends_at, used, *counted)
+        words: list[_Word] = [gap.meter.key, gap.meter.window, gap.ends_at, used, *counted]
+        found = await _heard(self._run("seed", *words))
         return bool(found[2])
 
     @override
     async def read(self, meters: Sequence[Meter]) -> tuple[Reading, ...]:
         words = [word for meter in meters for word in _named(meter)]
-        return _readings(await self._call_script("read", *words))
+        return _readings(await _heard(self._run("read", *words)))
 
     async def beat(self) -> None:
         """Look whether the epoch is another, and tell the server what it does not know; done now and then by itself.
@@ -177,8 +177,8 @@ class RedisState(SharedState):
             SharedStateUnavailableError: The server cannot be reached.
         """
         self._notice(await self._open())
-        if self._told != self._epoch:
-            await self._tell_again()
+        if self._telling is not None:
+            await asyncio.shield(self._telling)
         await asyncio.gather(*[self._pay(debt) for debt in self._holds.owed()])
 
     @override
@@ -194,24 +194,16 @@ class RedisState(SharedState):
 
     async def _greet(self, wire: Wire) -> None:
         """Learn of each new connection whether the server is the one that it was; before anybody uses it."""
-        seconds = self._patience.command
+        text, seconds = self._scripts["open"].text, self._patience.command
         try:
-            told: bytes = await wire.call("INFO", "server", seconds=seconds)
-            lines = dict(line.partition(b":")[::2] for line in told.splitlines())
-            self._run = lines.get(b"run_id", b"").decode()
-        except ResponseError:
-            # Some services hide it; then a restart is noticed only where the server forgot everything.
-            self._run = ""
-        words = (1, EPOCH, self._run, secrets.token_hex(8))
-        try:
-            found = await wire.call("EVAL", self._scripts["open"].text, *words, seconds=seconds)
+            found = await wire.call("EVAL", text, 1, EPOCH, secrets.token_hex(8), seconds=seconds)
         except ResponseError as error:
-            message = "the server runs no scripts"
+            message = "the server runs no scripts, or not now"
             raise AnswerLost(message) from error
         self._notice(found[1])
 
     async def _open(self) -> bytes:
-        found = await self._link_run("open", self._run, secrets.token_hex(8))
+        found = await _heard(self._link.run(self._scripts["open"], secrets.token_hex(8)))
         epoch: bytes = found[1]
         return epoch
 
@@ -238,14 +230,14 @@ class RedisState(SharedState):
         words: list[_Word] = [live.hold.id, live.seconds]
         for stake in live.hold.stakes:
             words += (*_named(stake.meter), stake.amount, stake.ends_at)
-        await self._call_script("restore", *words)
+        await _heard(self._run("restore", *words))
 
     async def _pay(self, debt: Debt) -> bool:
         hold = debt.hold
         words: list[_Word] = [hold.id, hold.epoch, int(debt.doubtful)]
         for stake, amount in zip(hold.stakes, debt.amounts, strict=True):
             words += (*_named(stake.meter), stake.amount, stake.ends_at, amount)
-        found = await self._call_script("settle", *words)
+        found = await _heard(self._run("settle", *words))
         self._holds.paid(debt)
         return bool(found[2])
 
@@ -256,33 +248,14 @@ class RedisState(SharedState):
     async def _beat_on(self) -> None:
         while True:
             await asyncio.sleep(self._beat_seconds)
+            self._holds.forget()
             if not self._holds.idle:
                 try:
                     await self.beat()
                 except SharedStateUnavailableError:
                     continue
 
-    # Calls.
-
-    async def _call(self, *words: _Word) -> Any:
-        try:
-            return await self._link.call(*words)
-        except AnswerLost as error:
-            raise unavailable() from error
-
-    async def _link_run(self, name: str, *words: _Word) -> Any:
-        try:
-            return await self._link.run(self._scripts[name], *words)
-        except AnswerLost as error:
-            raise unavailable() from error
-
-    async def _call_script(self, name: str, *words: _Word) -> Any:
-        try:
-            return await self._run_script(name, *words)
-        except AnswerLost as error:
-            raise unavailable() from error
-
-    async def _run_script(self, name: str, *words: _Word) -> Any:
+    async def _run(self, name: str, *words: _Word) -> Any:
         """Run a script in an epoch; where the server has none, one is begun."""
         for _ in range(3):
             found = await self._link.run(self._scripts[name], *words)
@@ -291,6 +264,14 @@ class RedisState(SharedState):
                 return found
             self._notice(await self._open())
         raise unavailable()
+
+
+async def _heard(work: Awaitable[Any]) -> Any:
+    """Await what may be done again; where the answer is lost, the place cannot be reached."""
+    try:
+        return await work
+    except AnswerLost as error:
+        raise unavailable() from error
 
 
 def _named(meter: Meter) -> tuple[str, str, str]:

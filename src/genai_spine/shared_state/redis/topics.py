@@ -16,9 +16,6 @@ __all__ = ["Topics"]
 
 CHANNEL: Final = "spine:topic:"
 
-QUIET_SECONDS: Final = 5.0
-"""After so long without a word the server is asked for one, and must give it within as long again."""
-
 
 class Topics:
     """Listens to all topics of a process."""
@@ -99,7 +96,7 @@ class Topics:
     async def _read(self, connection: AbstractConnection) -> None:
         asked = False
         while True:
-            found = await connection.read_response(timeout=QUIET_SECONDS, disconnect_on_error=False)
+            found = await connection.read_response(timeout=self._patience.quiet, disconnect_on_error=False)
             if found is None:
                 if asked:
                     return

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final, NamedTuple
 
 import msgspec
-from sqlalchemy import select, text
+from msgspec import Struct
+from sqlalchemy import ColumnElement, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genai_spine.redact import scrub
 from genai_spine.storage.sql import fitting
+from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.fitting import MICROSECONDS
 from genai_spine.storage.sql.tables import audit
 from genai_spine.types.ledger import AuditEvent
 
-__all__ = ["BEGINNING", "append", "hash_of"]
+__all__ = ["BEGINNING", "ORIGIN", "Anchor", "AuditFilter", "AuditStore", "Verdict", "append", "hash_of"]
 
 BEGINNING: Final = bytes(32)
 """What the first row has for the hash before it."""
@@ -25,6 +28,157 @@ BEGINNING: Final = bytes(32)
 _LOCK: Final = 0x5B1AF
 _HASHED: Final = [column.name for column in audit.columns if column.name not in {"hash", "previous"}]
 _PERSON: Final = b"genai-spine"
+_PAGE: Final = 1000
+
+
+class Anchor(NamedTuple):
+    """A row of the chain that somebody noted elsewhere: none before it can be changed without its hash changing too."""
+
+    sequence: int
+    hash: bytes
+
+
+ORIGIN: Final = Anchor(0, BEGINNING)
+"""Before the first row."""
+
+
+class Verdict(NamedTuple):
+    """What an examination of the chain found.
+
+    Attributes:
+        rows: That are as they were written.
+        last: The last of them.
+        fault: What is wrong with the next; empty where nothing is.
+    """
+
+    rows: int
+    last: Anchor
+    fault: str = ""
+
+
+class AuditFilter(Struct, frozen=True, kw_only=True):
+    """Which events are meant; None is any.
+
+    Attributes:
+        user: Of who did it, or for whom it was done.
+        api_key: Of his key in the database.
+        fingerprint: Of his key.
+        start: Events at this moment and later.
+        end: Events before this moment.
+    """
+
+    event: str | None = None
+    user: int | None = None
+    api_key: int | None = None
+    fingerprint: str | None = None
+    request_id: str | None = None
+    model: str | None = None
+    start: datetime | None = None
+    end: datetime | None = None
+
+    @property
+    def conditions(self) -> list[ColumnElement[bool]]:
+        """The same for a query."""
+        pairs = (
+            (audit.c.event, self.event),
+            (audit.c.user_id, self.user),
+            (audit.c.api_key_id, self.api_key),
+            (audit.c.key_fingerprint, self.fingerprint),
+            (audit.c.request_id, self.request_id),
+            (audit.c.model, self.model),
+        )
+        conditions = [column == value for column, value in pairs if value is not None]
+        if self.start is not None:
+            conditions.append(audit.c.at >= self.start)
+        if self.end is not None:
+            conditions.append(audit.c.at < self.end)
+        return conditions
+
+
+class AuditStore:
+    """Reads the audit, and examines it."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def newest(
+        self, which: Sequence[AuditFilter], *, before: int | None = None, limit: int
+    ) -> list[dict[str, Any]]:
+        """Return events that all filters let through, the newest first; ``before`` is where the last page ended."""
+        conditions = [condition for one in which for condition in one.conditions]
+        if before is not None:
+            conditions.append(audit.c.sequence < before)
+        query = select(audit).where(*conditions).order_by(audit.c.sequence.desc()).limit(limit)
+        async with self._database.reading() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+    async def all(self, which: Sequence[AuditFilter], *, after: int = 0) -> AsyncIterator[dict[str, Any]]:
+        """Yield the events that all filters let through, the oldest first, in as many reads as it takes."""
+        conditions = [condition for one in which for condition in one.conditions]
+        while True:
+            query = select(audit).where(audit.c.sequence > after, *conditions).order_by(audit.c.sequence).limit(_PAGE)
+            async with self._database.reading() as connection:
+                rows = [dict(row) for row in (await connection.execute(query)).mappings()]
+            for row in rows:
+                yield row
+            if len(rows) < _PAGE:
+                return
+            after = rows[-1]["sequence"]
+
+    async def verify(self, *, since: Anchor = ORIGIN, expected: Anchor | None = None) -> Verdict:
+        """Examine the chain, from after ``since`` on, which is believed; ``expected`` is to be found in it.
+
+        Without an anchor from elsewhere nobody can tell that the last rows were removed, or all written anew.
+        """
+        rows, last = 0, since
+        if since != ORIGIN and await self._hash(since.sequence) != since.hash:
+            return Verdict(0, since, f"row {since.sequence} is not the one that was noted")
+        lowest = since.sequence if since != ORIGIN else None
+        while True:
+            try:
+                page = await self._page(lowest)
+            except (ValueError, TypeError) as error:
+                return Verdict(rows, last, f"a row after {last.sequence} cannot be read: {error}")
+            for row in page:
+                if fault := _fault(row, last, expected):
+                    return Verdict(rows, last, fault)
+                rows, last = rows + 1, Anchor(row["sequence"], row["hash"])
+            if len(page) < _PAGE:
+                break
+            lowest = last.sequence
+        if expected is not None and last.sequence < expected.sequence:
+            return Verdict(rows, last, f"row {last.sequence + 1} and those after it are missing")
+        return Verdict(rows, last)
+
+    async def _page(self, after: int | None) -> list[dict[str, Any]]:
+        query = select(audit).order_by(audit.c.sequence).limit(_PAGE)
+        if after is not None:
+            query = query.where(audit.c.sequence > after)
+        async with self._database.reading() as connection:
+            return [dict(row) for row in (await connection.execute(query)).mappings()]
+
+    async def _hash(self, sequence: int) -> bytes | None:
+        async with self._database.reading() as connection:
+            found: bytes | None = (
+                await connection.execute(select(audit.c.hash).where(audit.c.sequence == sequence))
+            ).scalar()
+            return found
+
+
+def _fault(row: Mapping[str, Any], last: Anchor, expected: Anchor | None) -> str:
+    """What is wrong with the row that follows ``last``; empty where nothing is."""
+    sequence = row["sequence"]
+    if sequence > last.sequence + 1:
+        return f"row {last.sequence + 1} is missing"
+    if sequence != last.sequence + 1:
+        return f"row {sequence} is none of the chain"
+    if row["previous"] != last.hash:
+        return f"row {sequence} does not follow the one before it"
+    if row["hash"] != hash_of(row, last.hash):
+        return f"row {sequence} was changed"
+    if expected is not None and sequence == expected.sequence and row["hash"] != expected.hash:
+        return f"row {sequence} is not the one that was noted"
+    return ""
 
 
 async def append(connection: AsyncConnection, events: Sequence[tuple[str, AuditEvent]]) -> frozenset[str]:

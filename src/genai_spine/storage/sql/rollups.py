@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from genai_spine.storage.sql.histograms import bucket_of
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
 
-__all__ = ["DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "insert_for"]
+__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "covering_days", "insert_for"]
 
 HOUR: Final = 3600
 HOURS_PER_DAY: Final = 24
@@ -23,6 +23,9 @@ SPANS: Final = (1, HOURS_PER_DAY)
 # So many rows go into one statement: SQLite takes 32,766 values, asyncpg 32,767.
 _ROWS: Final = 1500
 _COUNTED: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+
+ALL_NAMES: Final = ("", "", "")
+"""The provider, model and status of durations that are not told apart by them."""
 
 Key: TypeAlias = tuple[Any, ...]
 
@@ -57,17 +60,25 @@ class Sums:
         for span in SPANS:
             for tag in ("", *(row["tags"] or ())):
                 for user, key, fingerprint in (who, (EVERYBODY, EVERYBODY, "")):
-                    dimensions = (span, tag, user, hour - hour % span, key, fingerprint, *what)
-                    sums = self._usage[dimensions]
+                    whose = (span, tag, user, hour - hour % span, key, fingerprint)
+                    sums = self._usage[*whose, *what]
                     for place, amount in enumerate(amounts):
                         sums[place] += amount
-                    for time in times:
-                        self._times[(*dimensions, *time)] += 1
+                    for names in _names(span, user, what):
+                        for time in times:
+                            self._times[*whose, *names, *time] += 1
 
     async def write(self, connection: AsyncConnection) -> None:
         """Add it to what is there, always in the same order, so that two who do it never wait for each other."""
         await _add(connection, usage_rollups, [(*key, *sums) for key, sums in sorted(self._usage.items())])
         await _add(connection, usage_histograms, [(*key, calls) for key, calls in sorted(self._times.items())])
+
+
+def _names(span: int, user: int, what: Key) -> tuple[Key, ...]:
+    """By which names durations are told apart, in rows of such a span and user: see ``usage_histograms``."""
+    if user != EVERYBODY:
+        return () if span == 1 else (ALL_NAMES,)
+    return (ALL_NAMES,) if span == 1 else (ALL_NAMES, what)
 
 
 def covering(sums: Any, first: int, last: int) -> ColumnElement[bool]:
@@ -80,6 +91,11 @@ def covering(sums: Any, first: int, last: int) -> ColumnElement[bool]:
         and_(sums.span == 1, sums.hour >= first, sums.hour < day),
         and_(sums.span == 1, sums.hour >= end, sums.hour < last),
     )
+
+
+def covering_days(sums: Any, first: int, last: int) -> ColumnElement[bool]:
+    """Whether a row adds up a day of which some hour is among those from ``first`` up to ``last``."""
+    return and_(sums.span == HOURS_PER_DAY, sums.hour > first - HOURS_PER_DAY, sums.hour < last)
 
 
 async def _add(connection: AsyncConnection, table: Table, rows: list[Key]) -> None:

@@ -177,6 +177,7 @@ provider_configs: Final = Table(
     Column("config_json", JSON),
     # Encrypted; nobody's without the key of the environment.
     Column("secrets", LargeBinary),
+    _counter("version"),
     _moment("created_at"),
     _moment("updated_at"),
 )
@@ -194,6 +195,7 @@ provider_models: Final = Table(
     # Of older databases, and read by nothing else; the prices are in `facts`.
     Column("cost_per_1k_tokens", Numeric(20, 12, asdecimal=False)),
     Column("facts", JSON),
+    _counter("version"),
     _moment("created_at"),
     UniqueConstraint("provider_id", "model_name"),
 )
@@ -203,9 +205,10 @@ settings: Final = Table(
     METADATA,
     Column("name", String(100), primary_key=True),
     Column("value", JSON, nullable=False),
+    _counter("version"),
     _moment("updated_at"),
 )
-"""What may change while the gateway runs."""
+"""What may change while the gateway runs. A ``version`` here is that of the configuration when the row was changed."""
 
 versions: Final = Table(
     "versions",
@@ -376,6 +379,7 @@ usage_rollups: Final = Table(
     *_used(),
     _counter("estimated"),
     _counter("price_unknown"),
+    Index("ix_usage_rollups_api_key_id_hour", "api_key_id", "hour"),
     sqlite_with_rowid=False,
 )
 """Calls added up."""
@@ -388,9 +392,15 @@ usage_histograms: Final = Table(
     Column("measure", String(20), primary_key=True),
     Column("bucket", Integer, primary_key=True, autoincrement=False),
     _counter("calls"),
+    Index("ix_usage_histograms_api_key_id_hour", "api_key_id", "hour"),
     sqlite_with_rowid=False,
 )
-"""How long they took: counts by logarithmic bucket."""
+"""How long they took: counts by logarithmic bucket.
+
+There are as many buckets as make these rows the most of all, so calls are told apart by less here: everybody's by the
+hour and by the day, by the day also by provider, model and status, and those of users and keys by the day. What is not
+told apart has empty names.
+"""
 
 audit: Final = Table(
     "audit",

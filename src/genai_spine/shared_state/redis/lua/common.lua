@@ -14,8 +14,8 @@
 local NEVER = 9007199254740991
 local DAY = 86400
 local LENGTHS = {minute = 60, hour = 3600, day = DAY}
-local KEPT = DAY * 1000 -- past its use, in ms
-local LONG = 90 * KEPT -- for what has no end: it is seeded anew after so long without use
+local KEPT = 7 * DAY * 1000 -- past its use, in ms
+local LONG = 90 * DAY * 1000 -- for what has no end: it is seeded anew after so long without use
 
 local epoch, began
 do

@@ -48,11 +48,13 @@ def upgrade() -> None:
     op.create_table(NOTES, sa.Column("table_name", sa.String(100)), sa.Column("column_name", sa.String(100)))
     _make_tables()
     _fill_what_was_taken_over()
+    _watch_the_configuration()
 
 
 def downgrade() -> None:
     """Remove all that this revision made, and nothing else."""
     connection = op.get_bind()
+    _stop_watching(connection)
     before: dict[str, set[str]] = {}
     for table, column in connection.execute(sa.select(NOTES_TABLE.c.table_name, NOTES_TABLE.c.column_name)):
         before.setdefault(table, set()).add(column)
@@ -100,6 +102,41 @@ def _fill_what_was_taken_over() -> None:
     for older in [name for name in ("username", "email") if name in columns]:
         op.execute(nameless.values(name=users.c[older]))
     op.execute(nameless.values(name=sa.literal("user-").concat(sa.cast(users.c.id, sa.String))))
+
+
+WATCHED: Final = ("provider_configs", "provider_models", "settings")
+CHANGES: Final = ("INSERT", "UPDATE", "DELETE")
+BUMP: Final = (
+    "INSERT INTO versions (topic, version) VALUES ('configuration', 1) "
+    "ON CONFLICT (topic) DO UPDATE SET version = versions.version + 1;"
+)
+
+
+def _watch_the_configuration() -> None:
+    """Have workers notice what somebody changes of the configuration by hand."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION spine_configuration_changed() RETURNS trigger LANGUAGE plpgsql "
+            f"AS $$ BEGIN {BUMP} RETURN NULL; END $$"
+        )
+        for table in WATCHED:
+            op.execute(
+                f"CREATE TRIGGER {table}_changed AFTER {' OR '.join(CHANGES)} ON {table} "
+                "FOR EACH STATEMENT EXECUTE FUNCTION spine_configuration_changed()"
+            )
+        return
+    for table in WATCHED:
+        for change in CHANGES:
+            op.execute(f"CREATE TRIGGER {table}_{change.lower()} AFTER {change} ON {table} BEGIN {BUMP} END")
+
+
+def _stop_watching(connection: sa.Connection) -> None:
+    if connection.dialect.name == "postgresql":
+        op.execute("DROP FUNCTION IF EXISTS spine_configuration_changed() CASCADE")
+        return
+    for table in WATCHED:
+        for change in CHANGES:
+            op.execute(f"DROP TRIGGER IF EXISTS {table}_{change.lower()}")
 
 
 def _make_tables() -> None:
@@ -162,6 +199,7 @@ def _make_tables() -> None:
         sa.Column("temperature_default", sa.Float(), server_default="0.7", nullable=True),
         sa.Column("config_json", sa.JSON(), nullable=True),
         sa.Column("secrets", sa.LargeBinary(), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_provider_configs"),
@@ -256,6 +294,7 @@ def _make_tables() -> None:
         "settings",
         sa.Column("name", sa.String(length=100), nullable=False),
         sa.Column("value", sa.JSON(), nullable=False),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("updated_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("name", name="pk_settings"),
     )
@@ -301,6 +340,7 @@ def _make_tables() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    _index("ix_usage_histograms_api_key_id_hour", "usage_histograms", ["api_key_id", "hour"])
     _table(
         "usage_rollups",
         sa.Column("span", sa.SmallInteger(), autoincrement=False, nullable=False),
@@ -335,6 +375,7 @@ def _make_tables() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    _index("ix_usage_rollups_api_key_id_hour", "usage_rollups", ["api_key_id", "hour"])
     _table(
         "users",
         sa.Column("id", ID, autoincrement=True, nullable=False),
@@ -405,6 +446,7 @@ def _make_tables() -> None:
         sa.Column("capabilities", sa.JSON(), nullable=True),
         sa.Column("cost_per_1k_tokens", sa.Numeric(precision=20, scale=12, asdecimal=False), nullable=True),
         sa.Column("facts", sa.JSON(), nullable=True),
+        sa.Column("version", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("created_at", MOMENT, nullable=False),
         sa.ForeignKeyConstraint(
             ["provider_id"], ["provider_configs.id"], name="fk_provider_models_provider_id", ondelete="CASCADE"

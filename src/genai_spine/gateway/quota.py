@@ -1,0 +1,124 @@
+"""What a caller with limits may still use: counted when a request comes in, set aside before each call, and settled.
+
+A caller without limits costs one look at an empty tuple.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from typing import Any, Final
+
+import msgspec
+
+from genai_spine.catalog.estimate import upper_estimate
+from genai_spine.catalog.prices import Cost
+from genai_spine.gateway.context import Call
+from genai_spine.gateway.trial import Trial
+from genai_spine.money import nanodollars_up
+from genai_spine.quota.budgets import Budgets
+from genai_spine.quota.rate_limits import RateLimits
+from genai_spine.routing.options import ASSUMED_OUTPUT
+from genai_spine.types.principal import Principal
+from genai_spine.types.usage import Usage
+
+__all__ = ["Quota"]
+
+_hold: Final = msgspec.msgpack.Encoder()
+
+
+class Quota:
+    """Looks after the limits of callers.
+
+    Attributes:
+        output_tokens: The limit that is set to answers of a caller with a budget, where his request sets none.
+    """
+
+    def __init__(self, rates: RateLimits, budgets: Budgets, *, immediate: bool, output_tokens: int) -> None:
+        """Look after limits.
+
+        Args:
+            rates: Counts requests and tokens.
+            budgets: Counts money.
+            immediate: Settling never waits, so it can be done where nothing may be awaited.
+            output_tokens: See above.
+        """
+        self.output_tokens = output_tokens
+        self._rates = rates
+        self._budgets = budgets
+        self._immediate = immediate
+        self._settling: set[asyncio.Task[object]] = set()
+
+    # Of a request.
+
+    async def admit(self, call: Call) -> None:
+        """Count a request.
+
+        Raises:
+            RateLimitExceededError: Its caller asks too often, or for too much.
+            SharedStateUnavailableError: Nobody can tell now.
+        """
+        tokens = call.weighed + (ASSUMED_OUTPUT if call.max_tokens is None else call.max_tokens)
+        call.admission = await self._rates.admit(call.principal, call.answer_id, tokens)
+
+    def done(self, call: Call) -> None:
+        """Count what a request did use; one for which nobody was asked counts no tokens."""
+        if call.admission is not None:
+            tokens = call.used.total_tokens if call.used is not None else 0
+            self._settle(self._rates.settle(call.admission, tokens))
+
+    # Of a call to a provider.
+
+    async def reserve(self, call: Call, trial: Trial) -> None:
+        """Set aside what a call may cost.
+
+        Raises:
+            BudgetExceededError: A budget does not cover it.
+            SharedStateUnavailableError: Nobody can tell now.
+        """
+        candidate = call.candidate or trial.option.candidate
+        # The quick guess of a short text is rather too high by itself.
+        tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
+        usage = Usage(input_tokens=tokens, output_tokens=call.max_tokens or 0)
+        amount = nanodollars_up(trial.provider.cost_of(candidate.model, usage).picodollars)
+        trial.reserved = await self._budgets.reserve(call.principal, trial.id, amount)
+        call.warn(trial.reserved.warnings)
+
+    def held(self, trial: Trial) -> bytes:
+        """Return what was set aside for a call, to be written down with its beginning."""
+        reserved = trial.reserved
+        return b"" if reserved is None or reserved.hold is None else _hold.encode(reserved.hold)
+
+    def ended(self, trial: Trial, cost: Cost | None) -> bool:
+        """Count what a call did cost; return whether that is more than was set aside."""
+        reserved, trial.reserved = trial.reserved, None
+        if reserved is None or reserved.hold is None:
+            return False
+        if cost is None:
+            self._settle(self._budgets.release(reserved.hold))
+            return False
+        amount = nanodollars_up(cost.picodollars)
+        self._settle(self._budgets.commit(reserved.hold, amount))
+        return amount > reserved.hold.stakes[0].amount
+
+    def limits_output(self, principal: Principal) -> bool:
+        """Return whether a caller's answers need a limit, so that it is known what they may cost."""
+        return any(limit.kind == "usd" for limit in principal.limits)
+
+    async def settled(self) -> None:
+        """Return when all that is being settled is."""
+        while self._settling:
+            await asyncio.wait(self._settling)
+
+    def _settle(self, work: Coroutine[Any, Any, object]) -> None:
+        """Do it without awaiting it: the caller may be gone."""
+        if self._immediate:
+            try:
+                work.send(None)
+            except StopIteration:
+                return
+            message = "settling waited where it must not"
+            raise RuntimeError(message)
+        task = asyncio.ensure_future(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
