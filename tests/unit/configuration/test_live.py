@@ -78,7 +78,7 @@ async def test_each_change_is_audited(spine: Spine) -> None:
         ("providers.openai", "deleted"),
         ("retry_attempts", "unset"),
     ] == told
-    assert ["ab12", "ab12", ""] == [event.get("key", "") for event in events[:3]]
+    assert ["ab12", "ab12", None] == [event["key"] for event in events[:3]]
     assert "canary" not in str(events)
 
 
