@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from genai_spine.testing.gateway import running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
-from tests.conftest import Gateways
+from tests.conftest import ONE_CALL, Gateways
 from tests.databases import KINDS, fresh_address
 from tests.flow.clients import CLIENTS, connect
 from tests.flow.people import Town, founded
@@ -57,7 +57,7 @@ async def _wired(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Wire
     async with AsyncExitStack() as stack:
         upstream = await stack.enter_async_context(ScriptedUpstream())
         gateway = await stack.enter_async_context(
-            running_gateway(environ_of(upstream, tmp_path_factory.mktemp("matrix")))
+            running_gateway({**ONE_CALL, **environ_of(upstream, tmp_path_factory.mktemp("matrix"))})
         )
         clients = {name: connect(name, gateway.url, gateway.key) for name in CLIENTS}
         for client in clients.values():
