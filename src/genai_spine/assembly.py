@@ -150,18 +150,7 @@ class Spine:
         setup = set_up(settings, self._parts)
         values = settings.values
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
-        media = self._media(values) if values.fetch_media else None
-        self.gateway = Gateway(
-            setup,
-            self.clock,
-            observed,
-            self.books.state,
-            DIALECTS,
-            self.guards,
-            self.ledger,
-            self.books.quota,
-            media,
-        )
+        self.gateway = self._gateway(setup, observed)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
         self.watcher = Watcher(self.books.database)
@@ -172,6 +161,11 @@ class Spine:
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False
+
+    def _gateway(self, setup: Setup, observed: Observer) -> Gateway:
+        values, books = setup.settings.values, self.books
+        media = self._media(values) if values.fetch_media else None
+        return Gateway(setup, self.clock, observed, books.state, DIALECTS, self.guards, self.ledger, books.quota, media)
 
     @property
     def settings(self) -> Settings:
