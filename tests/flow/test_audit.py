@@ -57,14 +57,14 @@ async def page(gateway: RunningGateway, query: str) -> tuple[list[int], Any]:
 
 
 async def test_pages_and_filters(gateway: RunningGateway) -> None:
-    """The newest first; each page tells where the next begins; what is another's is not shown."""
-    assert ([4, 3, 2, 1], None) == await page(gateway, "")
-    assert ([4, 3], "3") == await page(gateway, "?limit=2")
+    """The newest first; each page tells where the next begins."""
+    assert ([5, 4, 3, 2, 1], None) == await page(gateway, "")
+    assert ([5, 4], "4") == await page(gateway, "?limit=2")
     assert ([2, 1], None) == await page(gateway, "?limit=2&after=3")
-    assert ([4, 2], None) == await page(gateway, "?event=llm_error")
-    assert ([], None) == await page(gateway, "?key=00000000")
+    assert ([5, 4, 2], None) == await page(gateway, "?event=llm_error")
+    assert ([5], None) == await page(gateway, "?key=00000000")
     second = datetime.fromtimestamp(NOON + 2, UTC).isoformat().replace("+00:00", "Z")
-    assert ([4, 3], None) == await page(gateway, f"?since={second}")
+    assert ([5, 4, 3], None) == await page(gateway, f"?since={second}")
     assert ([2, 1], None) == await page(gateway, f"?until={second}")
 
 
@@ -80,10 +80,10 @@ async def test_an_event_is_told_whole(gateway: RunningGateway) -> None:
 
 
 async def test_lines(gateway: RunningGateway) -> None:
-    """All that the caller may see, the oldest first, a line of JSON each."""
+    """All of them, the oldest first, a line of JSON each."""
     status, text = await get(gateway, "?format=jsonl")
     assert 200 == status
-    assert [1, 2, 3, 4] == [json.loads(line)["sequence"] for line in text.splitlines()]
+    assert [1, 2, 3, 4, 5] == [json.loads(line)["sequence"] for line in text.splitlines()]
 
 
 @pytest.mark.parametrize(("query", "param"), [("?after=x", "after"), ("?after=-1", "after"), ("?limit=0", "limit")])
