@@ -163,11 +163,6 @@ class Spine:
         self._replaced: list[Provider] = []
         self.open = False
 
-    def _gateway(self, setup: Setup, observed: Observer) -> Gateway:
-        values, books = setup.settings.values, self.books
-        media = self._media(values) if values.fetch_media else None
-        return Gateway(setup, self.clock, observed, books.state, DIALECTS, self.guards, self.ledger, books.quota, media)
-
     @property
     def settings(self) -> Settings:
         """The settings in effect."""
