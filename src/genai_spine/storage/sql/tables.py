@@ -381,7 +381,7 @@ usage_rollups: Final = Table(
     _counter("price_unknown"),
     Index("ix_usage_rollups_api_key_id_hour", "api_key_id", "hour"),
     # For all users of a time; the key is for one user.
-    Index("ix_usage_rollups_span_tag_hour", "span", "tag", "hour"),
+    Index("ix_usage_rollups_span_hour_tag", "span", "hour", "tag"),
     sqlite_with_rowid=False,
 )
 """Calls added up."""

@@ -188,7 +188,7 @@ class _Asked:
                 where.append(columns.provider_name != "" if named else columns.provider_name == "")
         where.append(columns.user_id >= 0 if apart else columns.user_id == EVERYBODY)
         if all(one.tag is None for one in which):
-            where.append(columns.tag != "" if "tag" in by else columns.tag == "")
+            where.append(columns.tag > "" if "tag" in by else columns.tag == "")
         for one in which:
             where += _of_sums(columns, one)
         if by_days:
