@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,7 +21,6 @@ from typing_extensions import override
 
 from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing
-from genai_spine.quota.operator import limits_in
 from genai_spine.redact import Secret
 from genai_spine.server.app import create_app
 from genai_spine.settings import Settings
@@ -104,7 +102,7 @@ class Gateway:
             }
         )
         self.spine = Spine(settings, transport=Upstream())
-        ring = KeyRing([Secret(KEY)], open_to_all=not keys, limits=partial(limits_in, settings.values))
+        ring = KeyRing([Secret(KEY)], open_to_all=not keys)
         self._app = create_app(self.spine, ring)
 
     async def ask(self) -> None:

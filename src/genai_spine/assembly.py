@@ -38,6 +38,7 @@ from genai_spine.gateway.flow import Gateway
 from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
+from genai_spine.identity.office import Office
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
@@ -54,6 +55,7 @@ from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
+from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -65,7 +67,7 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse, 
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
-from genai_spine.types.principal import Principal
+from genai_spine.types.principal import Allowance, Principal
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
@@ -96,6 +98,7 @@ class Spine:
         guards: How they do.
         ledger: What is written of each call and request, once the engine has started.
         books: What keeps account: the database, limits, usage, the audit.
+        office: Where users, API keys and budgets are made and changed.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -148,24 +151,14 @@ class Spine:
         setup = set_up(settings, self._parts)
         values = settings.values
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
-        media = self._media(values) if values.fetch_media else None
-        self.gateway = Gateway(
-            setup,
-            self.clock,
-            observed,
-            self.books.state,
-            DIALECTS,
-            self.guards,
-            self.ledger,
-            self.books.quota,
-            media,
-        )
+        self.gateway = self._gateway(setup, observed)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
         self.watcher = Watcher(self.books.database)
         self.configuration = Configuration(
             settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )
+        self.office = Office(self.books.database, clock=self.clock, audit=self.ledger.audit)
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False
@@ -225,6 +218,15 @@ class Spine:
                 self._replaced.append(provider)
         self.guards.follow(made.policies, former.registry, made.registry)
         self.gateway.setup = made
+        for warning in made.warnings:
+            if warning not in former.warnings:
+                logger.warning(warning)
+
+    def _gateway(self, setup: Setup, observer: Observer) -> Gateway:
+        values = setup.settings.values
+        media = self._media(values) if values.fetch_media else None
+        books = self.books
+        return Gateway(setup, self.clock, observer, books.state, DIALECTS, self.guards, self.ledger, books.quota, media)
 
     def _media(self, values: FileSettings) -> MediaFetching:
         fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))
@@ -248,16 +250,17 @@ class Spine:
         return cls(Settings(os.environ if environ is None else environ, Path(path)))
 
     async def start(self) -> None:
-        """Open the database, and look for local providers, now and from time to time.
+        """Open the database, and look for local providers, now and from time to time; nothing, where that is done.
 
         Raises:
-            ConfigurationError: The database is not one for this version.
+            ConfigurationError: The database is not one for this version, or it or Redis does not let the gateway in.
+            JournalError: What happens cannot be written down.
         """
+        if self.open:
+            return
         await self.books.start()
         self.open = True
         await self.watcher.look()
-        if self._tasks:
-            return
         self._tasks.append(asyncio.create_task(self.watcher.run()))
         if self._probe is not None:
             await self._probe.look()
@@ -291,9 +294,10 @@ class Spine:
     ) -> None:
         await self.close()
 
-    def place(self, model: str | None, provider: str | None = None) -> Candidate:
+    def place(self, model: str | None, provider: str | None = None, *, allowance: Allowance | None = None) -> Candidate:
         """Return where a request for a model would go first; raises as ``complete`` does where nobody serves it."""
-        return self.gateway.planner.explain(Ask(model=model, provider=provider)).considered[0].candidate
+        ask = Ask(model=model, provider=provider, allowance=allowance)
+        return self.gateway.planner.explain(ask).considered[0].candidate
 
     def register_provider(self, provider: Provider) -> None:
         """Add a provider of your own, or put it in the place of one of the same name; it takes effect at once."""

@@ -97,6 +97,9 @@ class FileSettings(Frozen):
     redis_url: RedisUrl | None = Field(
         default=None, repr=False, description="where several workers or machines share state; unset: in memory"
     )
+    metrics_open: bool = Field(
+        default=True, description="show the metrics to anybody; else to keys with the scope `metrics` or `admin`"
+    )
     journal_max_bytes: int = Field(
         default=1 << 30, ge=1 << 20, description="most that each worker's journal takes while the database is away"
     )
@@ -209,6 +212,7 @@ _VARIABLES: Final[Mapping[str, tuple[str, ...]]] = {
     "data_dir": ("GENAI_DATA_DIR",),
     "database_url": ("GENAI_DATABASE_URL",),
     "redis_url": ("GENAI_REDIS_URL",),
+    "metrics_open": ("GENAI_METRICS_OPEN",),
     "journal_max_bytes": ("GENAI_JOURNAL_MAX_BYTES",),
     "ledger_seconds": ("GENAI_LEDGER_SECONDS",),
     "log_level": ("GENAI_LOG_LEVEL", "LOG_LEVEL"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import traceback
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -14,9 +15,12 @@ import pytest
 from genai_spine.assembly import Spine
 from genai_spine.errors import ConfigurationError, SpineError
 from genai_spine.settings import Settings
+from genai_spine.telemetry.logging import LineWriter
 from tests.postgres import PostgresServer, postgres
 from tests.processes import environ_for, refused
 from tests.redis_server import RedisServer
+
+Log = tuple[io.StringIO, LineWriter]
 
 PASSWORD: Final = "s3canary"
 
@@ -72,18 +76,28 @@ async def test_no_address_of_redis(address: str, told: str) -> None:
     assert "GENAI_REDIS_URL" in message
 
 
-@pytest.mark.parametrize("name", ["GENAI_DATABASE_URL", "GENAI_REDIS_URL"])
-@pytest.mark.parametrize("where", ["nowhere.invalid:1", "127.0.0.1:1"])
-async def test_nobody_is_there(name: str, where: str, caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    """It may yet come: the gateway starts, and says what it cannot reach, why, and which setting names it."""
-    scheme = "redis" if "REDIS" in name else "postgresql"
-    spine = await start(**{"GENAI_DATA_DIR": str(tmp_path), name: f"{scheme}://me:{PASSWORD}@{where}/0"})
+SCHEMES: Final = {"GENAI_DATABASE_URL": "postgresql", "GENAI_REDIS_URL": "redis"}
+
+
+async def reaching_nobody(name: str, place: str, folder: Path, log: Log) -> None:
+    """Nobody is at an address: the gateway starts, for he may yet come, and the log says what cannot be reached."""
+    address = f"{SCHEMES[name]}://me:{PASSWORD}@{place}/0"
+    spine = await start(**{"GENAI_DATA_DIR": str(folder), name: address})
     assert "Hello!" == (await spine.complete("Hello!")).content
     await spine.close()
-    log = caplog.text
-    assert "cannot be reached" in log
-    assert name in log
-    assert PASSWORD not in log
+    stream, writer = log
+    writer.close()
+    told = stream.getvalue()
+    assert "cannot be reached" in told
+    assert name in told
+    assert PASSWORD not in told
+
+
+@pytest.mark.parametrize("name", SCHEMES)
+@pytest.mark.parametrize("place", ["nowhere.invalid:1", "127.0.0.1:1"])
+async def test_nobody_is_there(name: str, place: str, log: Log, tmp_path: Path) -> None:
+    """It may yet come: the gateway starts, and says what it cannot reach, why, and which setting names it."""
+    await reaching_nobody(name, place, tmp_path, log)
 
 
 @pytest.fixture
@@ -133,7 +147,8 @@ async def test_redis_does_not_let_in(redis: RedisServer) -> None:
     await (await start(GENAI_REDIS_URL=redis.url + "?password=right")).close()
 
 
-async def test_something_else_is_there(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", SCHEMES)
+async def test_something_else_is_there(name: str, log: Log, tmp_path: Path) -> None:
     """A server that speaks neither is as good as none, and is told so."""
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -141,17 +156,8 @@ async def test_something_else_is_there(caplog: pytest.LogCaptureFixture, tmp_pat
         writer.write(b"HTTP/1.1 400 Bad Request\r\n\r\n")
         writer.close()
 
-    server = await asyncio.start_server(answer, "127.0.0.1", 0)
-    place = f"me:{PASSWORD}@127.0.0.1:{server.sockets[0].getsockname()[1]}/0"
-    for name, scheme in (("GENAI_DATABASE_URL", "postgresql"), ("GENAI_REDIS_URL", "redis")):
-        caplog.clear()
-        await (await start(**{"GENAI_DATA_DIR": str(tmp_path), name: f"{scheme}://{place}"})).close()
-        log = caplog.text
-        assert "cannot be reached" in log
-        assert name in log
-        assert PASSWORD not in log
-    server.close()
-    await server.wait_closed()
+    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
+        await reaching_nobody(name, f"127.0.0.1:{server.sockets[0].getsockname()[1]}", tmp_path, log)
 
 
 def test_it_is_told_in_a_line_to_who_serves(tmp_path: Path) -> None:

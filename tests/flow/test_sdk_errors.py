@@ -1,31 +1,29 @@
-"""T2 and T4 with the official packages: whatever goes wrong, the client's package raises what its user expects.
-
-Each test has a gateway of its own, for a gateway may remember failures.
-"""
+"""T2 and T4 with the official packages: whatever goes wrong, the client's package raises what its user expects."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
-from pathlib import Path
 from typing import Final, TypeAlias
 
 import anthropic
 import ollama
 import openai
 import pytest
+import pytest_asyncio
 from google.genai import errors as genai_errors
 from msgspec.structs import replace
 
 from genai_spine.testing.gateway import RunningGateway
 from genai_spine.testing.upstream import Scripted, ScriptedUpstream
-from tests.conftest import Gateways
 from tests.flow.answers import PROVIDERS, RECORDED, Call, Provider, Said, recorded
 from tests.flow.cells import cells
 from tests.flow.clients import Ask, Client, connect
 from tests.flow.published import faults_of
 from tests.flow.scenes import CAPITAL
-from tests.flow.wiring import RAISED, environ_of, status_of
+from tests.flow.wiring import RAISED, Wired, status_of
+
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 Connect: TypeAlias = Callable[[str, RunningGateway], Client]
 
@@ -78,7 +76,7 @@ OUTCOMES: Final[dict[str, dict[str, tuple[int, type[Exception]]]]] = {
 STATUSES: Final = {"bad_request": 400, "not_found": 404, "key": 401, "limit": 429, "failure": 500}
 
 
-@pytest.fixture
+@pytest_asyncio.fixture(loop_scope="module")
 async def connected() -> AsyncIterator[Connect]:
     """Makes clients, and closes them; all that they were answered is of the published form."""
     made: list[Client] = []
@@ -95,9 +93,18 @@ async def connected() -> AsyncIterator[Connect]:
 
 
 @pytest.fixture
-async def gateway(upstream: ScriptedUpstream, gateways: Gateways, tmp_path: Path) -> RunningGateway:
-    """A gateway of the test's own, before the upstream."""
-    return await gateways.start(**environ_of(upstream, tmp_path))
+def gateway(wired: Wired) -> RunningGateway:
+    """The gateway of all tests here, which remembers no failure of another's."""
+    spine = wired.gateway.spine
+    for provider in spine.registry:
+        spine.guards.of(provider).reset()
+    return wired.gateway
+
+
+@pytest.fixture
+def upstream(wired: Wired) -> ScriptedUpstream:
+    """The service before which it stands."""
+    return wired.upstream
 
 
 async def raised(asking: Awaitable[object]) -> Exception:

@@ -170,11 +170,15 @@ def api() -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
 def _routes() -> str:
     described = sorted(api().items(), key=lambda item: (next(iter(item[1].values()))["tags"], item[0]))
     rows = [
-        (f"`{method.upper()} {path}`", operation["summary"], "yes" if operation["security"] else "no")
+        (f"`{method.upper()} {path}`", operation["summary"], _scopes(operation))
         for path, operations in described
         for method, operation in operations.items()
     ]
-    return _table(("route", "what", "key"), rows)
+    return _table(("route", "what", "scope"), rows)
+
+
+def _scopes(operation: Mapping[str, Any]) -> str:
+    return " or ".join(f"`{wanted['key'][0]}`" for wanted in operation["security"]) or "none, nor a key"
 
 
 def _errors() -> str:

@@ -20,7 +20,7 @@ def rows() -> list[list[str]]:
     return [cells for cells in found if cells[0] not in {"what fails", "---"}]
 
 
-def tests_in(path: Path) -> set[str]:
+def names_in(path: Path) -> set[str]:
     """The names of a file's tests."""
     return {
         node.name
@@ -37,7 +37,7 @@ def test_every_row_has_a_test_that_exists() -> None:
         assert named, cells[0]
         for file, test in named:
             assert (ROOT / file).exists(), file
-            assert test in tests_in(ROOT / file), f"{file}::{test}"
+            assert test in names_in(ROOT / file), f"{file}::{test}"
 
 
 def test_every_part_has_its_table() -> None:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import shlex
-from functools import partial
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from genai_spine import __version__
 from genai_spine.assembly import Spine
-from genai_spine.identity.api_keys import KeyRing, first_key
-from genai_spine.quota.operator import limits_in
+from genai_spine.cli.office import in_database
+from genai_spine.errors import DatabaseDownError
+from genai_spine.identity.api_keys import KeyRing
+from genai_spine.identity.first_key import first_key
 from genai_spine.settings import Settings
 
 __all__ = ["Access", "Found", "access_to", "found_by", "greeting"]
+
+_SOME_KEY: Final = '-H "Authorization: Bearer YOUR-KEY" '
 
 
 class Access(NamedTuple):
@@ -48,19 +51,23 @@ def access_to(settings: Settings, *, auth: bool) -> Access:
     Raises:
         ConfigurationError: It cannot be kept.
     """
-    limits = partial(limits_in, settings.values)
     if not auth:
-        return Access(KeyRing((), open_to_all=True, limits=limits), "No key is asked for (--no-auth).", "")
+        return Access(KeyRing(open_to_all=True), "No key is asked for (--no-auth).", "")
     if settings.keys:
         header = '-H "Authorization: Bearer ${GENAI_API_KEYS%%,*}" '
-        return Access(KeyRing(settings.keys, limits=limits), "Callers present one of GENAI_API_KEYS.", header)
-    key, path, new = first_key(settings.data_dir)
+        return Access(KeyRing(settings.keys), "Callers present one of GENAI_API_KEYS.", header)
+    try:
+        first = in_database(settings, lambda spine: first_key(spine.office.identities, settings.data_dir))
+    except DatabaseDownError:
+        return Access(KeyRing(), "The database cannot be reached, so no key of it is known yet.", _SOME_KEY)
+    if first.path is None:
+        return Access(KeyRing(), "Callers present a key; spine keys create makes one.", _SOME_KEY)
     line = (
-        f"Your gateway key, shown this once and kept in {path}:\n  {key.reveal()}"
-        if new
-        else f"The gateway key is in {path}"
+        f"Your gateway key, shown this once and kept in {first.path}:\n  {first.made.reveal()}"
+        if first.made is not None
+        else f"The gateway key is in {first.path}"
     )
-    return Access(KeyRing((key,), limits=limits), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(path))})" ')
+    return Access(KeyRing(), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(first.path))})" ')
 
 
 def found_by(spine: Spine) -> Found:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from genai_spine import __version__
-from genai_spine.cli import audit, chat, config, database, models, prices, providers, route, serve, usage
+from genai_spine.cli import audit, chat, config, database, keys, models, prices, providers, route, serve, usage, users
 
 __all__ = ["app"]
 
@@ -42,6 +42,8 @@ app.command("route")(route.route)
 app.command("chat")(chat.chat)
 app.command("usage")(usage.usage)
 app.add_typer(audit.app, name="audit")
+app.add_typer(keys.app, name="keys")
+app.add_typer(users.app, name="users")
 app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="db")

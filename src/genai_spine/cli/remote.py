@@ -12,7 +12,7 @@ import typer
 from msgspec import Struct
 
 from genai_spine.errors import ConnectionFailedError, MalformedResponseError, ProviderError, SpineError
-from genai_spine.identity.api_keys import stored_key
+from genai_spine.identity.first_key import stored_key
 from genai_spine.redact import Secret, scrub
 from genai_spine.settings import Settings
 from genai_spine.transport.base import Outgoing, Timeouts

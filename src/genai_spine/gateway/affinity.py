@@ -57,7 +57,7 @@ class Affinities:
         if found is None:
             return None, None
         begins, goes_on = found
-        name = hashlib.blake2b(b"\n".join((principal.key.encode(), *begins)), digest_size=16).digest()
+        name = hashlib.blake2b(b"\n".join((principal.owner.encode(), *begins)), digest_size=16).digest()
         at, home = self._homes.get(name, (0.0, None))
         if not goes_on or home is None or self._clock.monotonic() - at > SECONDS:
             return name, None

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Final
 
 import msgspec
 
 from genai_spine.dialects.base import Continues
+from genai_spine.errors import SharedStateUnavailableError
 from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.context import Call
 from genai_spine.shared_state.base import SharedState
@@ -44,7 +46,9 @@ class KeptAnswers:
         if call.passthrough or not isinstance(question.door, Continues):
             return
         if (kept := question.door.keep(question.envelope, told)) is not None:
-            await self._state.put(_key(call.principal, kept.id), kept.record, SECONDS)
+            # Who wants to go on from it later sends the conversation again.
+            with suppress(SharedStateUnavailableError):
+                await self._state.put(_key(call.principal, kept.id), kept.record, SECONDS)
 
     async def find(self, principal: Principal, answer_id: str) -> bytes | None:
         """Return what is kept of an answer that was given to ``principal``."""
@@ -56,4 +60,4 @@ class KeptAnswers:
 
 
 def _key(principal: Principal, answer_id: str) -> str:
-    return f"answer:{principal.key}:{answer_id}"
+    return f"answer:{principal.owner}:{answer_id}"

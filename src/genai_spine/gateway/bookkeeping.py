@@ -121,11 +121,7 @@ class Bookkeeping:
     @property
     def degraded(self) -> dict[str, str]:
         """What does not do what it should, for anybody to read; the log tells why."""
-        found = {}
-        if self.shipper.trouble:
-            found["database"] = "it cannot be written to; what happens is kept in the journal"
-        if not self.ledger.has_room:
-            found["journal"] = "it has no room, or its disk failed; no call is made"
+        found = self.shipper.degraded
         if self.state.trouble:
             found["shared_state"] = "it cannot be reached; callers with a budget or a limit cannot be counted"
         return found

@@ -244,6 +244,8 @@ class Gateway:
 
     def _plan(self, call: Call, ask: Ask) -> Sequence[Option]:
         """Return where the request may go, best first; a provider that was named may turn out not to be usable."""
+        if call.principal.allowance is not None:
+            ask = msgspec.structs.replace(ask, allowance=call.principal.allowance)
         call.asked_model = ask.model
         call.input_tokens, call.max_tokens = ask.tokens, ask.needs.max_tokens
         call.weigh = None if ask.light else ask.weigh

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import ClassVar, Final, Protocol
 
 import msgspec
@@ -21,6 +22,7 @@ from msgspec import Struct, structs
 
 from genai_spine.dialects.base import Dialect
 from genai_spine.dialects.seals import EMPTY, Seal, is_tag, read_tag, tag_of
+from genai_spine.errors import SharedStateUnavailableError
 from genai_spine.providers.base import CallOptions, Provider
 from genai_spine.shared_state.base import SharedState
 from genai_spine.types.completion import CompletionRequest, CompletionResponse
@@ -113,8 +115,10 @@ class Seals:
 
     async def keep(self, principal: Principal, sealing: Sealing) -> None:
         """Keep the seals of an answer whose caller cannot carry them."""
-        for key, kept in sealing.kept.items():
-            await self._state.put(_key(principal, key), msgspec.json.encode(kept), SECONDS)
+        # Without them the conversation goes on as it does with a model that reasons anew.
+        with suppress(SharedStateUnavailableError):
+            for key, kept in sealing.kept.items():
+                await self._state.put(_key(principal, key), msgspec.json.encode(kept), SECONDS)
 
     def opened(self, request: CompletionRequest, origin: str) -> CompletionRequest:
         """Return a request with the tags of ``origin`` opened, and the others dropped."""
@@ -142,13 +146,19 @@ class Seals:
         dialect = self._dialects.get(seal.dialect)
         return dialect.opened(seal.data) if dialect is not None and seal.origin == origin else None
 
+    async def _find(self, principal: Principal, door: Carrier, call: ToolCall) -> bytes | None:
+        try:
+            return await self._state.get(_key(principal, _call_key(door, call)))
+        except SharedStateUnavailableError:
+            return None  # as if it had been kept too long ago
+
     async def _recalled(self, principal: Principal, door: Carrier, message: Message, origin: str) -> Message:
         """Put back before each tool call what its model had sealed; the caller's own words and arguments stay."""
         head: list[Part] = []
         rest: list[Part] = []
         for part in message.parts:
             if isinstance(part, ToolCall):
-                found = await self._state.get(_key(principal, _call_key(door, part)))
+                found = await self._find(principal, door, part)
                 if found is not None:
                     kept = _kept.decode(found)
                     head += self._parts(kept.head, origin)
@@ -177,7 +187,7 @@ def _in_plain_words(message: Message) -> Message:
 
 
 def _key(principal: Principal, key: str) -> str:
-    return f"seals:{principal.key}:{key}"
+    return f"seals:{principal.owner}:{key}"
 
 
 def _call_key(door: Carrier, call: ToolCall) -> str:

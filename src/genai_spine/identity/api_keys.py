@@ -1,70 +1,80 @@
-"""The keys that callers present, kept as keyed hashes only."""
+"""API keys: how they are made, where they may stand in a request, and what is kept of them: never the key itself.
+
+A key is ``spine-<twelve letters and digits>-<secret>``. What comes before the secret is its prefix, by which people
+recognise it and the database finds it. The keys of the environment may be of any form.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import hmac
-import os
+import re
 import secrets
-from collections.abc import Callable, Iterable, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Mapping
 from typing import Final
 from urllib.parse import unquote
 
-from genai_spine.errors import AuthenticationError, ConfigurationError
 from genai_spine.redact import Secret
-from genai_spine.types.limits import Limit
-from genai_spine.types.principal import Principal
+from genai_spine.storage.records import SecretRecord
+from genai_spine.types.principal import SCOPES_OF, Principal
 
-__all__ = ["KeyRing", "first_key", "presented_key", "stored_key"]
+__all__ = ["KeyRing", "is_secret", "new_key", "prefix_of", "presented_key", "secret_of"]
 
-KEY_FILE: Final = "gateway.key"
-_PREFIX: Final = "spine-"
+_FORM: Final = re.compile(r"(spine-[a-z2-7]{12})-[A-Za-z0-9_-]{43}", re.ASCII)
+_LETTERS: Final = "abcdefghijklmnopqrstuvwxyz234567"
+_SECRET_BYTES: Final = 32
+_PERSON: Final = b"spine api key"
+
+
+def new_key() -> Secret:
+    """Return a key that nobody has."""
+    letters = "".join(secrets.choice(_LETTERS) for _ in range(12))
+    return Secret(f"spine-{letters}-{secrets.token_urlsafe(_SECRET_BYTES)}")
+
+
+def prefix_of(key: str) -> str | None:
+    """Return how a key begins; None where it is not of the form of those in the database."""
+    found = _FORM.fullmatch(key)
+    return found and found[1]
+
+
+def secret_of(key: Secret) -> SecretRecord:
+    """Return what is kept of a key that ``new_key`` made. The secret is random, so a fast hash keeps it safe."""
+    salt = secrets.token_bytes(16)
+    text = key.reveal()
+    return SecretRecord(prefix_of(text) or "", salt, _hashed(text, salt))
+
+
+def is_secret(presented: str, kept: SecretRecord) -> bool:
+    """Return whether a key is the one that something was kept of; the time that it takes tells nothing."""
+    return hmac.compare_digest(_hashed(presented, kept.salt), kept.hash)
+
+
+def _hashed(key: str, salt: bytes) -> bytes:
+    return hashlib.blake2b(key.encode(), salt=salt, person=_PERSON, digest_size=32).digest()
 
 
 class KeyRing:
-    """Knows which keys are good. Without any key it lets nobody in, unless ``open_to_all``."""
+    """The keys that the operator named where the gateway was started; they are good for everything.
 
-    def __init__(
-        self,
-        keys: Iterable[Secret],
-        *,
-        open_to_all: bool = False,
-        limits: Callable[[str], tuple[Limit, ...]] = lambda _: (),
-    ) -> None:
-        """Know these keys; ``limits`` tells those of a fingerprint."""
-        # The hash is keyed by a secret of this process, so that what is kept is of no use elsewhere.
+    Attributes:
+        known: Who presents them, by ``digest``.
+        open_to_all: Nobody is asked for a key.
+    """
+
+    def __init__(self, keys: Iterable[Secret] = (), *, open_to_all: bool = False) -> None:
+        # The hash is keyed by a secret of this process, so that what is kept is of no use elsewhere, and how long it
+        # takes to look for one tells nothing.
         self._salt = secrets.token_bytes(32)
-        self._known = [
-            (self._digest(key.reveal()), Principal(key.fingerprint, limits(key.fingerprint))) for key in keys
-        ]
-        self._anybody = Principal("", limits("anybody"))
-        self._open = open_to_all
+        self.open_to_all = open_to_all
+        self.known: Mapping[bytes, Principal] = {
+            self.digest(key.reveal()): Principal(key.fingerprint, role="admin", scopes=SCOPES_OF["admin"])
+            for key in keys
+        }
 
-    def _digest(self, key: str) -> bytes:
+    def digest(self, key: str) -> bytes:
+        """Return that by which this process remembers a key."""
         return hashlib.blake2b(key.encode(errors="surrogatepass"), key=self._salt, digest_size=32).digest()
-
-    def admit(self, presented: str | None) -> Principal:
-        """Return who presents a key.
-
-        Raises:
-            AuthenticationError: No key was presented, or it is not known.
-        """
-        if self._open:
-            return self._anybody
-        if not presented:
-            message = "no API key was sent; send the gateway's key as 'Authorization: Bearer KEY' or 'x-api-key: KEY'"
-            raise AuthenticationError(message, code="missing_api_key")
-        digest = self._digest(presented)
-        found: Principal | None = None
-        for known, principal in self._known:
-            # All are compared, each in constant time, so that the time taken tells nothing.
-            if hmac.compare_digest(known, digest):
-                found = principal
-        if found is None:
-            message = "the API key is not one of the gateway's keys"
-            raise AuthenticationError(message)
-        return found
 
 
 def presented_key(headers: Mapping[str, str], query: str = "") -> str | None:
@@ -85,52 +95,3 @@ def presented_key(headers: Mapping[str, str], query: str = "") -> str | None:
         if name == "key" and value:
             return unquote(value)
     return None
-
-
-def first_key(data_dir: Path) -> tuple[Secret, Path, bool]:
-    """Return the key kept in the data folder, its file, and whether it was made just now.
-
-    Raises:
-        ConfigurationError: The folder cannot be written, or others may read the file.
-    """
-    path = data_dir / KEY_FILE
-    try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
-            return _read(path), path, False
-        key = _PREFIX + secrets.token_urlsafe(32)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(key + "\n")
-    except OSError as error:
-        message = f"the data folder {data_dir} cannot be used ({error.strerror}); set GENAI_DATA_DIR to another"
-        raise ConfigurationError(message) from error
-    return Secret(key), path, True
-
-
-def stored_key(data_dir: Path) -> Secret | None:
-    """Return the key kept in the data folder; None where none was made yet.
-
-    Raises:
-        ConfigurationError: It cannot be read, or others may read its file.
-    """
-    path = data_dir / KEY_FILE
-    try:
-        return _read(path)
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        message = f"the gateway's key in {path} cannot be read: {error.strerror}"
-        raise ConfigurationError(message) from error
-
-
-def _read(path: Path) -> Secret:
-    if path.stat().st_mode & 0o077:
-        message = f"{path} may be read by others; run: chmod 600 {path}"
-        raise ConfigurationError(message)
-    key = path.read_text(encoding="utf-8").strip()
-    if not key:
-        message = f"{path} is empty; remove it to have a new key made"
-        raise ConfigurationError(message)
-    return Secret(key)

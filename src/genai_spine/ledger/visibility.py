@@ -10,10 +10,19 @@ __all__ = ["audit_visible_to", "visible_to"]
 
 
 def visible_to(principal: Principal) -> UsageFilter:
-    """Whose usage a caller may see: what was asked with his own key; all where no key is needed."""
-    return UsageFilter(fingerprint=principal.key or None)
+    """Whose usage a caller may see: an administrator everybody's, a user that of his keys, a key of nobody its own."""
+    if principal.is_admin:
+        return UsageFilter()
+    return UsageFilter(user=principal.user, api_key=_key(principal))
 
 
 def audit_visible_to(principal: Principal) -> AuditFilter:
     """Whose events a caller may see, likewise."""
-    return AuditFilter(fingerprint=principal.key or None)
+    if principal.is_admin:
+        return AuditFilter()
+    return AuditFilter(user=principal.user, api_key=_key(principal))
+
+
+def _key(principal: Principal) -> int | None:
+    """The key by which alone a caller is known, where it is no user's."""
+    return principal.api_key or 0 if principal.user is None else None

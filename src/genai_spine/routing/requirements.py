@@ -27,7 +27,7 @@ class Dropped(Struct, frozen=True):
 
     Attributes:
         kind: What stood in its way: an ability, the length of its context, its price, that it cannot be used, or that
-            the request forbids to move on.
+            the request forbids to move on, or its caller's key does not allow it.
         why: The same for people to read.
     """
 

@@ -11,12 +11,14 @@ from typing import Final, Literal
 from msgspec import Struct, structs
 
 from genai_spine.errors import UnavailableError
+from genai_spine.routing.allowed import allowed
 from genai_spine.routing.base import Snapshot, Strategy, View
 from genai_spine.routing.options import Needs, Option
 from genai_spine.routing.registry import Strategies
 from genai_spine.routing.requirements import Dropped, Filter, nobody_fits, obstacle, too_dear
 from genai_spine.routing.shortlist import Directory, Shortlist, Tier, shortlist
 from genai_spine.types.candidate import Candidate
+from genai_spine.types.principal import Allowance
 from genai_spine.types.routing import Fallback
 
 __all__ = ["UNKNOWN", "Ask", "Considered", "Explanation", "Plan", "Router"]
@@ -39,6 +41,7 @@ class Ask(Struct, frozen=True, kw_only=True):
         fallback: What it says of other models.
         preferred: Providers to be asked first, in this order, where they are candidates.
         needs: What it needs.
+        allowance: The providers and models that its caller may use; None is all of them.
         weigh: Estimates its input closely, where that matters; then ``needs`` may guess at it, rather too high.
         light: It is a short text, at whose input ``needs`` guesses well enough.
     """
@@ -50,6 +53,7 @@ class Ask(Struct, frozen=True, kw_only=True):
     fallback: Fallback = None
     preferred: tuple[str, ...] = ()
     needs: Needs = NO_NEEDS
+    allowance: Allowance | None = None
     weigh: Callable[[], int] | None = None
     light: bool = False
 
@@ -162,6 +166,8 @@ class Router:
         entry = self._entry(ask)
         needs = _weighed(ask, entry, strategy)
         tiers = _fitting(entry, needs)
+        if ask.allowance is not None:
+            tiers = allowed(tiers, ask.allowance, named=entry.shortlist.named)
         # For requests that everybody can serve an order is found once, if the strategy is fixed or there is but one.
         lasting = tiers is entry.shortlist.tiers and (entry.single or (strategy.fixed and not ask.preferred))
         ill = _HEALTHY if entry.single else snapshot.ill
@@ -180,7 +186,10 @@ class Router:
         entry = self._entry(ask)
         needs = ask.needs if ask.weigh is None else structs.replace(ask.needs, input_tokens=ask.weigh())
         view = View(needs, snapshot, entry.turn)
-        options = self._ordered(entry.parted(_fitting(entry, needs), snapshot.ill), strategy, ask, view)
+        tiers = _fitting(entry, needs)
+        if ask.allowance is not None:
+            tiers = allowed(tiers, ask.allowance, named=entry.shortlist.named)
+        options = self._ordered(entry.parted(tiers, snapshot.ill), strategy, ask, view)
         left = {option.name for option in options}
         out = [option for tier in entry.shortlist.tiers for option in tier.options if option.name not in left]
         names = [option.name for option in options]
@@ -192,7 +201,7 @@ class Router:
                 _considered(option, needs, seconds, load, _trouble(option, snapshot.troubles))
                 for option, seconds, load in measured
             ),
-            (*entry.shortlist.dropped, *(obstacle(option, needs) or _forbidden(option) for option in out)),
+            (*entry.shortlist.dropped, *(obstacle(option, needs) or _forbidden(option, ask) for option in out)),
         )
 
     def _strategy(self, ask: Ask) -> Strategy:
@@ -307,9 +316,11 @@ def _trouble(option: Option, troubles: Mapping[str, str]) -> str | None:
     return troubles.get(option.candidate.provider) or troubles.get(option.name)
 
 
-def _forbidden(option: Option) -> Dropped:
+def _forbidden(option: Option, ask: Ask) -> Dropped:
     candidate = option.candidate
-    return Dropped(candidate.provider, candidate.model, "forbidden", "the request forbids to move on")
+    barred = ask.allowance is not None and not ask.allowance.allows(candidate.provider, candidate.model)
+    why = "the API key may not use it" if barred else "the request forbids to move on"
+    return Dropped(candidate.provider, candidate.model, "forbidden", why)
 
 
 def _considered(option: Option, needs: Needs, seconds: float, load: int, trouble: str | None) -> Considered:

@@ -2,34 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, Final
 
-from fastapi import Depends, FastAPI, Request
+from fastapi import FastAPI, Request
 from starlette.middleware.cors import CORSMiddleware
 
 from genai_spine import __version__
 from genai_spine.assembly import Spine
 from genai_spine.identity.api_keys import KeyRing
+from genai_spine.identity.callers import Callers
+from genai_spine.quota.operator import budgets_in, rates_in
 from genai_spine.server import docs, errors
 from genai_spine.server.answers import id_headers
 from genai_spine.server.dataplane import DataPlane, route_for
 from genai_spine.server.routes import (
     audit,
+    budgets,
     catalogue,
     configuration,
     counts,
     generate,
     health,
+    keys,
     pricing,
     probes,
     responses,
     routing,
     usage,
+    users,
 )
-from genai_spine.server.state import State, request_id_of, require_key
+from genai_spine.server.rules import Rules, include
+from genai_spine.server.state import State, request_id_of
 from genai_spine.server.underway import UnderWay
+from genai_spine.storage.sql.identities import TOPIC
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -37,18 +46,39 @@ if TYPE_CHECKING:
 __all__ = ["create_app"]
 
 
-def create_app(spine: Spine, keys: KeyRing, under_way: UnderWay | None = None) -> ASGIApp:
+_ROUTES: Final = (
+    probes,
+    catalogue,
+    health,
+    configuration,
+    pricing,
+    generate,
+    counts,
+    responses,
+    routing,
+    usage,
+    audit,
+    keys,
+    users,
+    budgets,
+)
+
+
+def create_app(spine: Spine, ring: KeyRing, under_way: UnderWay | None = None) -> ASGIApp:
     """Return the gateway as an ASGI application. Its lifespan starts and closes ``spine``.
 
     Args:
         spine: The engine.
-        keys: Those of callers.
+        ring: The keys of the environment.
         under_way: Is told of the requests that are being answered, for who wants to stop in good order.
     """
     if under_way is None:
         under_way = UnderWay()
-    control = _control_plane(State(spine, keys, under_way))
-    data = DataPlane(spine.gateway, keys, under_way, max_body_bytes=spine.settings.values.max_body_bytes)
+    values = spine.settings.values
+    callers = Callers(ring, spine.office, limits=budgets_in(values), rates=partial(rates_in, values))
+    spine.watcher.on(TOPIC, callers.refresh)
+    control = _control_plane(State(spine, callers, under_way))
+    data = DataPlane(spine.gateway, callers, under_way, max_body_bytes=values.max_body_bytes)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         hot = scope["type"] == "http" and scope["method"] == "POST"
@@ -89,13 +119,18 @@ def _control_plane(state: State) -> FastAPI:
     @asynccontextmanager
     async def lifespan(_: FastAPI) -> AsyncIterator[None]:
         async with state.spine:
-            yield
+            noting = asyncio.create_task(state.callers.run())
+            try:
+                yield
+            finally:
+                noting.cancel()
+                await asyncio.gather(noting, return_exceptions=True)
 
     app = FastAPI(title="GenAI Spine", version=__version__, lifespan=lifespan, docs_url=None, redoc_url=None)
     app.state.spine = state
-    app.include_router(probes.router)
-    for routes in (catalogue, health, configuration, pricing, generate, counts, responses, routing, usage, audit):
-        app.include_router(routes.router, dependencies=[Depends(require_key)])
+    rules: Rules = {}
+    for routes in _ROUTES:
+        rules |= include(app, routes.router)
     errors.install(app)
-    docs.install(app)
+    docs.install(app, rules, state.spine.settings)
     return app

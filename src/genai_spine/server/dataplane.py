@@ -22,7 +22,8 @@ from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.embedding import EmbeddingQuestion
 from genai_spine.gateway.flow import Gateway
-from genai_spine.identity.api_keys import KeyRing, presented_key
+from genai_spine.identity.api_keys import presented_key
+from genai_spine.identity.callers import Callers
 from genai_spine.server.answers import (
     cost_comment,
     error_headers,
@@ -34,13 +35,14 @@ from genai_spine.server.answers import (
 )
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import HungUp, WhileThere
+from genai_spine.server.rules import check_scope
 from genai_spine.server.underway import UnderWay
 from genai_spine.telemetry.logging import logger
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
-__all__ = ["GEMINI_ROUTES", "ROUTES", "DataPlane", "HotRoute", "route_for"]
+__all__ = ["GEMINI_ROUTES", "MODELS", "ROUTES", "DataPlane", "HotRoute", "route_for"]
 
 
 class HotRoute(NamedTuple):
@@ -82,7 +84,8 @@ GEMINI_ROUTES: Final[Mapping[str, str]] = {
 """The hot routes below a model's own path, by method: the official client uses either prefix."""
 
 _GEMINI_PREFIXES: Final = ("/v1beta/", "/v1/")
-_MODELS: Final = "models/"
+MODELS: Final = "models/"
+"""What stands before a model in Gemini's paths, where a client does not leave it out."""
 
 
 def route_for(path: str, query: bytes) -> HotRoute | None:
@@ -93,7 +96,7 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
     # A model's id may hold a colon; the method stands behind the last. A name with a slash, as of a tuned model, is by
     # some clients taken for a whole resource and sent without `models/`.
     resource, _, method = path.split("/", 2)[2].rpartition(":")
-    model = resource.removeprefix(_MODELS)
+    model = resource.removeprefix(MODELS)
     if not model or method not in GEMINI_ROUTES:
         return None
     if method in {SINGLE, BATCH}:
@@ -106,9 +109,9 @@ def route_for(path: str, query: bytes) -> HotRoute | None:
 class DataPlane:
     """Serves the hot routes."""
 
-    def __init__(self, gateway: Gateway, keys: KeyRing, under_way: UnderWay, *, max_body_bytes: int) -> None:
+    def __init__(self, gateway: Gateway, callers: Callers, under_way: UnderWay, *, max_body_bytes: int) -> None:
         self._gateway = gateway
-        self._keys = keys
+        self._callers = callers
         self._under_way = under_way
         self._max_body_bytes = max_body_bytes
 
@@ -152,7 +155,9 @@ class DataPlane:
     ) -> tuple[Envelope, bytes]:
         """Let a request in, and read it; one that is refused is recorded like any other."""
         try:
-            call.principal = self._keys.admit(presented_key(headers, query.decode("latin-1")))
+            presented = presented_key(headers, query.decode("latin-1"))
+            call.principal = await self._callers.admit(presented, call.request_id)
+            check_scope(call.principal, "inference")
             call.seconds = timeout_of(headers)
             body = await read_body(receive, headers, self._max_body_bytes, route.content_types)
             envelope = route.door.read_envelope(body, headers)

@@ -11,11 +11,12 @@ from starlette.responses import HTMLResponse
 
 from genai_spine import __version__
 from genai_spine.server.dataplane import GEMINI_ROUTES, ROUTES
+from genai_spine.server.rules import Rule, Rules
+from genai_spine.settings import Settings
 
 __all__ = ["install"]
 
-OPEN_PATHS: Final = frozenset({"/", "/health", "/ready", "/metrics"})
-"""Paths that need no key."""
+_HOT: Final = Rule("inference")
 
 _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;max-width:60rem;margin:2rem auto;padding:0 1rem}"
@@ -25,7 +26,7 @@ _STYLE: Final = (
 )
 
 
-def describe(app: FastAPI) -> dict[str, Any]:
+def describe(app: FastAPI, rules: Rules, settings: Settings) -> dict[str, Any]:
     """Return the OpenAPI description: the control plane's as FastAPI tells it, and the hot routes beside it."""
     if app.openapi_schema is None:
         schema = get_openapi(
@@ -53,8 +54,9 @@ def describe(app: FastAPI) -> dict[str, Any]:
             }
         schema.setdefault("components", {})["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for path, operations in schema["paths"].items():
-            for operation in operations.values():
-                operation["security"] = [] if path in OPEN_PATHS else [{"key": []}]
+            for method, operation in operations.items():
+                rule = rules.get((method.upper(), path), _HOT)
+                operation["security"] = [{"key": [scope]} for scope in rule.scopes(settings)]
         app.openapi_schema = schema
     return app.openapi_schema
 
@@ -64,7 +66,8 @@ def page(schema: dict[str, Any]) -> str:
     sections: list[str] = []
     for path, operations in sorted(schema["paths"].items()):
         for method, operation in operations.items():
-            key = "" if operation["security"] else " <small>no key needed</small>"
+            scopes = " or ".join(one["key"][0] for one in operation["security"])
+            key = f" <small>{scopes or 'no key needed'}</small>"
             sections.append(
                 f"<section><h3><b class=m>{method.upper()}</b> <code>{escape(path)}</code>{key}</h3>"
                 f"<p>{escape(operation.get('summary', ''))}</p><p><small>{escape(operation.get('description', ''))}"
@@ -78,10 +81,10 @@ def page(schema: dict[str, Any]) -> str:
     )
 
 
-def install(app: FastAPI) -> None:
+def install(app: FastAPI, rules: Rules, settings: Settings) -> None:
     """Serve the description at ``/openapi.json`` and the page at ``/docs``."""
-    app.openapi = lambda: describe(app)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
+    app.openapi = lambda: describe(app, rules, settings)  # type: ignore[method-assign]  # FastAPI's documented way to extend it
 
     @app.get("/docs", include_in_schema=False)
     async def docs() -> HTMLResponse:
-        return HTMLResponse(page(describe(app)))
+        return HTMLResponse(page(describe(app, rules, settings)))

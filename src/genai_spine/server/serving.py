@@ -59,8 +59,7 @@ class Server(uvicorn.Server):
                 proxy_headers=False,
                 server_header=False,
                 date_header=False,
-                # The engine is started and closed here: what is wrong then is told to whoever serves.
-                lifespan="off",
+                lifespan="on",
                 ws="none",
             )
         )
@@ -94,6 +93,7 @@ class Server(uvicorn.Server):
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start, and say so; raises as the engine's ``start`` does."""
+        # The application would do it too, but what is wrong would be told with a stack trace.
         await self._spine.__aenter__()
         await super().startup(sockets)
         if self.started:
@@ -126,7 +126,7 @@ class Server(uvicorn.Server):
                 task.cancel()
             await asyncio.wait(left, timeout=LAST_SECONDS)
         try:
-            await asyncio.wait_for(self._spine.close(), CUT_SECONDS)
+            await asyncio.wait_for(self.lifespan.shutdown(), CUT_SECONDS)
         except TimeoutError:
             logger.error("the engine did not close in time")
 

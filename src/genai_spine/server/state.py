@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from decimal import Decimal
+from typing import Any, Final, TypeVar
 
 import msgspec
 from fastapi import FastAPI, Request
@@ -11,22 +12,24 @@ from pydantic import BaseModel, ValidationError
 
 from genai_spine.assembly import Spine
 from genai_spine.dialects.envelope import read_fields
-from genai_spine.errors import InvalidFieldError
+from genai_spine.errors import InvalidFieldError, PermissionDeniedError
 from genai_spine.gateway.context import Call
-from genai_spine.identity.api_keys import KeyRing, presented_key
+from genai_spine.identity.callers import Callers
+from genai_spine.providers.base import Provider
 from genai_spine.server.answers import new_request_id, timeout_of
 from genai_spine.server.bodies import JSON_TYPES, read_body
 from genai_spine.server.hangup import WhileThere
 from genai_spine.server.underway import UnderWay
-from genai_spine.types.principal import ANYBODY, Principal
+from genai_spine.types.principal import Allowance, Principal
 
 __all__ = [
     "State",
+    "allowance_of",
+    "allowed_provider",
     "describe_body",
     "principal_of",
     "read_model",
     "request_id_of",
-    "require_key",
     "state_of",
     "while_there",
 ]
@@ -34,19 +37,23 @@ __all__ = [
 M = TypeVar("M", bound=BaseModel)
 T = TypeVar("T")
 
+_EVERYTHING: Final = Allowance()
+_USUAL: Final = msgspec.json.Decoder()
+_EXACT: Final = msgspec.json.Decoder(float_hook=Decimal)
+
 
 class State:
     """The objects behind the routes.
 
     Attributes:
         spine: The engine.
-        keys: The keys of callers.
+        callers: Who may come in.
         under_way: What is being answered.
     """
 
-    def __init__(self, spine: Spine, keys: KeyRing, under_way: UnderWay) -> None:
+    def __init__(self, spine: Spine, callers: Callers, under_way: UnderWay) -> None:
         self.spine = spine
-        self.keys = keys
+        self.callers = callers
         self.under_way = under_way
 
     def new_call(self, request: Request, door: str) -> Call:
@@ -77,21 +84,33 @@ def request_id_of(request: Request) -> str:
 
 def principal_of(request: Request) -> Principal:
     """Return who sent a request that was let in."""
-    found: Principal = getattr(request.state, "principal", ANYBODY)
+    found: Principal = request.state.principal
     return found
 
 
-async def require_key(request: Request) -> None:
-    """Let a request in that presents a good key.
+def allowance_of(request: Request) -> Allowance:
+    """Return which providers and models the sender of a request may use."""
+    return principal_of(request).allowance or _EVERYTHING
+
+
+def allowed_provider(request: Request, name: str) -> Provider:
+    """Return a provider that the sender of a request may use.
 
     Raises:
-        AuthenticationError: It presents none.
+        UnknownProviderError: There is none of this name.
+        PermissionDeniedError: He may not use it.
     """
-    request.state.principal = state_of(request).keys.admit(presented_key(request.headers, request.url.query))
+    provider = state_of(request).spine.registry.get(name)
+    if not allowance_of(request).allows_provider(name):
+        message = f"the API key may not use {name}"
+        raise PermissionDeniedError(message, param="provider")
+    return provider
 
 
-async def read_model(request: Request, model: type[M]) -> tuple[M, list[str]]:
+async def read_model(request: Request, model: type[M], *, exact: bool = False) -> tuple[M, list[str]]:
     """Read a body into ``model``, and return also the names of fields that it does not know.
+
+    Numbers with a point are decimals where it must be ``exact``, and floats elsewhere.
 
     Raises:
         InvalidRequestError: It is not a JSON object.
@@ -102,7 +121,8 @@ async def read_model(request: Request, model: type[M]) -> tuple[M, list[str]]:
     limit = state_of(request).spine.settings.values.max_body_bytes
     fields = read_fields(await read_body(request.receive, request.headers, limit, JSON_TYPES))
     try:
-        found = model.model_validate({name: msgspec.json.decode(value) for name, value in fields.items()})
+        decoder = _EXACT if exact else _USUAL
+        found = model.model_validate({name: decoder.decode(value) for name, value in fields.items()})
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
         param = ".".join(str(step) for step in first["loc"])

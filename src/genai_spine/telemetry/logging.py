@@ -164,6 +164,8 @@ def configure_logging(level: str, stream: TextIO | None = None) -> LineWriter:
     logging.getLogger("uvicorn.access").disabled = True
     # Its start and stop are told by the command itself.
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
+    # A revision of the database is told of where it fails; each step of it is nobody's news.
+    logging.getLogger("alembic").setLevel(logging.WARNING)
     return writer
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Mapping, Sequence
-from functools import partial
 
 from msgspec import Struct
 from typing_extensions import override
@@ -13,12 +12,13 @@ from typing_extensions import override
 from genai_spine.assembly import Spine
 from genai_spine.clock import Clock
 from genai_spine.identity.api_keys import KeyRing
-from genai_spine.quota.operator import limits_in
+from genai_spine.identity.office import Audit
 from genai_spine.redact import Secret
 from genai_spine.server.serving import Server, listen
 from genai_spine.settings import Settings
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.types.ledger import AuditEvent
 
 __all__ = ["Recorder", "RunningGateway", "running_gateway"]
 
@@ -31,6 +31,7 @@ class Recorder(Observer):
         attempts: Of their calls to providers.
         circuits: Of the changes of circuits.
         keys: Of the failures of keys.
+        events: What an audit was told.
     """
 
     def __init__(self) -> None:
@@ -38,6 +39,7 @@ class Recorder(Observer):
         self.attempts: list[AttemptEnded] = []
         self.circuits: list[CircuitChanged] = []
         self.keys: list[KeyFailed] = []
+        self.events: list[AuditEvent] = []
         self._changed = asyncio.Event()
 
     @override
@@ -56,6 +58,15 @@ class Recorder(Observer):
     @override
     def key_failed(self, record: KeyFailed) -> None:
         self.keys.append(record)
+
+    def heard(self, audit: Audit) -> Audit:
+        """Return what tells an audit, and this recorder with it."""
+
+        def tell(event: AuditEvent) -> None:
+            self.events.append(event)
+            audit(event)
+
+        return tell
 
     async def until(self, count: int) -> None:
         """Wait until so many records are there."""
@@ -99,8 +110,9 @@ async def running_gateway(
     settings = Settings({"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", **environ})
     recorder = Recorder()
     spine = Spine(settings, clock=clock, observers=[recorder, *observers])
+    spine.office.audit = recorder.heard(spine.office.audit)
     ready = asyncio.Event()
-    keys = KeyRing([Secret(one) for one in (key, *other_keys)], limits=partial(limits_in, settings.values))
+    keys = KeyRing([Secret(one) for one in (key, *other_keys)])
     server = Server(spine, keys, ready.set)
     server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
     listening = listen("127.0.0.1", 0)

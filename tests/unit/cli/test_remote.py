@@ -10,7 +10,7 @@ import pytest
 
 from genai_spine.cli.remote import Remote, remote_of
 from genai_spine.errors import ConfigurationError, ConnectionFailedError, MalformedResponseError, SpineError
-from genai_spine.identity.api_keys import first_key
+from genai_spine.identity.first_key import KEY_FILE
 from genai_spine.redact import Secret
 from genai_spine.settings import Settings
 from genai_spine.testing.upstream import ScriptedUpstream, json_reply
@@ -122,8 +122,10 @@ async def test_the_key(upstream: ScriptedUpstream, tmp_path: Path) -> None:
     """The option's, then the first that callers may present, then the one that was made at the first start, or none."""
     environ = {"GENAI_DATA_DIR": str(tmp_path), "GENAI_API_URL": upstream.url}
     assert await _key_sent(upstream, remote_of(Settings(environ))) is None
-    key, path, _ = first_key(tmp_path)
-    assert f"Bearer {key.reveal()}" == await _key_sent(upstream, remote_of(Settings(environ)))
+    path = tmp_path / KEY_FILE
+    path.write_text("the-first-key\n")
+    path.chmod(0o600)
+    assert "Bearer the-first-key" == await _key_sent(upstream, remote_of(Settings(environ)))
     named = Settings({**environ, "GENAI_API_KEYS": "one,two"})
     assert "Bearer one" == await _key_sent(upstream, remote_of(named))
     assert "Bearer three" == await _key_sent(upstream, remote_of(named, key="three"))

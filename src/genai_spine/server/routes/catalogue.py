@@ -23,13 +23,15 @@ from genai_spine.errors import ModelNotFoundError, SpineError
 from genai_spine.providers.base import Provider
 from genai_spine.server.errors import speak
 from genai_spine.server.routes.pricing import price_fields
-from genai_spine.server.state import State, describe_body, read_model, state_of
+from genai_spine.server.rules import require
+from genai_spine.server.state import State, allowance_of, allowed_provider, describe_body, read_model, state_of
 from genai_spine.types.json import JsonObject
 from genai_spine.types.models import Model
+from genai_spine.types.principal import Allowance
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["catalogue"])
+router = APIRouter(tags=["catalogue"], dependencies=[require("inference", "read")])
 
 LISTING_SECONDS: Final = 5.0
 
@@ -52,16 +54,18 @@ def _json(body: bytes) -> Response:
     return Response(body, media_type="application/json")
 
 
-async def _models(state: State) -> list[Model]:
-    """The models of all providers in use, each under the name by which it can be asked for: ``provider/model``."""
+async def _models(state: State, allowance: Allowance) -> list[Model]:
+    """The models that a caller may use, each under the name by which it can be asked for: ``provider/model``."""
     providers = state.spine.registry.configured()
     if not providers:
         providers = [state.spine.registry.get("simulator")]
+    providers = [provider for provider in providers if allowance.allows_provider(provider.name)]
     lists = await asyncio.gather(*(_listed(state, provider) for provider in providers))
     return [
         msgspec.structs.replace(model, id=f"{provider.name}/{model.id}", owned_by=model.owned_by or provider.name)
         for provider, models in zip(providers, lists, strict=True)
         for model in models
+        if allowance.allows(provider.name, model.id)
     ]
 
 
@@ -71,21 +75,26 @@ async def _listed(state: State, provider: Provider) -> Sequence[Model]:
         async with asyncio.timeout(LISTING_SECONDS):
             return _on(state, provider, await provider.list_models())
     except (SpineError, TimeoutError):
-        known = dict.fromkeys((*provider.models, provider.default_model))
+        known = dict.fromkeys((*provider.models, *provider.stated, provider.default_model))
         return _on(state, provider, [state.spine.catalog.describe(provider.name, model) for model in known if model])
 
 
 def _on(state: State, provider: Provider, models: Sequence[Model]) -> Sequence[Model]:
-    return [model for model in models if not state.spine.registry.is_off(provider.name, model.id)]
+    """What a provider lists, with what the user says of further models, and without what is switched off."""
+    listed = {model.id for model in models}
+    spine, name = state.spine, provider.name
+    further = [spine.catalog.describe(name, model) for model in provider.stated if model not in listed]
+    return [model for model in (*models, *further) if not spine.registry.is_off(name, model.id)]
 
 
-async def _model(state: State, name: str) -> Model:
+async def _model(state: State, name: str, allowance: Allowance) -> Model:
     """The model that a request for ``name`` would reach.
 
     Raises:
         ModelNotFoundError: None would.
+        PermissionDeniedError: The caller may not use it.
     """
-    candidate = state.spine.place(name)
+    candidate = state.spine.place(name, allowance=allowance)
     provider = state.spine.registry.get(candidate.provider)
     if state.spine.registry.obstacle(provider.name, candidate.model) is not None:
         raise state.spine.registry.unknown_model(name)
@@ -107,7 +116,7 @@ async def list_models(request: Request) -> Response:
     """
     dialect, _ = _form(request)
     speak(request, dialect)
-    return _json(dialect.encode_models(await _models(state_of(request))))
+    return _json(dialect.encode_models(await _models(state_of(request), allowance_of(request))))
 
 
 @router.get("/v1/models/{model:path}", summary="One model")
@@ -116,14 +125,14 @@ async def get_model(request: Request, model: str) -> Response:
     """Show a model by any name by which it can be asked for."""
     dialect, write = _form(request)
     speak(request, dialect)
-    return _json(msgspec.json.encode(write(await _model(state_of(request), model))))
+    return _json(msgspec.json.encode(write(await _model(state_of(request), model, allowance_of(request)))))
 
 
 @router.get("/api/tags", summary="Ollama: the models in use")
 async def list_tags(request: Request) -> Response:
     """List the models in Ollama's form."""
     speak(request, _OLLAMA)
-    return _json(_OLLAMA.encode_models(await _models(state_of(request))))
+    return _json(_OLLAMA.encode_models(await _models(state_of(request), allowance_of(request))))
 
 
 class ShowBody(BaseModel):
@@ -143,7 +152,7 @@ async def show(request: Request) -> Response:
         message = "model: name the model to show"
         raise ModelNotFoundError(message, param="model")
     state = state_of(request)
-    return _json(encode_show(await _model(state, name)))
+    return _json(encode_show(await _model(state, name, allowance_of(request))))
 
 
 @router.get("/api/version", summary="Ollama: the version")
@@ -154,7 +163,7 @@ async def version() -> Response:
 
 def _described(state: State, provider: Provider, trouble: str | None) -> JsonObject:
     registry = state.spine.registry
-    known = dict.fromkeys((*provider.models, provider.default_model))
+    known = dict.fromkeys((*provider.models, *provider.stated, provider.default_model))
     status = registry.status(provider)
     return {
         "name": provider.name,
@@ -171,10 +180,14 @@ def _described(state: State, provider: Provider, trouble: str | None) -> JsonObj
 
 @router.get("/providers", summary="The providers")
 async def list_providers(request: Request) -> Response:
-    """List all providers, those too that are not configured, with what would configure them."""
-    state = state_of(request)
+    """List the providers that the caller may use, those too that are not configured, with what would configure them."""
+    state, allowance = state_of(request), allowance_of(request)
     troubles = state.spine.guards.troubles
-    told = [_described(state, provider, troubles.get(provider.name)) for provider in state.spine.registry]
+    told = [
+        _described(state, provider, troubles.get(provider.name))
+        for provider in state.spine.registry
+        if allowance.allows_provider(provider.name)
+    ]
     return _json(msgspec.json.encode(told))
 
 
@@ -182,9 +195,9 @@ async def list_providers(request: Request) -> Response:
 async def provider_models(
     request: Request, name: str, *, live: Annotated[bool, Query(description="ask the provider now")] = True
 ) -> Response:
-    """List a provider's models, by default as it tells them now."""
+    """List a provider's models that the caller may use, by default as the provider tells them now."""
     state = state_of(request)
-    provider = state.spine.registry.get(name)
+    provider = allowed_provider(request, name)
     models = _on(state, provider, await provider.list_models()) if live else await _listed(state, provider)
     listed = [
         {
@@ -202,5 +215,6 @@ async def provider_models(
             **price_fields(state.spine.prices.rate(name, model.id, local=provider.local)),
         }
         for model in models
+        if allowance_of(request).allows(name, model.id)
     ]
     return _json(msgspec.json.encode(listed))

@@ -11,6 +11,7 @@ from pydantic import BaseModel
 from genai_spine.configuration.changes import HOT, ModelChange, ProviderChange, SettingChange
 from genai_spine.configuration.live import Configuration
 from genai_spine.errors import NotFoundError
+from genai_spine.server.rules import require
 from genai_spine.server.state import describe_body, principal_of, read_model, state_of
 from genai_spine.types.ledger import Caller
 
@@ -18,7 +19,7 @@ __all__ = ["router"]
 
 M = TypeVar("M", bound=BaseModel)
 
-router = APIRouter(prefix="/v1/admin", tags=["configuration"])
+router = APIRouter(prefix="/v1/admin", tags=["configuration"], dependencies=[require("admin")])
 
 _Version = Annotated[
     int | None, Query(ge=0, description="the version that you saw; if it is another by now, nothing is changed")
@@ -30,7 +31,7 @@ def _configuration(request: Request) -> Configuration:
 
 
 def _by(request: Request) -> Caller:
-    return Caller(fingerprint=principal_of(request).key)
+    return principal_of(request).caller
 
 
 async def _read(request: Request, kind: type[M]) -> M:

@@ -12,12 +12,14 @@ from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
 from genai_spine.gateway.attempt import Question
 from genai_spine.server.answers import served_headers
 from genai_spine.server.bodies import read_body
+from genai_spine.server.dataplane import MODELS
 from genai_spine.server.errors import speak
+from genai_spine.server.rules import require
 from genai_spine.server.state import state_of, while_there
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["token counts"])
+router = APIRouter(tags=["token counts"], dependencies=[require("inference")])
 
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}
@@ -37,7 +39,7 @@ async def count_message_tokens(request: Request) -> Response:
 @router.post("/v1beta/{model:path}:countTokens", include_in_schema=False)
 async def count_content_tokens(request: Request, model: str) -> Response:
     """Count; where the provider cannot, the answer is a guess and says so in ``x-spine-warnings``."""
-    return await _count(request, GeminiDoor(model=model))
+    return await _count(request, GeminiDoor(model=model.removeprefix(MODELS)))
 
 
 @router.post(

@@ -10,6 +10,7 @@ from pydantic import BaseModel, Field
 
 from genai_spine.assembly import DEFAULT_TEMPERATURE
 from genai_spine.server.answers import served_headers
+from genai_spine.server.rules import require
 from genai_spine.server.state import describe_body, read_model, state_of, while_there
 from genai_spine.types.completion import CompletionRequest, OutputSchema
 from genai_spine.types.json import JsonObject
@@ -18,7 +19,7 @@ from genai_spine.types.routing import Wishes
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["tasks"])
+router = APIRouter(tags=["tasks"], dependencies=[require("inference")])
 
 
 class GenerateBody(BaseModel):

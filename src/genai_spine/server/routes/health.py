@@ -9,7 +9,8 @@ from fastapi import APIRouter, Query, Request, Response
 
 from genai_spine.errors import NotFoundError
 from genai_spine.providers.base import Health, Provider
-from genai_spine.server.state import principal_of, state_of
+from genai_spine.server.rules import require
+from genai_spine.server.state import allowed_provider, principal_of, state_of
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.json import JsonObject
 
@@ -40,7 +41,7 @@ def _told(probed: Health, provider: Provider) -> JsonObject:
     return told
 
 
-@router.get("/providers/{name}/health", summary="How a provider does")
+@router.get("/providers/{name}/health", dependencies=[require("read")], summary="How a provider does")
 async def provider_health(
     request: Request,
     name: str,
@@ -48,11 +49,13 @@ async def provider_health(
     probe: Annotated[bool, Query(description="ask the provider now; it costs no token")] = True,
 ) -> Response:
     """Tell a provider's circuit, keys by fingerprint, measured speed, calls under way, and whether it answers now."""
-    provider = state_of(request).spine.registry.get(name)
+    provider = allowed_provider(request, name)
     return _known(request, provider, await provider.health() if probe else None)
 
 
-@router.post("/v1/admin/providers/{name}/reset", summary="Take a provider for healthy again")
+@router.post(
+    "/v1/admin/providers/{name}/reset", dependencies=[require("admin")], summary="Take a provider for healthy again"
+)
 async def reset_provider(
     request: Request,
     name: str,

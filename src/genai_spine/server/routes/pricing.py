@@ -13,12 +13,13 @@ from genai_spine.catalog.estimate import estimate_text_tokens
 from genai_spine.catalog.prices import Rate
 from genai_spine.money import usd_json
 from genai_spine.providers.base import Provider
+from genai_spine.server.rules import require
 from genai_spine.server.state import State, describe_body, read_model, state_of
 from genai_spine.types.usage import Usage
 
 __all__ = ["price_fields", "router"]
 
-router = APIRouter(tags=["prices"])
+router = APIRouter(tags=["prices"], dependencies=[require("read")])
 
 _ProviderQuery = Annotated[str | None, Query(description="only this provider's; by default those in use")]
 _LengthQuery = Annotated[int, Query(ge=0, description="the length of the prompt, where the price depends on it")]

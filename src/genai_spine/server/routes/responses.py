@@ -12,11 +12,12 @@ from genai_spine.dialects.openai_responses.kept import (
     encode_input_items,
     unknown_answer,
 )
+from genai_spine.server.rules import require
 from genai_spine.server.state import principal_of, state_of
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/responses/{response_id}", tags=["kept answers"])
+router = APIRouter(prefix="/v1/responses/{response_id}", tags=["kept answers"], dependencies=[require("inference")])
 
 
 async def _record(request: Request, response_id: str) -> bytes:

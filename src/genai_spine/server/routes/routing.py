@@ -11,11 +11,12 @@ from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.gateway.attempt import Question
 from genai_spine.gateway.explaining import explained
 from genai_spine.server.bodies import read_body
+from genai_spine.server.rules import require
 from genai_spine.server.state import state_of
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["operation"])
+router = APIRouter(tags=["operation"], dependencies=[require("admin")])
 
 _DOOR: Final = OpenAIChat()
 _BODY: Final[dict[str, Any]] = {

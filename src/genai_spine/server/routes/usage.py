@@ -8,12 +8,13 @@ import msgspec
 from fastapi import APIRouter, Depends, Query, Request, Response
 
 from genai_spine.ledger.visibility import visible_to
+from genai_spine.server.rules import require
 from genai_spine.server.state import principal_of, state_of
 from genai_spine.storage.sql.usage import DIMENSIONS, UsageFilter
 
 __all__ = ["Since", "Until", "router"]
 
-router = APIRouter(tags=["usage"])
+router = APIRouter(tags=["usage"], dependencies=[require("read", "admin")])
 
 _CSV: Final = "text/csv"
 

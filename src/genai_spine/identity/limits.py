@@ -1,0 +1,51 @@
+"""From the budgets and rates of a caller to the limits that are looked after."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from genai_spine.storage.records import BudgetRecord, FoundKey, Rates
+from genai_spine.types.limits import Limit, LimitKind, LimitScope, LimitWindow
+
+__all__ = ["completed", "limit_of", "limits_of"]
+
+_RATES: Final[tuple[tuple[str, LimitKind, LimitWindow], ...]] = (
+    ("requests_per_minute", "requests", "minute"),
+    ("tokens_per_minute", "tokens", "minute"),
+    ("max_concurrent", "concurrent", "none"),
+)
+
+
+def limit_of(budget: BudgetRecord) -> Limit:
+    """Return a budget as a limit."""
+    return Limit(
+        kind="usd",
+        scope=budget.scope,
+        subject="" if budget.scope == "global" else str(budget.subject),
+        window=budget.window,
+        amount=budget.nanodollars,
+        action=budget.action,
+    )
+
+
+def limits_of(found: FoundKey) -> tuple[Limit, ...]:
+    """Return the limits of a key and of its user."""
+    limits = [*_rate_limits("key", found.key.id, found.key.facts.rates)]
+    if found.user is not None:
+        limits += _rate_limits("user", found.user.id, found.user.facts.rates)
+    return (*limits, *map(limit_of, found.budgets))
+
+
+def completed(limits: tuple[Limit, ...], usual: tuple[Limit, ...]) -> tuple[Limit, ...]:
+    """Return the limits of a key with those that are usual, where it has none of their kind of its own."""
+    own = {(limit.kind, limit.window) for limit in limits if limit.scope == "key"}
+    return (*limits, *(limit for limit in usual if (limit.kind, limit.window) not in own))
+
+
+def _rate_limits(scope: LimitScope, subject: int, rates: Rates) -> list[Limit]:
+    amounts = [(getattr(rates, name), kind, window) for name, kind, window in _RATES]
+    return [
+        Limit(kind=kind, scope=scope, subject=str(subject), window=window, amount=amount)
+        for amount, kind, window in amounts
+        if amount is not None
+    ]

@@ -1,0 +1,128 @@
+"""``spine keys`` and ``spine users``: on the database of the settings, without a gateway."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from genai_spine.cli.main import app
+from genai_spine.clock import SystemClock
+from genai_spine.identity.api_keys import is_secret, prefix_of
+from genai_spine.storage.records import FoundKey
+from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.identities import Identities
+from tests.databases import KINDS, fresh_address
+
+
+@pytest.fixture(autouse=True, params=KINDS)
+def address(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A new database, told to the command by the environment."""
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("NO_COLOR", "1")
+    found = asyncio.run(fresh_address(request.param))
+    monkeypatch.setenv("GENAI_DATABASE_URL", found)
+    return found
+
+
+def run(*arguments: str) -> Result:
+    """Run ``spine``; its output and its errors are apart."""
+    return CliRunner().invoke(app, arguments)
+
+
+def cells(result: Result) -> list[list[str]]:
+    """The rows of a table, without its head."""
+    assert 0 == result.exit_code, result.output
+    return [line.split() for line in result.stdout.splitlines()[1:]]
+
+
+def found(address: str, key: str) -> FoundKey | None:
+    """What the database knows of a key."""
+
+    async def look() -> FoundKey | None:
+        database = Database.at(address)
+        try:
+            prefix = prefix_of(key) or ""
+            known = (await Identities(database, SystemClock()).find([prefix])).get(prefix)
+            return known if known is not None and is_secret(key, known.secret) else None
+        finally:
+            await database.close()
+
+    return asyncio.run(look())
+
+
+def test_a_key_alone_is_printed(address: str) -> None:
+    """The standard output is the key and nothing else, so that it can be piped; what is said of it is elsewhere."""
+    assert 0 == run("users", "add", "ada", "--email", "ada@example.org").exit_code
+    made = run(
+        *("keys", "create", "laptop", "--user", "ada", "--scope", "inference", "--scope", "keys"),
+        *("--provider", "simulator", "--model", "echo", "--tag", "team-a", "--expires", "30d"),
+        *("--requests-per-minute", "60", "--max-concurrent", "2"),
+    )
+    assert 0 == made.exit_code, made.output
+    known = found(address, made.stdout.strip())
+    assert known is not None
+    assert known.user is not None
+    facts = known.key.facts
+    assert ("laptop", "ada", ("inference", "keys")) == (facts.name, known.user.facts.name, facts.scopes)
+    assert (("simulator",), ("echo",), ("team-a",)) == (facts.providers, facts.models, facts.tags)
+    assert (60, None, 2) == (
+        facts.rates.requests_per_minute,
+        facts.rates.tokens_per_minute,
+        facts.rates.max_concurrent,
+    )
+    assert facts.expires_at is not None
+    assert 30 == round((facts.expires_at - known.key.created_at).total_seconds() / 86400)
+    assert "shown this once" in made.stderr
+
+
+def test_keys_are_listed_rotated_and_revoked(address: str) -> None:
+    """The list has each key once, however often it was rotated, and no secret."""
+    run("users", "add", "ada")
+    first = run("keys", "create", "one", "--user", "ada").stdout.strip()
+    other = run("keys", "create", "two").stdout.strip()
+    rotated = run("keys", "rotate", "1", "--grace", "0s")
+    newer = rotated.stdout.strip()
+    assert found(address, first) is None
+    assert found(address, newer) is not None
+    listed = run("keys", "list")
+    assert [["1", "one", prefix_of(newer)], ["2", "two", prefix_of(other)]] == [row[:3] for row in cells(listed)]
+    assert all(key not in listed.output for key in (first, other, newer))
+    assert ["1"] == [row[0] for row in cells(run("keys", "list", "--user", "ada"))]
+    assert 0 == run("keys", "revoke", "1").exit_code
+    assert [True, False] == ["revoked" in row for row in cells(run("keys", "list"))]
+
+
+def test_users_are_changed_and_removed(address: str) -> None:
+    """A user who is removed takes his keys with him."""
+    run("users", "add", "ada", "--admin")
+    key = run("keys", "create", "one", "--user", "ada", "--scope", "admin").stdout.strip()
+    assert [["1", "ada", "admin", "active"]] == cells(run("users", "list"))
+    changed = run("users", "change", "ada", "--role", "member", "--barred")
+    assert 0 == changed.exit_code, changed.output
+    assert [["1", "ada", "member", "barred"]] == cells(run("users", "list"))
+    assert 0 == run("users", "remove", "ada").exit_code
+    assert found(address, key) is None
+    assert [] == cells(run("users", "list"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("keys", "create", "x", "--user", "nobody"), "no user 'nobody'"),
+        (("keys", "create", "x", "--scope", "all"), "inference, read, keys"),
+        (("keys", "create", "x", "--provider", "opneai"), "openai"),
+        (("keys", "create", "x", "--expires", "soon"), "30d"),
+        (("keys", "rotate", "7"), "no API key 7"),
+        (("keys", "revoke", "7"), "no API key 7"),
+        (("users", "remove", "nobody"), "no user 'nobody'"),
+    ],
+    ids=str,
+)
+def test_a_mistake_is_told_in_a_line(arguments: tuple[str, ...], told: str) -> None:
+    """It leaves with status 2, and nothing on the standard output that could be taken for a key."""
+    result = run(*arguments)
+    assert (2, "") == (result.exit_code, result.stdout)
+    assert told in result.stderr
+    assert 1 == len(result.stderr.splitlines())
