@@ -20,6 +20,7 @@ import pytest
 from genai_spine.assembly import Spine
 from genai_spine.cli.serve import tell
 from genai_spine.errors import DatabaseDownError, JournalError
+from genai_spine.ledger.records import BEGUN, ENDED, encoded
 from genai_spine.settings import Settings
 from genai_spine.shared_state.meters import Meter
 from genai_spine.storage.sql.tables import provider_usage
@@ -28,10 +29,11 @@ from genai_spine.telemetry.metric_files import MetricFiles
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.upstream import Scripted
+from genai_spine.types.ledger import CallBegun
 from tests.databases import fresh_address
 from tests.flow.fleets import Fleet, fleet
-from tests.journals import replaced, segments
-from tests.ledgers import rows
+from tests.journals import begun, replaced, segments
+from tests.ledgers import NOON, call, rows
 from tests.postgres import postgres
 from tests.redis_server import RedisServer
 
@@ -235,14 +237,14 @@ async def test_a_disk_without_room(log: Log) -> None:
     async with fleet("openai") as running:
         service = running.services["openai"]
         running.script("openai", Scripted(silent_before=True))
-        begun = asyncio.create_task(running.ask(headers={"x-spine-timeout": "1"}))
+        under_way = asyncio.create_task(running.ask(headers={"x-spine-timeout": "1"}))
         await service.until(lambda: len(service.received) == 1)
         journal = running.gateway.spine.ledger.journal
         assert journal is not None
         await journal.sync(journal.position)
         with replaced(journal_of(running), "/dev/full"):
             assert (503, "ledger_full") == await refusal(running)
-            assert 504 == (await begun).status
+            assert 504 == (await under_way).status
             assert {"openai": 1} == running.called
             assert ["timeout"] == await recorded(running)
         assert 200 == (await running.ask()).status
@@ -260,13 +262,13 @@ async def test_a_disk_that_fails(log: Log) -> None:
         assert first is not None
         running.script("openai", Scripted(silent_before=True))
         with replaced(journal_of(running), "/dev/null"):
-            begun = asyncio.create_task(running.ask(headers={"x-spine-timeout": "1"}))
+            under_way = asyncio.create_task(running.ask(headers={"x-spine-timeout": "1"}))
             await service.until(lambda: len(service.received) == 1)
             with pytest.raises(JournalError):
                 await first.sync(first.position)
             assert 200 == (await running.ask()).status
             assert first is not ledger.journal
-            assert 504 == (await begun).status
+            assert 504 == (await under_way).status
         assert ["success", "timeout"] == sorted(await recorded(running))
         assert (200, []) == await degraded(running)
     assert "the journal's disk failed; another is begun" in events(log)
@@ -336,3 +338,20 @@ async def test_the_clock_jumps() -> None:
         assert 402 == (await running.ask(max_tokens=1000)).status
         assert (await standing(running))[0] >= spent
         assert ["success"] * 2 == await recorded(running)
+
+
+# A worker.
+
+
+async def test_what_a_dead_worker_spent_counts(tmp_path: Path) -> None:
+    """A budget that is told anew what was spent counts what dead workers had not brought to the database, too."""
+    settings = {"GENAI_DATA_DIR": str(tmp_path), **LIMITED}
+    async with fleet("openai", clock=ManualClock(NOON + 60), environ=settings) as running:
+        dead = begun(running.gateway.spine.settings.journals)
+        dollar = 10**12
+        for entry in call("the-dead-one-1", at=NOON, cost=dollar):
+            dead.append(BEGUN if isinstance(entry, CallBegun) else ENDED, encoded(entry))
+        dead._lock.free()
+        assert (402, "budget_exceeded") == await refusal(running)
+        assert (10**9, 0) == await standing(running)
+        assert {} == running.called

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.clock import Clock
-from genai_spine.errors import DatabaseDownError
+from genai_spine.errors import DatabaseDownError, JournalError
 from genai_spine.gateway.quota import Quota
 from genai_spine.journal.writer import Journal
 from genai_spine.ledger.audit import AuditTrail
@@ -132,8 +133,11 @@ class Bookkeeping:
         return Journal(self._settings.journals, self._clock, segment_bytes=size, max_bytes=most)
 
     async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
-        """Tell budgets what the ledger counts, with all that this worker has written."""
+        """Tell budgets what the ledger counts, with all that this worker has written, and those that died."""
         if self.ledger.journal is not None:
+            # What cannot be read is told of where it is looked for now and then.
+            with suppress(JournalError):
+                await self.shipper.adopt()
             await self.shipper.flush()
         start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self._clock.now() + _AHEAD, UTC)
         found = await self._store.spent(scope, int(subject or 0), start, end)
