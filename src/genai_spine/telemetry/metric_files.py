@@ -6,6 +6,7 @@ one that died had written stays, so that no counter ever falls; its gauges go.
 
 from __future__ import annotations
 
+import os
 import shutil
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -16,19 +17,46 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.mmap_dict import MmapedDict, mmap_key
 from prometheus_client.multiprocess import MultiProcessCollector, mark_process_dead
 from prometheus_client.samples import Sample
+from typing_extensions import override
 
 from genai_spine.errors import ConfigurationError
 
-__all__ = ["HighestGauge", "MetricFiles", "MetricFolder"]
+__all__ = ["FIRST_BYTES", "HighestGauge", "MetricFiles", "MetricFolder"]
 
 _SUM: Final = "livesum"
 _HIGHEST: Final = "livemax"
 _BUCKET: Final = "_bucket"
 _COUNT: Final = "_count"
 
+FIRST_BYTES: Final = 1 << 16
+"""Of a new file; most never need more."""
+ENTRY_BYTES: Final = 32
+"""What an entry takes beside its key, at most."""
+
 
 class HighestGauge(GaugeMetricFamily):
     """A gauge of which the highest of all processes counts. Others are added up."""
+
+
+class _File(MmapedDict):
+    """A file that has its place on the disk before it is written to.
+
+    It is written by way of the memory, where a disk without room ends the process.
+    """
+
+    def __init__(self, path: str) -> None:
+        with Path(path).open("ab") as file:
+            _take_place(file.fileno(), max(file.tell(), FIRST_BYTES))
+        super().__init__(path)  # type: ignore[no-untyped-call]  # as below
+
+    @override
+    def _init_value(self, key: str) -> None:
+        capacity = self._capacity
+        while self._used + len(key.encode()) + ENTRY_BYTES > capacity:
+            capacity *= 2
+        if capacity > self._capacity:
+            _take_place(self._f.fileno(), capacity)
+        super()._init_value(key)  # type: ignore[no-untyped-call]  # as below
 
 
 class MetricFiles:
@@ -41,21 +69,23 @@ class MetricFiles:
         self._written: dict[str, float] = {}
 
     def write(self, families: Iterable[Metric]) -> None:
-        """Write down what has changed."""
+        """Write down what has changed.
+
+        Raises:
+            OSError: There is no place for it, or the folder is gone; what was not written is, the next time.
+        """
         for family in families:
             kind = _kind(family)
             for sample, value in _apart(family):
                 names, values = list(sample.labels), list(sample.labels.values())
                 key = mmap_key(family.name, sample.name, names, values, family.documentation)
                 if self._written.get(key) != value:
-                    self._written[key] = value
                     self._file(kind).write_value(key, value, 0.0)  # type: ignore[no-untyped-call]  # the client library is typed in part
+                    self._written[key] = value
 
     def _file(self, kind: str) -> MmapedDict:
         if (file := self._files.get(kind)) is None:
-            file = self._files[kind] = MmapedDict(  # type: ignore[no-untyped-call]  # as above
-                str(self._folder / f"{kind}_{self._name}.db")
-            )
+            file = self._files[kind] = _File(str(self._folder / f"{kind}_{self._name}.db"))
         return file
 
     def page(self) -> bytes:
@@ -99,6 +129,12 @@ class MetricFolder:
     def remove(self) -> None:
         """Remove the folder."""
         shutil.rmtree(self.path, ignore_errors=True)
+
+
+def _take_place(descriptor: int, size: int) -> None:
+    """Make a file that large, with a place on the disk for all of it; raises ``OSError`` where there is none."""
+    if hasattr(os, "posix_fallocate"):
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def _kind(family: Metric) -> str:

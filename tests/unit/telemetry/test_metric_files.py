@@ -12,7 +12,7 @@ import pytest
 
 from genai_spine.errors import ConfigurationError
 from genai_spine.telemetry.events import KeyFailed, LedgerFault
-from genai_spine.telemetry.metric_files import MetricFiles, MetricFolder
+from genai_spine.telemetry.metric_files import FIRST_BYTES, MetricFiles, MetricFolder
 from genai_spine.telemetry.prometheus import WRITE_SECONDS, PrometheusObserver
 from tests import virtual_time
 from tests.unit.telemetry.records import ATTEMPT, OPENED, RECORD, ended, samples
@@ -155,3 +155,14 @@ def test_a_folder_that_cannot_be_made(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ConfigurationError, match="GENAI_DATA_DIR"):
         MetricFolder(tmp_path / "file" / "metrics")
+
+
+async def test_files_have_their_place_on_the_disk(processes: Processes) -> None:
+    """None has holes, grown ones neither: where they are written the disk must not turn out to be full."""
+    one = processes.start("1-1")
+    for number in range(600):
+        one.request_ended(msgspec.structs.replace(RECORD, provider=f"provider-{number}"))
+    one.page()
+    sizes = [path.stat() for path in processes.folder.path.iterdir()]
+    assert max(size.st_size for size in sizes) > FIRST_BYTES
+    assert [] == [size for size in sizes if size.st_blocks * 512 < size.st_size]
