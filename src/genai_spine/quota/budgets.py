@@ -24,7 +24,11 @@ from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Re
 from genai_spine.types.limits import MOST, Limit, LimitScope
 from genai_spine.types.principal import Principal
 
-__all__ = ["Budgets", "Reserved", "Spent", "SpentSince"]
+__all__ = ["ASKING_SECONDS", "Budgets", "Reserved", "Spent", "SpentSince"]
+
+
+ASKING_SECONDS: Final = 5.0
+"""How long a caller waits for the ledger's answer; it is taken when it comes, for those who ask later."""
 
 
 class Spent(Struct, frozen=True):
@@ -177,8 +181,13 @@ class Budgets:
             limit = next(limit for budget in plan.budgets if budget.meter == gap.meter for limit in _limits(budget))
             task = self._seeding[key] = asyncio.create_task(self._ask(limit, gap))
             task.add_done_callback(_look_at)
-        # Who leaves takes the answer from nobody.
-        await asyncio.shield(task)
+        try:
+            async with asyncio.timeout(ASKING_SECONDS):
+                # Who leaves takes the answer from nobody.
+                await asyncio.shield(task)
+        except TimeoutError as error:
+            message = "what was spent cannot be settled now, for the ledger's database does not answer"
+            raise SharedStateUnavailableError(message, retry_after=1.0) from error
 
     async def _ask(self, limit: Limit, gap: Gap) -> None:
         try:

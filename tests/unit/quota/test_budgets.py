@@ -12,7 +12,7 @@ from typing_extensions import override
 from genai_spine.clock import SystemClock
 from genai_spine.dialects.allowances import Allowance, limits_told
 from genai_spine.errors import BudgetExceededError, RateLimitExceededError, SharedStateUnavailableError
-from genai_spine.quota.budgets import Budgets, Reserved, Spent
+from genai_spine.quota.budgets import ASKING_SECONDS, Budgets, Reserved, Spent
 from genai_spine.quota.rate_limits import Admission, RateLimits
 from genai_spine.quota.subjects import MOST_PLANS, Plans, meter_of
 from genai_spine.shared_state.memory import MemoryState
@@ -20,6 +20,7 @@ from genai_spine.shared_state.meters import Claim, Gap, Meter, Refused, Taken, U
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.limits import Limit, LimitScope, LimitWindow
 from genai_spine.types.principal import ANYBODY, Principal
+from tests import virtual_time
 
 BUDGET = Limit(kind="usd", scope="key", subject="k", window="day", amount=100)
 SOFT = Limit(kind="usd", scope="key", subject="k", window="day", amount=1, action="warn")
@@ -120,6 +121,31 @@ async def test_who_leaves_takes_the_ledgers_answer_from_nobody() -> None:
     assert ["k"] == asked
     with pytest.raises(BudgetExceededError):
         await budgets.reserve(caller(BUDGET), "c", 1)
+
+
+def test_nobody_waits_for_a_ledger_that_does_not_answer() -> None:
+    """Callers are refused after a while; the answer counts when it comes, for it is asked but once."""
+    asked: list[asyncio.Event] = []
+
+    async def slow(scope: LimitScope, subject: str, since: int) -> Spent:
+        assert (scope, subject, since > 0) == ("key", "k", True)
+        asked.append(asyncio.Event())
+        await asked[0].wait()
+        return Spent(60)
+
+    async def main() -> None:
+        clock = ManualClock()
+        budgets = Budgets(MemoryState(1024, clock), clock, slow)
+        for _ in range(2):
+            with pytest.raises(SharedStateUnavailableError, match="database does not answer"):
+                await budgets.reserve(caller(BUDGET), "attempt", 50)
+        assert len(asked) == 1
+        asked[0].set()
+        with pytest.raises(BudgetExceededError):
+            await budgets.reserve(caller(BUDGET), "attempt", 50)
+
+    _, waited = virtual_time.run(main)
+    assert waited == 2 * ASKING_SECONDS
 
 
 def test_plans_take_bounded_memory() -> None:
