@@ -8,7 +8,7 @@ CLIENTS := tests/clients
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast test-clients lint format lock bench fuzz clean
+.PHONY: help serve test test-fast test-clients lint format lock bench fuzz torture clean
 
 help: ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -39,6 +39,9 @@ bench: $(VENV)/.dev ## Measure the gateway beside nginx, a naive proxy and LiteL
 
 fuzz: $(VENV)-fuzz/.made ## Fuzz every reader of foreign bytes, each for some seconds: make fuzz ARGS="60 stream-gemini".
 	@$(VENV)-fuzz/bin/python -m tests.fuzz $(or $(ARGS),30)
+
+torture: $(VENV)/.dev ## Kill workers at random while database and Redis come and go, then look at the ledger: make torture ARGS="200".
+	@$(BIN)/python -m tests.torture $(ARGS)
 
 lock: ## Resolve the requirements anew into the two lock files.
 	@for group in "" dev; do \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -56,3 +57,14 @@ def replaced(path: Path, by: str) -> Iterator[None]:
     finally:
         os.dup2(kept, descriptor, inheritable=False)
         os.close(kept)
+
+
+@contextmanager
+def no_room(journal: Journal) -> Iterator[None]:
+    """Let no file of this process grow beyond where the journal is now, itself among them."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (journal.position, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)

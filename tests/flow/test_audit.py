@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -90,3 +91,17 @@ async def test_words_that_are_not_understood(gateway: RunningGateway, query: str
     """The message names the field."""
     status, text = await get(gateway, query)
     assert (422, param) == (status, json.loads(text)["error"]["param"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/audit", "/v1/audit?format=jsonl", "/v1/usage", "/v1/usage/requests", "/v1/usage/requests/r"]
+)
+async def test_a_database_that_is_down(path: str, tmp_path: Path) -> None:
+    """It is told as such, before anything of an answer is."""
+    environ = {"GENAI_DATABASE_URL": f"postgresql://nobody@127.0.0.1:1/nothing?host={tmp_path}"}
+    async with (
+        running_gateway(environ, key=MINE) as gateway,
+        aiohttp.ClientSession(headers=gateway.headers) as session,
+        session.get(f"{gateway.url}{path}") as response,
+    ):
+        assert (503, "database_down") == (response.status, (await response.json())["error"]["code"])

@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any, Final
 
 import aiohttp
 import pytest
+from typing_extensions import override
 from yarl import URL
 
+from genai_spine.errors import DatabaseDownError
 from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, requests, usage_rollups
 from genai_spine.testing.gateway import RunningGateway
-from genai_spine.testing.upstream import Scripted, ScriptedUpstream, json_reply
+from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from genai_spine.types.json import JsonObject
 from tests.conftest import Gateways
 from tests.databases import KINDS, fresh_address
 from tests.faults.tools import DOORS, PROVIDERS, raw_request, streamed, whole
 from tests.flow.embedders import answer as vectors
+from tests.journals import no_room
 from tests.ledgers import rows
+from tests.postgres import postgres
 
 OPENAI, ANTHROPIC, _ = PROVIDERS
 CHAT: Final = DOORS[0]
@@ -228,3 +232,63 @@ async def test_what_is_shipped_is_let_go(gateways: Gateways) -> None:
         assert [] == list(folder.iterdir())
         assert 5 == len(await rows(gateway.spine.books.database, provider_usage))
         await gateway.spine.start()
+
+
+async def test_a_database_that_stops(gateways: Gateways) -> None:
+    """Requests are answered without it, and told that it is away; once it is back every row is there."""
+    async with ScriptedUpstream(lambda _: whole(OPENAI)) as upstream:
+        gateway = await gateways.before(upstream, GENAI_DATABASE_URL=await fresh_address("postgresql"))
+        async with aiohttp.ClientSession(gateway.url, headers=gateway.headers) as session:
+            assert 200 == await ask(session, chat())
+            await gateway.spine.books.shipper.flush()
+            await asyncio.to_thread(postgres().stop)
+            try:
+                assert [200] * 20 == [await ask(session, chat(stream=False)) for _ in range(20)]
+                with pytest.raises(DatabaseDownError):
+                    await gateway.spine.books.shipper.flush()
+                async with session.get("/ready") as response:
+                    assert (200, ["database"]) == (response.status, list((await response.json())["degraded"]))
+            finally:
+                await asyncio.to_thread(postgres().start)
+            await gateway.spine.books.shipper.flush()
+            async with session.get("/ready") as response:
+                assert "degraded" not in await response.json()
+        assert 21 == len(await rows(gateway.spine.books.database, provider_usage))
+        assert 21 == len(await rows(gateway.spine.books.database, requests))
+
+
+class Waiting(ScriptedUpstream):
+    """An upstream that takes requests, and answers when it is let."""
+
+    def __init__(self, answer: Callable[[Received], Scripted]) -> None:
+        super().__init__(answer)
+        self.go = asyncio.Event()
+
+    @override
+    async def _respond(self, reply: Scripted, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bool:
+        await self.go.wait()
+        return await super()._respond(reply, reader, writer)
+
+
+async def test_a_disk_without_room(gateways: Gateways) -> None:
+    """A call is refused before it is sent, one under way ends well; with room all goes on, and each has its row."""
+    async with Waiting(lambda _: whole(OPENAI)) as upstream:
+        gateway = await gateways.before(upstream, GENAI_LEDGER_SECONDS="3600")
+        journal = gateway.spine.ledger.journal
+        assert journal is not None
+        async with aiohttp.ClientSession(gateway.url, headers=gateway.headers) as session:
+            under_way = asyncio.create_task(ask(session, chat()))
+            await upstream.until(lambda: len(upstream.received) == 1)
+            with no_room(journal):
+                async with session.post(CHAT.path, json=chat()) as response:
+                    told_ = (await response.json())["error"]
+                    assert (503, "ledger_full") == (response.status, told_["code"])
+                assert "make some" in told_["message"]
+                assert 1 == len(upstream.received)
+                upstream.go.set()
+                assert 200 == await under_way
+                async with session.get("/ready") as response:
+                    assert ["journal"] == list((await response.json())["degraded"])
+            assert 200 == await ask(session, chat())
+        assert ["success", "success"] == [status for (status,) in await told(gateway, "status")]
+        assert ["error", "success", "success"] == sorted(status for (status,) in await over(gateway, "status"))

@@ -91,6 +91,18 @@ class Shipper:
         """Why nothing gets into the database now; empty while something does."""
         return self._delivery.trouble
 
+    @property
+    def degraded(self) -> dict[str, str]:
+        """What does not do what it should, for anybody to read; the log tells why."""
+        found = {}
+        if self.trouble:
+            found["database"] = "it cannot be written to; what happens is kept in the journal"
+        if not self._ledger.has_room:
+            found["journal"] = "it has no room, or its disk failed; no call is made"
+        elif self._ledger.late:
+            found["journal"] = "its disk does not take all that happens; it is kept in memory"
+        return found
+
     async def start(self) -> None:
         """Begin; return when what was left behind is in the database, unless that takes long."""
         self._renew()
@@ -115,8 +127,10 @@ class Shipper:
             for journal in self._ledger.journals:
                 await self._follow(journal)
             await self._ship_late()
-            for journal in list(self._ledger.retired):
-                if journal.released >= journal.position:
+            for journal in self._ledger.journals:
+                # What was open in one may have ended in the next, or in memory.
+                self._release(journal)
+                if journal in self._ledger.retired and journal.released >= journal.position:
                     self._ledger.retired.remove(journal)
                     await journal.close()
 

@@ -23,7 +23,7 @@ async def health() -> dict[str, str]:
 
 @router.get("/ready", dependencies=[OPEN], summary="Able to serve")
 async def ready(request: Request) -> Response:
-    """Tell whether requests can be served, and by whom; 503 where nobody could, or while the gateway is stopping."""
+    """Tell whether requests can be served, by whom, and what is amiss; 503 where none can, or while it is stopping."""
     state = state_of(request)
     spine = state.spine
     stopping = state.under_way.stopping or not spine.open
@@ -32,12 +32,14 @@ async def ready(request: Request) -> Response:
     names = [provider.name for provider in spine.registry.configured()] or resort
     troubles = spine.guards.troubles
     usable = [name for name in names if name not in troubles]
-    status = "stopping" if stopping else "ready" if usable else "unavailable"
+    status = "stopping" if stopping else "ready" if usable and spine.ledger.has_room else "unavailable"
     body = {
         "status": status,
         "providers": usable,
         "troubles": {name: troubles[name] for name in names if name in troubles},
     }
+    if degraded := spine.books.shipper.degraded:
+        body["degraded"] = degraded
     return Response(
         msgspec.json.encode(body), status_code=200 if status == "ready" else 503, media_type="application/json"
     )

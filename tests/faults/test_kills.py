@@ -1,0 +1,59 @@
+"""T5: workers are killed at any instant, the database goes and comes, callers leave: each call has its row, and one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from genai_spine.storage.sql.engine import Database
+from tests.databases import fresh_address
+from tests.postgres import postgres
+from tests.torture.storm import Storm, check
+
+KILLS: Final = 10
+
+
+async def looked_at(storm: Storm, address: str, data: Path) -> Counter[str]:
+    """The calls by status, once all that is to be true of them is."""
+    database = Database.at(address)
+    try:
+        return await check(storm, database, data)
+    finally:
+        await database.close()
+
+
+@pytest.mark.timeout(300)
+async def test_workers_are_killed(tmp_path: Path) -> None:
+    """Every call that the upstream saw has exactly one row; what was cut off is told as such, with a guessed cost."""
+    address = await fresh_address("sqlite")
+    storm = Storm(tmp_path, {"GENAI_DATABASE_URL": address}, seed=KILLS)
+    async with storm.raging():
+        while storm.kills < KILLS:
+            await storm.kill()
+        await storm.answered(50)
+    found = await looked_at(storm, address, tmp_path)
+    assert min(found["success"], found["error"], found["cancelled"], found["interrupted"]) > 0
+
+
+@pytest.mark.timeout(300)
+async def test_the_database_goes_and_comes(tmp_path: Path) -> None:
+    """Answers are given while it is away, workers die and start meanwhile, and nothing of it is lost or told twice."""
+    address = await fresh_address("postgresql")
+    storm = Storm(tmp_path, {"GENAI_DATABASE_URL": address}, seed=1)
+    async with storm.raging():
+        await storm.kill()
+        await asyncio.to_thread(postgres().stop)
+        try:
+            await storm.answered(100)
+            await storm.kill()
+            await storm.answered(100)
+        finally:
+            await asyncio.to_thread(postgres().start)
+        await storm.kill()
+        await storm.answered(100)
+    found = await looked_at(storm, address, tmp_path)
+    assert min(found["success"], found["interrupted"]) > 0
