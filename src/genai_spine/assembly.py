@@ -55,6 +55,7 @@ from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import CircuitChanged, KeyFailed
+from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.observers import Observers
 from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.transport.base import Transport
@@ -150,18 +151,7 @@ class Spine:
         setup = set_up(settings, self._parts)
         values = settings.values
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
-        media = self._media(values) if values.fetch_media else None
-        self.gateway = Gateway(
-            setup,
-            self.clock,
-            observed,
-            self.books.state,
-            DIALECTS,
-            self.guards,
-            self.ledger,
-            self.books.quota,
-            media,
-        )
+        self.gateway = self._gateway(setup, observed)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
         self.watcher = Watcher(self.books.database)
@@ -228,6 +218,15 @@ class Spine:
                 self._replaced.append(provider)
         self.guards.follow(made.policies, former.registry, made.registry)
         self.gateway.setup = made
+        for warning in made.warnings:
+            if warning not in former.warnings:
+                logger.warning(warning)
+
+    def _gateway(self, setup: Setup, observer: Observer) -> Gateway:
+        values = setup.settings.values
+        media = self._media(values) if values.fetch_media else None
+        books = self.books
+        return Gateway(setup, self.clock, observer, books.state, DIALECTS, self.guards, self.ledger, books.quota, media)
 
     def _media(self, values: FileSettings) -> MediaFetching:
         fetcher = Fetcher(self._transport, self._resolver, Hosts(values.fetch_hosts))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 
 import aiohttp
@@ -56,14 +57,14 @@ async def page(gateway: RunningGateway, query: str) -> tuple[list[int], Any]:
 
 
 async def test_pages_and_filters(gateway: RunningGateway) -> None:
-    """The newest first; each page tells where the next begins; what is another's is not shown."""
-    assert ([4, 3, 2, 1], None) == await page(gateway, "")
-    assert ([4, 3], "3") == await page(gateway, "?limit=2")
+    """The newest first; each page tells where the next begins."""
+    assert ([5, 4, 3, 2, 1], None) == await page(gateway, "")
+    assert ([5, 4], "4") == await page(gateway, "?limit=2")
     assert ([2, 1], None) == await page(gateway, "?limit=2&after=3")
-    assert ([4, 2], None) == await page(gateway, "?event=llm_error")
-    assert ([], None) == await page(gateway, "?key=00000000")
+    assert ([5, 4, 2], None) == await page(gateway, "?event=llm_error")
+    assert ([5], None) == await page(gateway, "?key=00000000")
     second = datetime.fromtimestamp(NOON + 2, UTC).isoformat().replace("+00:00", "Z")
-    assert ([4, 3], None) == await page(gateway, f"?since={second}")
+    assert ([5, 4, 3], None) == await page(gateway, f"?since={second}")
     assert ([2, 1], None) == await page(gateway, f"?until={second}")
 
 
@@ -79,10 +80,10 @@ async def test_an_event_is_told_whole(gateway: RunningGateway) -> None:
 
 
 async def test_lines(gateway: RunningGateway) -> None:
-    """All that the caller may see, the oldest first, a line of JSON each."""
+    """All of them, the oldest first, a line of JSON each."""
     status, text = await get(gateway, "?format=jsonl")
     assert 200 == status
-    assert [1, 2, 3, 4] == [json.loads(line)["sequence"] for line in text.splitlines()]
+    assert [1, 2, 3, 4, 5] == [json.loads(line)["sequence"] for line in text.splitlines()]
 
 
 @pytest.mark.parametrize(("query", "param"), [("?after=x", "after"), ("?after=-1", "after"), ("?limit=0", "limit")])
@@ -90,3 +91,17 @@ async def test_words_that_are_not_understood(gateway: RunningGateway, query: str
     """The message names the field."""
     status, text = await get(gateway, query)
     assert (422, param) == (status, json.loads(text)["error"]["param"])
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/audit", "/v1/audit?format=jsonl", "/v1/usage", "/v1/usage/requests", "/v1/usage/requests/r"]
+)
+async def test_a_database_that_is_down(path: str, tmp_path: Path) -> None:
+    """It is told as such, before anything of an answer is."""
+    environ = {"GENAI_DATABASE_URL": f"postgresql://nobody@127.0.0.1:1/nothing?host={tmp_path}"}
+    async with (
+        running_gateway(environ, key=MINE) as gateway,
+        aiohttp.ClientSession(headers=gateway.headers) as session,
+        session.get(f"{gateway.url}{path}") as response,
+    ):
+        assert (503, "database_down") == (response.status, (await response.json())["error"]["code"])

@@ -11,7 +11,9 @@ from typing import Any, Final
 import aiohttp
 import pytest
 
+from genai_spine.identity.api_keys import secret_of
 from genai_spine.redact import Secret
+from genai_spine.storage.records import KeyFacts, UserFacts
 from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import RunningGateway, running_gateway
@@ -20,15 +22,17 @@ from genai_spine.types.usage import Usage
 from tests.databases import KINDS, fresh_address
 from tests.ledgers import NOON, call, request
 
-MINE: Final = "gateway-test-key"
-OTHERS: Final = "gateway-other-key"
+MINE: Final = f"spine-{'m' * 12}-{'m' * 43}"
+OTHERS: Final = f"spine-{'o' * 12}-{'o' * 43}"
+IDS: Final = {MINE: 1, OTHERS: 2}
+"""Of the users whose keys they are, and of the keys."""
 BILL: Final = 1_234_567_890
 DAY: Final = datetime.fromtimestamp(NOON, UTC).date().isoformat()
 
 
 def of(key: str, **more: Any) -> Caller:
     """The holder of a key."""
-    return Caller(fingerprint=Secret(key).fingerprint, **more)
+    return Caller(user=IDS[key], api_key=IDS[key], fingerprint=Secret(key).fingerprint, **more)
 
 
 @pytest.fixture(params=KINDS)
@@ -36,7 +40,11 @@ async def gateway(request: pytest.FixtureRequest) -> AsyncIterator[RunningGatewa
     """A gateway whose clock stands an hour after noon, with a ledger of what two callers asked since noon."""
     environ = {"GENAI_DATABASE_URL": await fresh_address(request.param)}
     clock = ManualClock(NOON + 3600)
-    async with running_gateway(environ, key=MINE, other_keys=[OTHERS], clock=clock) as running:
+    async with running_gateway(environ, clock=clock) as running:
+        identities = running.spine.office.identities
+        for key, number in IDS.items():
+            await identities.add_user(UserFacts(name=f"user {number}"))
+            await identities.add_key(KeyFacts(name="x", user=number, scopes=("read",)), secret_of(Secret(key)))
         await LedgerStore(running.spine.books.database, clock).record(*ledger(), [])
         yield running
 
@@ -78,7 +86,7 @@ async def test_figures_by_provider(gateway: RunningGateway) -> None:
     groq, openai = told["rows"]
     near = {part: pytest.approx(1.5, rel=0.05) for part in ("p50", "p95", "p99")}
     first = {part: pytest.approx(0.25, rel=0.05) for part in ("p50", "p95", "p99")}
-    assert {
+    expected = {
         "provider": "groq",
         "model": "llama",
         "calls": 1,
@@ -87,9 +95,12 @@ async def test_figures_by_provider(gateway: RunningGateway) -> None:
         "cost_usd": 0.00123456789,
         "cost_estimated_calls": 0,
         "price_unknown_calls": 0,
-        "seconds": near,
-        "first_token_seconds": first,
-    } == groq
+        "seconds": None,
+        "first_token_seconds": None,
+    }
+    assert expected == groq, "whose they are and who answered are not told apart together in percentiles"
+    _, all_told = await get(gateway, "/v1/usage?by=provider,model&since=2h", key=gateway.key)
+    assert {**expected, "seconds": near, "first_token_seconds": first} == all_told["rows"][0]
     assert ("openai", 2, 1, 1e-12) == (openai["provider"], openai["calls"], openai["errors"], openai["cost_usd"])
     assert (3, 1, 0.001234567891) == tuple(told["totals"][name] for name in ("calls", "errors", "cost_usd"))
 
@@ -105,6 +116,8 @@ async def test_each_sees_his_own(gateway: RunningGateway) -> None:
     assert [] == page["data"]
     status, told = await get(gateway, "/v1/usage/requests/r3")
     assert (404, "not_found") == (status, told["error"]["code"])
+    _, told = await get(gateway, "/v1/usage?by=user", key=gateway.key)
+    assert {(1, 3), (2, 1)} == {(row["user"], row["calls"]) for row in told["rows"]}, "an administrator sees all"
 
 
 async def test_figures_by_time_tag_and_status(gateway: RunningGateway) -> None:
@@ -114,8 +127,8 @@ async def test_figures_by_time_tag_and_status(gateway: RunningGateway) -> None:
         ("hour", [{"hour": f"{DAY}T12:00:00Z"}]),
         ("tag", [{"tag": "=HYPERLINK()"}]),
         ("status", [{"status": "error"}, {"status": "success"}]),
-        ("user", [{"user": None}]),
-        ("key", [{"key": Secret(MINE).fingerprint, "api_key_id": None}]),
+        ("user", [{"user": 1}]),
+        ("key", [{"key": Secret(MINE).fingerprint, "api_key_id": 1}]),
         ("", []),
     ]
     for by, expected in cases:
@@ -152,7 +165,7 @@ async def test_the_story_of_a_request(gateway: RunningGateway) -> None:
     status, told = await get(gateway, "/v1/usage/requests/r1")
     assert 200 == status
     assert {
-        "id": "r1", "request_id": "q-r1", "at": f"{DAY}T12:00:00Z", "user": None, "api_key_id": None,
+        "id": "r1", "request_id": "q-r1", "at": f"{DAY}T12:00:00Z", "user": 1, "api_key_id": 1,
         "key": Secret(MINE).fingerprint, "tags": ["=HYPERLINK()"], "door": "openai_chat",
         "asked_model": "gpt-4o-mini", "provider": "groq", "model": "llama", "http_status": 200, "attempts": 2,
         "affinity": False, "passthrough": True, "status": "success", "error": None, "fallback": True,

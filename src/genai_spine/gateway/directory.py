@@ -135,7 +135,9 @@ class ProviderDirectory:
         return Place(
             name=name,
             usable=registry.status(provider) == "ready",
-            models=frozenset(model for model in provider.models if not registry.is_off(name, model)),
+            models=frozenset(
+                model for model in (*provider.models, *provider.stated) if not registry.is_off(name, model)
+            ),
             default_model=provider.default_model,
             open_models=provider.open_models or provider.local,
             local=provider.local,

@@ -86,6 +86,7 @@ class Provider(ABC):
         max_tokens: The limit of an answer where the project makes the request itself and names none.
         temperature_default: The same of the temperature; None is the project's own.
         models: The ids known without asking.
+        stated: Further ids, of which the user says something in a table of models: it serves them too.
         local: It runs on the user's own machines and costs nothing.
         open_models: It serves models that it does not list.
         default_warning: What a caller who gets the default model should know.
@@ -104,6 +105,7 @@ class Provider(ABC):
     max_tokens: int | None = None
     temperature_default: float | None = None
     models: tuple[str, ...] = ()
+    stated: tuple[str, ...] = ()
     local: bool = False
     open_models: bool = False
     address: str = ""
@@ -170,7 +172,7 @@ class Provider(ABC):
 
     def knows(self, model: str) -> bool:
         """Return whether it is known without asking that the provider serves ``model``."""
-        return model in self.models or model == self.default_model
+        return model in self.models or model in self.stated or model == self.default_model
 
     async def validate_model(self, model: str) -> bool:
         """Return whether the provider serves ``model``; raises as ``complete`` does."""

@@ -81,6 +81,8 @@ def provider_of(kind: type[P], name: str, row: Row, context: Context) -> P:
     )
     provider.max_tokens = settings.file.max_tokens
     provider.temperature_default = settings.file.temperature_default
+    stated = (model.partition("/") for model in context.settings.values.models)
+    provider.stated = tuple(model for owner, _, model in stated if owner == name and model not in provider.models)
     _judge(provider, settings, row)
     return provider
 

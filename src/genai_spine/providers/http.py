@@ -107,6 +107,7 @@ class HttpProvider(Relays):
             and type(self) is type(other)
             and self._made_of == other._made_of  # noqa: SLF001  # its own kind
             and (self.max_tokens, self.temperature_default) == (other.max_tokens, other.temperature_default)
+            and self.stated == other.stated
         )
 
     # The wire.

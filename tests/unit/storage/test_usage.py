@@ -102,13 +102,13 @@ async def test_figures_are_what_the_rows_say(database: Database, data: st.DataOb
     if not by and not expected:
         expected = {(): []}
     assert sorted(expected, key=str) == sorted((one.group for one in found), key=str)
-    apart = not {"user", "key"}.isdisjoint(by) or any(one.of_somebody for one in which)
+    somebody = any(one.of_somebody for one in which)
     names = {"provider", "model", "status"}
     named = not names.isdisjoint(by) or any(getattr(one, name) is not None for one in which for name in names)
     timed = expected
-    if (apart and named) or ((apart or named) and "hour" in by):
+    if (not somebody and not {"user", "key"}.isdisjoint(by)) or ((somebody or named) and "hour" in by):
         timed = {}
-    elif apart or named:
+    elif somebody or named:
         timed = grouped(told, by, which, first // 24 * 24, -(-last // 24) * 24)
     for one in found:
         check(one, expected[one.group], timed.get(one.group, []))

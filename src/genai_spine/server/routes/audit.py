@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Literal
 
 import msgspec
@@ -51,6 +52,15 @@ async def audit(
     )
     filters = (which, audit_visible_to(principal_of(request)))
     if form == "jsonl":
-        return StreamingResponse(spine.books.audit.lines(filters), media_type="application/x-ndjson")
+        lines = spine.books.audit.lines(filters)
+        # Read before the answer begins, so that a database that is down is told as such.
+        first = await anext(lines, b"")
+        return StreamingResponse(_after(first, lines), media_type="application/x-ndjson")
     page = await spine.books.audit.page(filters, after=after, limit=limit)
     return Response(msgspec.json.encode(page), media_type="application/json")
+
+
+async def _after(first: bytes, rest: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    yield first
+    async for line in rest:
+        yield line

@@ -75,12 +75,16 @@ async def _listed(state: State, provider: Provider) -> Sequence[Model]:
         async with asyncio.timeout(LISTING_SECONDS):
             return _on(state, provider, await provider.list_models())
     except (SpineError, TimeoutError):
-        known = dict.fromkeys((*provider.models, provider.default_model))
+        known = dict.fromkeys((*provider.models, *provider.stated, provider.default_model))
         return _on(state, provider, [state.spine.catalog.describe(provider.name, model) for model in known if model])
 
 
 def _on(state: State, provider: Provider, models: Sequence[Model]) -> Sequence[Model]:
-    return [model for model in models if not state.spine.registry.is_off(provider.name, model.id)]
+    """What a provider lists, with what the user says of further models, and without what is switched off."""
+    listed = {model.id for model in models}
+    spine, name = state.spine, provider.name
+    further = [spine.catalog.describe(name, model) for model in provider.stated if model not in listed]
+    return [model for model in (*models, *further) if not spine.registry.is_off(name, model.id)]
 
 
 async def _model(state: State, name: str, allowance: Allowance) -> Model:
@@ -159,7 +163,7 @@ async def version() -> Response:
 
 def _described(state: State, provider: Provider, trouble: str | None) -> JsonObject:
     registry = state.spine.registry
-    known = dict.fromkeys((*provider.models, provider.default_model))
+    known = dict.fromkeys((*provider.models, *provider.stated, provider.default_model))
     status = registry.status(provider)
     return {
         "name": provider.name,

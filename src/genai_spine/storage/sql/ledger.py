@@ -135,10 +135,10 @@ class LedgerStore:
         async with self._database.reading() as connection:
             total = 0
             if first < last:
-                added = select(func.coalesce(func.sum(sums.cost_picodollars), 0)).where(
-                    of_sum, sums.tag == "", covering(sums, first, last)
-                )
-                total += int((await connection.execute(added)).scalar_one())
+                for part in covering(sums, first, last):
+                    added = select(func.coalesce(func.sum(sums.cost_picodollars), 0))
+                    added = added.where(of_sum, sums.tag == "", part)
+                    total += int((await connection.execute(added)).scalar_one())
                 edges = [(start, _at(first)), (_at(last), end)]
             else:
                 edges = [(start, end)]
@@ -146,10 +146,9 @@ class LedgerStore:
                 if begin < until:
                     there = select(cost).where(*mine, usage.created_at >= begin, usage.created_at < until)
                     total += int((await connection.execute(there)).scalar_one())
-            late = select(usage.call_id).where(
-                *mine, usage.recorded_at >= since, usage.created_at >= start, usage.created_at < end
-            )
-            ids = frozenset((await connection.execute(late)).scalars())
+            # Which of them are inside is asked here, so that the database looks only at what was written of late.
+            late = select(usage.call_id, usage.created_at).where(*mine, usage.recorded_at >= since)
+            ids = frozenset(id_ for id_, at in await connection.execute(late) if start <= at < end)
         return Spent(nanodollars_up(total), ids)
 
     async def recorded_since(self, moment: datetime) -> frozenset[str]:

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Table, and_, or_
+from sqlalchemy import ColumnElement, Table, and_
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -77,25 +77,23 @@ class Sums:
 def _names(span: int, user: int, what: Key) -> tuple[Key, ...]:
     """By which names durations are told apart, in rows of such a span and user: see ``usage_histograms``."""
     if user != EVERYBODY:
-        return () if span == 1 else (ALL_NAMES,)
+        return () if span == 1 else (what,)
     return (ALL_NAMES,) if span == 1 else (ALL_NAMES, what)
 
 
-def covering(sums: Any, first: int, last: int) -> ColumnElement[bool]:
-    """Whether a row is one of the fewest that add up the hours from ``first`` up to ``last``."""
+def covering(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]:
+    """The fewest rows that add up the hours from ``first`` up to ``last``: conditions, each for a query of its own.
+
+    Put together by OR, SQLite would look through the whole table.
+    """
     day, end = -(-first // HOURS_PER_DAY) * HOURS_PER_DAY, last // HOURS_PER_DAY * HOURS_PER_DAY
-    if day >= end:
-        return and_(sums.span == 1, sums.hour >= first, sums.hour < last)
-    return or_(
-        and_(sums.span == HOURS_PER_DAY, sums.hour >= day, sums.hour < end),
-        and_(sums.span == 1, sums.hour >= first, sums.hour < day),
-        and_(sums.span == 1, sums.hour >= end, sums.hour < last),
-    )
+    parts = [(HOURS_PER_DAY, day, end), (1, first, day), (1, end, last)] if day < end else [(1, first, last)]
+    return [and_(sums.span == span, sums.hour >= at, sums.hour < until) for span, at, until in parts if at < until]
 
 
-def covering_days(sums: Any, first: int, last: int) -> ColumnElement[bool]:
-    """Whether a row adds up a day of which some hour is among those from ``first`` up to ``last``."""
-    return and_(sums.span == HOURS_PER_DAY, sums.hour > first - HOURS_PER_DAY, sums.hour < last)
+def covering_days(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]:
+    """The rows that add up the days of which some hour is among those from ``first`` up to ``last``."""
+    return [and_(sums.span == HOURS_PER_DAY, sums.hour > first - HOURS_PER_DAY, sums.hour < last)]
 
 
 async def _add(connection: AsyncConnection, table: Table, rows: list[Key]) -> None:

@@ -380,6 +380,8 @@ usage_rollups: Final = Table(
     _counter("estimated"),
     _counter("price_unknown"),
     Index("ix_usage_rollups_api_key_id_hour", "api_key_id", "hour"),
+    # For all users of a time; the key is for one user.
+    Index("ix_usage_rollups_span_hour_tag", "span", "hour", "tag"),
     sqlite_with_rowid=False,
 )
 """Calls added up."""
@@ -397,9 +399,8 @@ usage_histograms: Final = Table(
 )
 """How long they took: counts by logarithmic bucket.
 
-There are as many buckets as make these rows the most of all, so calls are told apart by less here: everybody's by the
-hour and by the day, by the day also by provider, model and status, and those of users and keys by the day. What is not
-told apart has empty names.
+These rows would be the most of all, so calls are told apart by less here: those of users and keys by the day alone;
+everybody's by the hour and the day, whose names are empty then, and by the day also by provider, model and status.
 """
 
 audit: Final = Table(

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Table, case, func, or_, select, tuple_
+from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genai_spine.storage.sql.engine import Database
@@ -93,8 +93,9 @@ class UsageStore:
     ) -> list[Figures]:
         """Return the figures of each group of calls that began from hour ``first`` up to hour ``last``.
 
-        Where users or keys, or providers, models or ways of ending are told apart, percentiles are those of the whole
-        days that these hours touch; both of these together, or either of them by the hour, have none.
+        Where a user or key is asked for, or providers, models or ways of ending are told apart, percentiles are those
+        of the whole days that these hours touch, and by the hour there are none; nor are there where all users or keys
+        are told apart.
 
         Args:
             by: Of ``DIMENSIONS``; none is one group of all.
@@ -173,38 +174,38 @@ class _Asked:
     """A question to a table of what was added up.
 
     Attributes:
-        in_vain: The table does not tell calls apart by as much as is asked.
+        in_vain: The table does not tell calls apart by as much as is asked, or not quickly.
     """
 
     def __init__(self, table: Table, by: Sequence[str], which: Sequence[UsageFilter], first: int, last: int) -> None:
-        self.columns = columns = table.c
-        self.groups = [column for name in by for column in _dimension(columns, name)]
-        apart, named = _apart(by, which), _named_apart(by, which)
-        if table is usage_rollups:
-            self.in_vain, by_days = False, False
-            self.where = []
-        else:
+        columns = table.c
+        apart, by_days, where, self.in_vain = _apart(by, which), False, list[ColumnElement[bool]](), False
+        if table is usage_histograms:
+            somebody, named = any(one.of_somebody for one in which), _named_apart(by, which)
             by_days = apart or named
-            self.in_vain = (apart and named) or (by_days and "hour" in by)
-            self.where = [columns.provider_name != "" if named else columns.provider_name == ""]
-        if by_days:
-            self.where.append(covering_days(columns, first, last))
-        elif "hour" in by:
-            self.where += (columns.span == 1, columns.hour >= first, columns.hour < last)
-        else:
-            self.where.append(covering(columns, first, last))
-        self.where.append(columns.user_id >= 0 if apart else columns.user_id == EVERYBODY)
+            self.in_vain = (apart and not somebody) or (by_days and "hour" in by)
+            if not apart:
+                where.append(columns.provider_name != "" if named else columns.provider_name == "")
+        where.append(columns.user_id >= 0 if apart else columns.user_id == EVERYBODY)
         if all(one.tag is None for one in which):
-            self.where.append(columns.tag != "" if "tag" in by else columns.tag == "")
+            where.append(columns.tag > "" if "tag" in by else columns.tag == "")
         for one in which:
-            self.where += _of_sums(columns, one)
+            where += _of_sums(columns, one)
+        if by_days:
+            times = covering_days(columns, first, last)
+        elif "hour" in by:
+            times = [and_(columns.span == 1, columns.hour >= first, columns.hour < last)]
+        else:
+            times = covering(columns, first, last)
+        self.columns = union_all(*(select(table).where(*where, time) for time in times)).subquery().c
+        self.groups = [column for name in by for column in _dimension(self.columns, name)]
 
     def figures(self) -> Any:
         """Its sums, by group."""
         columns = self.columns
         sums = [func.coalesce(func.sum(columns[name]), 0) for name in _SUMS]
         errors = func.coalesce(func.sum(case((columns.status.in_(_ERRORS), columns.calls), else_=0)), 0)
-        return select(*self.groups, *sums, errors).where(*self.where).group_by(*self.groups).order_by(*self.groups)
+        return select(*self.groups, *sums, errors).group_by(*self.groups).order_by(*self.groups)
 
     def percentiles(self) -> Any:
         """For each group and measure the buckets in which its percentiles lie."""
@@ -212,7 +213,6 @@ class _Asked:
         labels = [group.label(f"g{place}") for place, group in enumerate(self.groups)]
         counts = (
             select(*labels, columns.measure, columns.bucket, func.sum(columns.calls).label("calls"))
-            .where(*self.where)
             .group_by(*self.groups, columns.measure, columns.bucket)
             .subquery()
         )

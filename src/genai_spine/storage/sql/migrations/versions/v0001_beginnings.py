@@ -376,6 +376,7 @@ def _make_tables() -> None:
         sqlite_with_rowid=False,
     )
     _index("ix_usage_rollups_api_key_id_hour", "usage_rollups", ["api_key_id", "hour"])
+    _index("ix_usage_rollups_span_hour_tag", "usage_rollups", ["span", "hour", "tag"])
     _table(
         "users",
         sa.Column("id", ID, autoincrement=True, nullable=False),
