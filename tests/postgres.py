@@ -19,9 +19,14 @@ __all__ = ["PostgresServer", "postgres"]
 
 
 class PostgresServer:
-    """A PostgreSQL on a socket in a folder, which can be stopped and started."""
+    """A PostgreSQL on a socket in a folder, which can be stopped and started.
+
+    Attributes:
+        folder: Where its files are.
+    """
 
     def __init__(self, folder: Path) -> None:
+        self.folder = folder
         self._server = get_server(folder, cleanup_mode="delete", start=False)
         self._server.ensure_pgdata_inited()
         with (folder / "postgresql.conf").open("a", encoding="utf-8") as settings:

@@ -66,6 +66,13 @@ class Running:
         """Its address."""
         return self.lines[0].split(" at ")[1].split(" ")[0]
 
+    @property
+    def workers(self) -> dict[str, int]:
+        """The processes that serve, by name."""
+        died = {line["worker"] for line in self.logged("a worker died")}
+        serve = {str(line["worker"]): line["pid"] for line in self.logged("a worker serves")}
+        return {name: pid for name, pid in serve.items() if name not in died and isinstance(pid, int)}
+
     def logged(self, event: str) -> list[dict[str, object]]:
         """The log's lines of an event, oldest first."""
         return [line for line in map(json.loads, list(self.log)) if line["event"] == event]

@@ -250,16 +250,17 @@ class Spine:
         return cls(Settings(os.environ if environ is None else environ, Path(path)))
 
     async def start(self) -> None:
-        """Open the database, and look for local providers, now and from time to time.
+        """Open the database, and look for local providers, now and from time to time; nothing, where that is done.
 
         Raises:
-            ConfigurationError: The database is not one for this version.
+            ConfigurationError: The database is not one for this version, or it or Redis does not let the gateway in.
+            JournalError: What happens cannot be written down.
         """
+        if self.open:
+            return
         await self.books.start()
         self.open = True
         await self.watcher.look()
-        if self._tasks:
-            return
         self._tasks.append(asyncio.create_task(self.watcher.run()))
         if self._probe is not None:
             await self._probe.look()
@@ -281,7 +282,11 @@ class Spine:
         self.metrics.close()
 
     async def __aenter__(self) -> Self:
-        await self.start()
+        try:
+            await self.start()
+        except BaseException:  # whatever it is, nothing stays open
+            await self.close()
+            raise
         return self
 
     async def __aexit__(

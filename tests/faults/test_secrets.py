@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import logging
 import socket
 import traceback
 from collections.abc import AsyncIterator, Iterator
@@ -13,13 +12,12 @@ from typing import Final
 
 import aiohttp
 import pytest
-import structlog
 from msgspec import Struct
 
 from genai_spine.assembly import Spine
 from genai_spine.errors import ConfigurationError, SpineError
 from genai_spine.settings import Settings
-from genai_spine.telemetry.logging import LineWriter, LogObserver, configure_logging, logger
+from genai_spine.telemetry.logging import LineWriter, LogObserver, logger
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import Received, Scripted, ScriptedUpstream, json_reply
 from genai_spine.types.json import JsonObject
@@ -70,20 +68,6 @@ class Bench(Struct):
             for canary in (self.key, GATEWAY_KEY, "launch code" if place is log else self.key):
                 where = place.find(canary)
                 assert where < 0, place[max(0, where - 200) : where + 100]
-
-
-@pytest.fixture
-def log() -> Iterator[tuple[io.StringIO, LineWriter]]:
-    """The log as the server writes it, with everything in it."""
-    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
-    before = (root.handlers, root.level, access.disabled)
-    stream = io.StringIO()
-    writer = configure_logging("debug", stream)
-    yield stream, writer
-    writer.close()
-    root.handlers, level, access.disabled = before
-    root.setLevel(level)
-    structlog.reset_defaults()
 
 
 @pytest.fixture(params=list(PROVIDER_KEYS))

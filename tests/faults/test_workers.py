@@ -25,13 +25,6 @@ CALLERS: Final = 16
 REDIS: Final = "redis://127.0.0.1:1"
 
 
-def workers(running: Running) -> dict[str, int]:
-    """The processes that serve, by name."""
-    died = {line["worker"] for line in running.logged("a worker died")}
-    serve = {str(line["worker"]): line["pid"] for line in running.logged("a worker serves")}
-    return {name: pid for name, pid in serve.items() if name not in died and isinstance(pid, int)}
-
-
 @pytest.fixture(scope="module")
 def service(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
     """Two workers."""
@@ -88,17 +81,16 @@ async def test_any_worker_tells_the_metrics_of_all(session: aiohttp.ClientSessio
         asked += len([await answered_by(session, service)])
     while await counted(session, service) != {before + asked}:
         pass
-    victim = min(workers(service).values())
+    victim = min(service.workers.values())
     os.kill(victim, signal.SIGKILL)
-    await asyncio.to_thread(
-        service.until, lambda: victim not in workers(service).values() and len(workers(service)) == 2
-    )
+    await asyncio.to_thread(service.until, lambda: victim not in service.workers.values() and len(service.workers) == 2)
     assert {before + asked} == await counted(session, service)
 
 
 async def test_a_worker_that_is_killed(session: aiohttp.ClientSession, service: Running) -> None:
     """Only what it was answering breaks off: all other requests are answered, and soon there are as many as before."""
-    before = workers(service)
+    await asyncio.to_thread(service.until, lambda: len(service.workers) == 2)
+    before = service.workers
     broken: list[aiohttp.ClientError] = []
     answered: set[str] = set()
     news = asyncio.Event()
@@ -124,8 +116,8 @@ async def test_a_worker_that_is_killed(session: aiohttp.ClientSession, service: 
         task.cancel()
     assert {asyncio.CancelledError} == {type(end) for end in await asyncio.gather(*callers, return_exceptions=True)}
     assert len(broken) <= CALLERS, broken
-    await asyncio.to_thread(service.until, lambda: len(workers(service)) == 2)
-    assert 1 == len(before.keys() & workers(service).keys())
+    await asyncio.to_thread(service.until, lambda: len(service.workers) == 2)
+    assert 1 == len(before.keys() & service.workers.keys())
 
 
 async def test_a_stop_while_streams_are_under_way(session: aiohttp.ClientSession, tmp_path: Path) -> None:

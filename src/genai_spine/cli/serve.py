@@ -22,7 +22,7 @@ from genai_spine.settings import Settings
 from genai_spine.telemetry.logging import LineWriter, LogObserver, configure_logging, logger
 from genai_spine.telemetry.metric_files import MetricFolder
 
-__all__ = ["serve"]
+__all__ = ["serve", "tell"]
 
 SPARE_SECONDS = 5.0
 """What a worker may take to end beyond the limits that it keeps itself."""
@@ -69,7 +69,7 @@ def _alone(settings: Settings, host: str, port: int, writer: LineWriter, *, auth
     def ready() -> None:
         settle()
         host, port = listening.getsockname()[:2]
-        _tell(greeting(host, port, 1, access, found_by(spine)), spine.warnings)
+        tell(greeting(host, port, 1, access, found_by(spine)), spine.warnings)
 
     Server(spine, access.keys, ready).run([listening])
 
@@ -91,7 +91,7 @@ def _several(settings: Settings, config: Path | None, listeners: Listeners, work
 
     def up(said: bytes) -> None:
         found = msgspec.json.decode(said, type=Found)
-        _tell(greeting(listeners.host, listeners.port, workers, access, found), found.warnings)
+        tell(greeting(listeners.host, listeners.port, workers, access, found), found.warnings)
 
     patience = settings.values.stop_seconds + 2 * CUT_SECONDS + SPARE_SECONDS
     supervisor = Supervisor(launch, listeners, workers, patience=patience, up=up, died=metrics.died)
@@ -101,8 +101,13 @@ def _several(settings: Settings, config: Path | None, listeners: Listeners, work
         metrics.remove()
 
 
-def _tell(text: str, warnings: Sequence[str]) -> None:
-    typer.echo(text)
+def tell(text: str, warnings: Sequence[str]) -> None:
+    """Print the greeting, and log what is to be looked at."""
+    try:
+        typer.echo(text)
+    except OSError as error:
+        # Nobody reads it; callers are served all the same.
+        logger.warning("the greeting could not be printed", reason=error.strerror)
     for warning in warnings:
         logger.warning(warning)
 

@@ -80,7 +80,8 @@ def work(orders_: str) -> None:
 
     server = Server(spine, access.keys, ready)
     try:
-        server.run([listening])
+        with told():
+            server.run([listening])
     finally:
         writer.close()
 

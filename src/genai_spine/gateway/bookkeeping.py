@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.clock import Clock
-from genai_spine.errors import DatabaseDownError
+from genai_spine.errors import DatabaseDownError, JournalError
 from genai_spine.gateway.quota import Quota
 from genai_spine.journal.writer import Journal
 from genai_spine.ledger.audit import AuditTrail
@@ -18,6 +19,7 @@ from genai_spine.ledger.stories import Stories
 from genai_spine.ledger.usage import UsageReports
 from genai_spine.quota.budgets import Budgets, Spent
 from genai_spine.quota.rate_limits import RateLimits
+from genai_spine.redact import scrub
 from genai_spine.settings import Settings
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
@@ -90,14 +92,20 @@ class Bookkeeping:
         """Open the database and the journal. A database that is down is opened when it is back.
 
         Raises:
-            ConfigurationError: The database is not one for this version.
+            ConfigurationError: The database is not one for this version, or does not let the gateway in; or Redis does
+                not.
             JournalError: The journal cannot be begun.
         """
         try:
             await self.database.upgrade()
         except DatabaseDownError as error:
-            reason = f"{type(error.__cause__).__name__}: {error.__cause__}"
-            logger.warning("the database cannot be reached", database=str(self.database.url), reason=reason)
+            logger.warning(
+                "the database cannot be reached; requests are served, and what happens is kept in the journal until it "
+                "can be; see GENAI_DATABASE_URL if it should be there",
+                database=str(self.database.url),
+                reason=f"{type(error.__cause__).__name__}: {error.__cause__}",
+            )
+        await self.state.look()
         if self._settings.values.ledger:
             self.ledger.open(self._journal)
             await self.shipper.start()
@@ -110,14 +118,25 @@ class Bookkeeping:
         await self.state.close()
         await self.database.close()
 
+    @property
+    def degraded(self) -> dict[str, str]:
+        """What does not do what it should, for anybody to read; the log tells why."""
+        found = self.shipper.degraded
+        if self.state.trouble:
+            found["shared_state"] = "it cannot be reached; callers with a budget or a limit cannot be counted"
+        return found
+
     def _journal(self) -> Journal:
         most = self._settings.values.journal_max_bytes
         size = min(_SEGMENT_BYTES, most // 8)
         return Journal(self._settings.journals, self._clock, segment_bytes=size, max_bytes=most)
 
     async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
-        """Tell budgets what the ledger counts, with all that this worker has written."""
+        """Tell budgets what the ledger counts, with all that this worker has written, and those that died."""
         if self.ledger.journal is not None:
+            # What cannot be read is told of where it is looked for now and then.
+            with suppress(JournalError):
+                await self.shipper.adopt()
             await self.shipper.flush()
         start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self._clock.now() + _AHEAD, UTC)
         found = await self._store.spent(scope, int(subject or 0), start, end)
@@ -129,5 +148,16 @@ def _shared_state(settings: Settings, clock: Clock) -> SharedState:
     if values.redis_url is not None:
         from genai_spine.shared_state.redis.state import RedisState  # noqa: PLC0415  # it takes its time to load
 
-        return RedisState(values.redis_url.reveal(), clock)
+        return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis)
     return MemoryState(values.state_max_bytes, clock)
+
+
+def _tell_of_redis(trouble: str) -> None:
+    if trouble:
+        logger.error(
+            "Redis cannot be reached; callers with a budget or a limit are served as GENAI_ON_STATE_LOST says, all "
+            "others as ever; see GENAI_REDIS_URL if it should be there",
+            reason=scrub(trouble),
+        )
+    else:
+        logger.info("Redis is back")

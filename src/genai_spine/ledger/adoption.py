@@ -59,19 +59,21 @@ class Adopter:
         self._estates: list[_Estate] = []
         self._untakeable: set[Path] = set()
         self._stopping = False
+        self._looking = asyncio.Lock()
 
     async def look(self) -> None:
-        """Take what is left behind, and return when all of it is in the database and removed.
+        """Take what is left behind, and return when all of it is in the database and removed; one at a time.
 
         Raises:
             DatabaseDownError: The database cannot be reached. What was taken is kept, and goes on with the next look.
         """
-        if taken := await asyncio.to_thread(self._take):
-            logger.info("what a worker left behind is shipped", runs=[run.folder.name for run in taken])
-            self._estates.append(_Estate(taken, self._delivery, self._state, self._price))
-        while self._estates and not self._stopping:
-            if await self._estates[0].ended(lambda: self._stopping):
-                self._estates.pop(0)
+        async with self._looking:
+            if taken := await asyncio.to_thread(self._take):
+                logger.info("what a worker left behind is shipped", runs=[run.folder.name for run in taken])
+                self._estates.append(_Estate(taken, self._delivery, self._state, self._price))
+            while self._estates and not self._stopping:
+                if await self._estates[0].ended(lambda: self._stopping):
+                    self._estates.pop(0)
 
     def stop(self) -> None:
         """Have a look that is going on end soon."""

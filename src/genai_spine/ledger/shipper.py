@@ -134,6 +134,10 @@ class Shipper:
                     self._ledger.retired.remove(journal)
                     await journal.close()
 
+    async def adopt(self) -> None:
+        """Return when all is in the database that dead workers of this machine left; raises as ``flush`` does."""
+        await self._adopter.look()
+
     async def close(self) -> None:
         """Ship what is complete, as far as that can be done soon, and end."""
         self._stop.set()

@@ -42,6 +42,7 @@ class Server(uvicorn.Server):
             keys: Those of callers.
             ready: Called once, when requests are taken.
         """
+        self._spine = spine
         self._ready = ready
         self._seconds = spine.settings.values.stop_seconds
         self._under_way = UnderWay()
@@ -88,7 +89,9 @@ class Server(uvicorn.Server):
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start, and say so."""
+        """Start, and say so; raises as the engine's ``start`` does."""
+        # The application would do it too, but what is wrong would be told with a stack trace.
+        await self._spine.__aenter__()
         await super().startup(sockets)
         if self.started:
             self._ready()

@@ -15,10 +15,13 @@ from typing import ClassVar, TypeAlias
 
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
-__all__ = ["Listener", "SharedState"]
+__all__ = ["Listener", "SharedState", "Told"]
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 """Told of each message; of None where some may have been missed, so that it looks for itself. It must not raise."""
+
+Told: TypeAlias = Callable[[str], None]
+"""Told why a place cannot be reached, when that begins; and nothing, when it is over. It must not raise."""
 
 
 class SharedState(ABC):
@@ -26,6 +29,18 @@ class SharedState(ABC):
 
     immediate: ClassVar[bool] = False
     """Whether nothing ever waits: what is awaited here is done at once."""
+
+    @property
+    def trouble(self) -> str:
+        """Why the place cannot be reached now; empty where it can be, as far as anybody tried."""
+        return ""
+
+    async def look(self) -> None:  # noqa: B027  # memory is always there
+        """Look whether the place is there, and tell of it.
+
+        Raises:
+            ConfigurationError: It is, and does not let us in.
+        """
 
     @abstractmethod
     async def get(self, key: str) -> bytes | None:

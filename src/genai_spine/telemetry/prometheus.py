@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, LedgerFault, RequestEnded
+from genai_spine.telemetry.logging import logger
 from genai_spine.telemetry.metric_files import HighestGauge, MetricFiles
 
 __all__ = ["PrometheusObserver"]
@@ -75,6 +76,7 @@ class PrometheusObserver(Observer, Collector):
             files: Where one of several processes writes its numbers down; then the page tells those of all.
         """
         self._files = files
+        self._unwritten = False
         self._due: asyncio.TimerHandle | None = None
         self.registry = CollectorRegistry()
         self.registry.register(self)
@@ -132,8 +134,16 @@ class PrometheusObserver(Observer, Collector):
         if self._due is not None:
             self._due.cancel()
             self._due = None
-        if self._files is not None:
+        if self._files is None:
+            return
+        try:
             self._files.write(self.collect())
+        except OSError as error:
+            if not self._unwritten:
+                logger.error("metrics cannot be written down; each worker tells its own", reason=error.strerror)
+            self._unwritten = True
+        else:
+            self._unwritten = False
 
     @override
     def collect(self) -> Iterator[Metric]:
@@ -192,10 +202,10 @@ class PrometheusObserver(Observer, Collector):
         yield from (attempts, retries, key_failures, circuits)
 
     def page(self) -> bytes:
-        """Return all metrics in Prometheus' text format."""
-        if self._files is None:
-            return generate_latest(self.registry)
+        """Return all metrics in Prometheus' text format; only this worker's, where they cannot be written down."""
         self._write()
+        if self._files is None or self._unwritten:
+            return generate_latest(self.registry)
         return self._files.page()
 
     def close(self) -> None:

@@ -38,7 +38,7 @@ async def ready(request: Request) -> Response:
         "providers": usable,
         "troubles": {name: troubles[name] for name in names if name in troubles},
     }
-    if degraded := spine.books.shipper.degraded:
+    if degraded := spine.books.degraded:
         body["degraded"] = degraded
     return Response(
         msgspec.json.encode(body), status_code=200 if status == "ready" else 503, media_type="application/json"

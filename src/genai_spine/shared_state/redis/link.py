@@ -10,10 +10,11 @@ from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
 
 from genai_spine.clock import Clock
 from genai_spine.errors import ConfigurationError, SharedStateUnavailableError
+from genai_spine.shared_state.base import Told
 from genai_spine.shared_state.redis.scripts import Script
 from genai_spine.shared_state.redis.wire import AnswerLost, Wire
 
@@ -46,9 +47,13 @@ class Link:
     """One connection, made anew when it breaks.
 
     While the server is down, one caller tries it now and then, and all others fail at once.
+
+    Attributes:
+        trouble: Why it cannot be reached; empty while it can be, as far as anybody tried.
+        shut_out: It is there, but does not let us in: waiting does not help.
     """
 
-    def __init__(self, url: str, clock: Clock, patience: Patience, greeting: Greeting) -> None:
+    def __init__(self, url: str, clock: Clock, patience: Patience, greeting: Greeting, told: Told) -> None:
         """Make a link; nothing is connected yet.
 
         Args:
@@ -56,6 +61,7 @@ class Link:
             clock: Whose ``monotonic`` counts the rests.
             patience: How long is waited.
             greeting: Called with each new connection, before anybody else may use it.
+            told: Called with the trouble when it begins, and with nothing when it is over.
 
         Raises:
             ConfigurationError: The address is none.
@@ -68,10 +74,18 @@ class Link:
                 socket_connect_timeout=patience.connect,
                 retry=Retry(NoBackoff(), 0),
             )
-        except ValueError as error:
-            # The address may hold a password, so it is not shown.
-            message = "the address of Redis is none; write redis://host:6379/0, rediss://... or unix:///path/to/socket"
-            raise ConfigurationError(message) from error
+            # Connects to nobody, and shows whether all that the address says is known.
+            self.connection()
+        except (ValueError, TypeError):
+            # The address may hold a password, so neither it nor what was made of it is shown.
+            message = (
+                "GENAI_REDIS_URL: the address of Redis is none; write redis://host:6379/0, rediss://... or "
+                "unix:///path/to/socket, and : / ? # @ of a password as %3A %2F %3F %23 %40"
+            )
+            raise ConfigurationError(message) from None
+        self.trouble = ""
+        self.shut_out = False
+        self._told = told
         self._clock = clock
         self._patience = patience
         self._greeting = greeting
@@ -133,7 +147,7 @@ class Link:
                 raise unavailable() from error
             except AnswerLost as error:
                 if error.late:
-                    self._stumbled(wire)
+                    self._stumbled(wire, error)
                 if error.late or lost is not None:
                     raise
                 lost = error
@@ -171,12 +185,15 @@ class Link:
                 await self._greeting(wire)
             self._wire = wire
         except (RedisError, OSError, TimeoutError, AnswerLost) as error:
-            self._failed()
+            self._failed(error)
             raise unavailable(self._rests_until - self._clock.monotonic()) from error
         finally:
             if self._wire is None:
                 await (connection.disconnect(nowait=True) if wire is None else wire.close())
         self._failures = 0
+        if self.trouble:
+            self.trouble = ""
+            self._told("")
         return wire
 
     def _tried(self, task: asyncio.Task[Wire]) -> None:
@@ -185,12 +202,18 @@ class Link:
         if not task.cancelled():
             task.exception()
 
-    def _stumbled(self, wire: Wire) -> None:
+    def _stumbled(self, wire: Wire, error: AnswerLost) -> None:
         """A call got no answer: the first to notice lets the server rest."""
         if self._wire is wire:
-            self._failed()
+            self._failed(error)
 
-    def _failed(self) -> None:
+    def _failed(self, error: Exception) -> None:
+        began = not self.trouble
+        cause = error.__cause__ or error
+        self.shut_out = isinstance(cause, AuthenticationError)
+        self.trouble = f"{type(cause).__name__}: {cause}".rstrip(": ")
+        if began:
+            self._told(self.trouble)
         rest = min(self._patience.rest * 2**self._failures, self._patience.longest_rest)
         self._failures = min(self._failures + 1, 30)
         self._rests_until = self._clock.monotonic() + rest

@@ -19,8 +19,8 @@ from redis.exceptions import ResponseError
 from typing_extensions import override
 
 from genai_spine.clock import Clock
-from genai_spine.errors import SharedStateUnavailableError
-from genai_spine.shared_state.base import Listener, SharedState
+from genai_spine.errors import ConfigurationError, SharedStateUnavailableError
+from genai_spine.shared_state.base import Listener, SharedState, Told
 from genai_spine.shared_state.meters import (
     NEVER,
     Claim,
@@ -56,6 +56,7 @@ class RedisState(SharedState):
         clock: Clock,
         *,
         patience: Patience | None = None,
+        told: Told = lambda _: None,
         grace_seconds: float = 2.0,
         beat_seconds: float = 0.5,
         remembered_seconds: float = 60.0,
@@ -67,6 +68,7 @@ class RedisState(SharedState):
             url: Of the server, such as ``redis://host:6379/0``.
             clock: Whose ``monotonic`` counts how long the server is left alone, and how long is remembered.
             patience: How long is waited for the server.
+            told: Told when it cannot be reached any more, and when it is back.
             grace_seconds: So long an accounted meter admits nothing in a new epoch.
             beat_seconds: So often a process with holds looks whether the epoch is another, and tells what it owes;
                 several times in the grace.
@@ -78,7 +80,7 @@ class RedisState(SharedState):
         """
         self._scripts = read_scripts(time)
         self._patience = patience or Patience()
-        self._link = Link(url, clock, self._patience, self._greet)
+        self._link = Link(url, clock, self._patience, self._greet, told)
         self._topics = Topics(self._link, self._patience)
         self._holds = Holds(clock, remembered_seconds)
         self._grace = grace_seconds
@@ -88,6 +90,23 @@ class RedisState(SharedState):
         self._told = ""
         self._beating: asyncio.Task[None] | None = None
         self._telling: asyncio.Task[None] | None = None
+
+    @property
+    @override
+    def trouble(self) -> str:
+        return self._link.trouble
+
+    @override
+    async def look(self) -> None:
+        try:
+            await self._open()
+        except SharedStateUnavailableError:
+            if self._link.shut_out:
+                message = (
+                    f"Redis is there, but does not let the gateway in ({self.trouble}); see the name and the password "
+                    "in GENAI_REDIS_URL"
+                )
+                raise ConfigurationError(message) from None
 
     # Bytes and messages.
 

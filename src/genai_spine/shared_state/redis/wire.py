@@ -106,8 +106,8 @@ class Wire:
                     answer.set_exception(found)
                 else:
                     answer.set_result(found)
-        except _FOREIGN:
-            pass
+        except _FOREIGN as error:
+            self._break(error)
         finally:
             self._break()
             await self._connection.disconnect(nowait=True)
@@ -121,9 +121,11 @@ class Wire:
             answer.set_exception(AnswerLost("no answer came in time", late=True))
             self.give_up()
 
-    def _break(self) -> None:
+    def _break(self, why: Exception | None = None) -> None:
         self._given_up = True
         for answer in self._waiting:
             if not answer.done():
-                answer.set_exception(AnswerLost("the connection broke"))
+                lost = AnswerLost("the connection broke")
+                lost.__cause__ = why
+                answer.set_exception(lost)
         self._waiting.clear()

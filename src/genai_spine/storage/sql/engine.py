@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -40,6 +40,14 @@ BUSY_MILLISECONDS: Final = 10_000
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 # What PostgreSQL says when it stops, starts, or has no connection left: SQLSTATE classes 08, 53 and 57.
 _PASSING: Final = ("08", "53", "57")
+# What it says of an address that is wrong: who may not come in, and a database that is not there.
+_REFUSED: Final = ("28", "3D")
+_QUERY: Final = frozenset({"host", "port", "user", "ssl", "passfile", "prepared_statement_cache_size"})
+_SSL: Final = ("disable", "allow", "prefer", "require", "verify-ca", "verify-full")
+_NO_ADDRESS: Final = (
+    "GENAI_DATABASE_URL is no address; write postgresql://user:password@host:5432/name, and : / ? # @ of a password as "
+    "%3A %2F %3F %23 %40"
+)
 _ONE_STATE: Final[dict[str, Any]] = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": True}
 
 
@@ -73,13 +81,22 @@ class Database:
         try:
             url = make_url(address)
             driver = _DRIVERS[url.drivername.partition("+")[0]]
-        except (ArgumentError, KeyError) as error:
+        except (ArgumentError, KeyError):
             message = "GENAI_DATABASE_URL must begin with sqlite:/// or postgresql://"
-            raise ConfigurationError(message) from error
+            raise ConfigurationError(message) from None
+        except ValueError:
+            raise ConfigurationError(_NO_ADDRESS) from None
+        if "@" in (url.host or ""):
+            # Of a password, and not to be shown.
+            raise ConfigurationError(_NO_ADDRESS)
         query = dict(url.query)
+        if isinstance(password := query.pop("password", None), str):
+            # Where it is hidden.
+            url = url.set(password=password)
         # libpq's word for it; asyncpg has its own.
         if driver.endswith("asyncpg") and "sslmode" in query:
             query["ssl"] = query.pop("sslmode")
+        _check_query(driver, query)
         return cls(url.set(drivername=driver, query=query), upgrades=upgrades)
 
     @asynccontextmanager
@@ -89,8 +106,7 @@ class Database:
         Raises:
             DatabaseDownError: The database cannot be reached.
         """
-        if self.upgrades:
-            await self.upgrade()
+        await self._upgraded()
         async with _told(), self._reader.connect() as connection, connection.begin():
             yield connection
 
@@ -101,8 +117,7 @@ class Database:
         Raises:
             DatabaseDownError: The database cannot be reached, or the changes could not be made for now.
         """
-        if self.upgrades:
-            await self.upgrade()
+        await self._upgraded()
         async with self._writing() as connection:
             yield connection
 
@@ -123,17 +138,36 @@ class Database:
         """Bring the tables to the form that this version needs; return whether there was anything to do.
 
         Raises:
-            ConfigurationError: The database was made by a newer version, or a revision failed; nothing was changed.
+            ConfigurationError: The database was made by a newer version, or a revision failed; nothing was changed. Or
+                the address is wrong: the server does not know it, or does not let the gateway in.
             DatabaseDownError: The database cannot be reached.
         """
         async with self._upgrading:
-            changed = await self.run(_revision) != HEAD
+            try:
+                changed = await self.run(_revision) != HEAD
+            except DatabaseDownError as error:
+                if _refused(error.__cause__):
+                    reason = getattr(error.__cause__, "orig", error)
+                    message = (
+                        f"the database at {self.url} does not let the gateway in: {reason}; see GENAI_DATABASE_URL"
+                    )
+                    raise ConfigurationError(message) from error
+                raise
             if changed:
                 from genai_spine.storage.sql.revisions import upgrade  # noqa: PLC0415  # Alembic only where it is due
 
                 changed = await upgrade(self)
             self.upgrades = False
         return changed
+
+    async def _upgraded(self) -> None:
+        """See to it that the tables have their form, for somebody who wants to use them."""
+        if self.upgrades:
+            try:
+                await self.upgrade()
+            except ConfigurationError as error:
+                # It was away when the gateway started, so this could not be told then.
+                raise DatabaseDownError from error
 
     async def close(self) -> None:
         """Close all connections."""
@@ -200,7 +234,7 @@ def _translated() -> Iterator[None]:
     except (TimeoutError, OSError, PoolTimeoutError) as error:
         raise DatabaseDownError from error
     except DBAPIError as error:
-        if error.connection_invalidated or _passing(error):
+        if error.connection_invalidated or _passing(error) or _refused(error):
             raise DatabaseDownError from error
         raise
 
@@ -209,6 +243,28 @@ def _translated() -> Iterator[None]:
 async def _told() -> AsyncIterator[None]:
     with _translated():
         yield
+
+
+def _check_query(driver: str, query: Mapping[str, object]) -> None:
+    """Hold that all is known that an address says after its question mark.
+
+    Raises:
+        ConfigurationError: It is not.
+    """
+    known = _QUERY if driver.endswith("asyncpg") else frozenset()
+    if unknown := sorted(query.keys() - known):
+        message = f"GENAI_DATABASE_URL says {unknown[0]}= after its ?, which is not known there"
+    elif query.get("ssl", "prefer") not in _SSL:
+        message = f"GENAI_DATABASE_URL: sslmode is one of {', '.join(_SSL)}"
+    else:
+        return
+    raise ConfigurationError(message)
+
+
+def _refused(error: BaseException | None) -> bool:
+    """Whether a server does not let us in, or does not know the database."""
+    state = getattr(getattr(error, "orig", None), "sqlstate", None)
+    return isinstance(state, str) and state.startswith(_REFUSED)
 
 
 def _passing(error: DBAPIError) -> bool:

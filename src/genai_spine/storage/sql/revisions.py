@@ -91,7 +91,9 @@ async def _move(database: Database, to: str, *, down: bool) -> bool:
     try:
         return await database.run(work)
     except (SQLAlchemyError, CommandError) as error:
-        message = f"the database at {database.url} could not be brought to revision {to}: {error}; nothing was changed"
+        # Without the statement, which SQLAlchemy puts in further lines.
+        reason = str(error).partition("\n")[0]
+        message = f"the database at {database.url} could not be brought to revision {to}: {reason}; nothing was changed"
         raise ConfigurationError(message) from error
 
 
