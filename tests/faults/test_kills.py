@@ -9,12 +9,22 @@ from typing import Final
 
 import pytest
 
+from genai_spine.clock import SystemClock
+from genai_spine.money import nanodollars_up
+from genai_spine.shared_state.meters import Meter
+from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.tables import provider_usage
 from tests.databases import fresh_address
+from tests.ledgers import rows
 from tests.postgres import postgres
+from tests.redis_server import RedisServer
 from tests.torture.storm import Storm, check
 
-KILLS: Final = 10
+KILLS: Final = 8
+# What is set aside for a call: 4,096 tokens of an answer at 600 nanodollars, and some of its question.
+DEAREST: Final = 2_500_000
+MONTH: Final = Meter("usd:month:global:", "month", accounted=True)
 
 
 async def looked_at(storm: Storm, address: str, data: Path) -> Counter[str]:
@@ -27,16 +37,33 @@ async def looked_at(storm: Storm, address: str, data: Path) -> Counter[str]:
 
 
 @pytest.mark.timeout(300)
-async def test_workers_are_killed(tmp_path: Path) -> None:
-    """Every call that the upstream saw has exactly one row; what was cut off is told as such, with a guessed cost."""
+async def test_workers_are_killed(tmp_path: Path, redis_server: RedisServer) -> None:
+    """Every call that the upstream saw has exactly one row; what was cut off is told as such, with a guessed cost.
+
+    Their budget stands at what the rows add up to, guesses included. Set aside is no more than what a kill met between
+    being set aside and being written down.
+    """
+    redis_server.forget()
     address = await fresh_address("sqlite")
-    storm = Storm(tmp_path, {"GENAI_DATABASE_URL": address}, seed=KILLS)
+    environ = {
+        "GENAI_DATABASE_URL": address,
+        "GENAI_REDIS_URL": redis_server.url,
+        "GENAI_BUDGET_MONTHLY": "1000",
+    }
+    storm = Storm(tmp_path, environ, seed=KILLS)
     async with storm.raging():
         while storm.kills < KILLS:
             await storm.kill()
         await storm.answered(50)
     found = await looked_at(storm, address, tmp_path)
     assert min(found["success"], found["error"], found["cancelled"], found["interrupted"]) > 0
+    database, state = Database.at(address), RedisState(redis_server.url, SystemClock())
+    calls = await rows(database, provider_usage)
+    (reading,) = await state.read([MONTH])
+    assert sum(nanodollars_up(row["cost_picodollars"]) for row in calls) == reading.used
+    assert found["interrupted"] * DEAREST > reading.held
+    await state.close()
+    await database.close()
 
 
 @pytest.mark.timeout(300)

@@ -110,15 +110,17 @@ class Storm:
 
     async def stop(self) -> None:
         """Stop all, and let one more start and stop, for what is left behind."""
-        for _ in range(2):
-            for worker in self._workers:
-                worker.process.terminate()
-            for worker in self._workers:
-                assert 0 == await worker.process.wait()
-            self._workers.clear()
-            if _ == 0:
-                await self._start()
+        await self._stop_all()
+        await self._start()
+        await self._stop_all()
         self._log.close()
+
+    async def _stop_all(self) -> None:
+        for worker in self._workers:
+            worker.process.terminate()
+        for worker in self._workers:
+            assert 0 == await worker.process.wait()
+        self._workers.clear()
 
     async def kill(self) -> None:
         """Kill a worker at some instant, and start another in its place; now and then that too, before it serves."""
@@ -203,7 +205,7 @@ class Storm:
 
     async def _ask(self, session: aiohttp.ClientSession, told: Told, url: str) -> None:
         body = CHAT.body(OPENAI.model, stream=told.deed in {"stream", "cut", "hang in words"}, words=told.name)
-        headers = {"authorization": f"Bearer {KEY}", "x-request-id": told.name, "x-deed": told.deed}
+        headers = {"authorization": f"Bearer {KEY}", "x-request-id": told.name}
         body["user"] = told.deed
         async with session.post(url + CHAT.path, json=body, headers=headers) as response:
             told.status = response.status

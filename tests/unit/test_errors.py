@@ -13,6 +13,7 @@ LINE = re.compile(r"^    (?P<branch>[│├└─ ]*)(?P<name>[A-Z]\w+Error)(?: 
 KINDS = {
     "authentication",
     "budget_exceeded",
+    "conflict",
     "connection",
     "content_filter",
     "context_length_exceeded",
@@ -76,7 +77,7 @@ def test_every_class_knows_what_to_do(cls: type[SpineError]) -> None:
     if issubclass(cls, errors.ProviderError):
         assert cls.retry.other_provider
         assert cls.status in {429, 502, 503, 504}
-    elif issubclass(cls, errors.CircuitOpenError | errors.NoUsableKeyError):
+    elif issubclass(cls, errors.CircuitOpenError | errors.NoUsableKeyError | errors.SwitchedOffError):
         assert (False, False, True) == cls.retry
     elif not issubclass(cls, errors.NotFoundError):
         assert errors.NOWHERE == cls.retry

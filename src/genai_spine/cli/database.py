@@ -10,7 +10,6 @@ from typing import Annotated, TypeVar
 import typer
 
 from genai_spine.cli.settings import ConfigOption, load_settings, told
-from genai_spine.storage.sql import revisions
 from genai_spine.storage.sql.engine import Database
 
 __all__ = ["app"]
@@ -28,6 +27,8 @@ def database() -> None:
 @app.command("status")
 def status(config: ConfigOption = None) -> None:
     """Tell where the database is and at which revision. Leaves with 1 where that is not the one of this version."""
+    from genai_spine.storage.sql import revisions  # noqa: PLC0415  # Alembic takes its time, and no other command needs it
+
     with told():
         found, address = asyncio.run(_with_database(config, _status))
     head = revisions.head()
@@ -44,6 +45,8 @@ def upgrade(
     config: ConfigOption = None,
 ) -> None:
     """Bring the database up; a gateway does so by itself when it starts."""
+    from genai_spine.storage.sql import revisions  # noqa: PLC0415  # Alembic takes its time, and no other command needs it
+
     with told():
         changed = asyncio.run(_with_database(config, lambda database: revisions.upgrade(database, to)))
     typer.echo("done" if changed else "there was nothing to do")
@@ -57,6 +60,8 @@ def downgrade(
     config: ConfigOption = None,
 ) -> None:
     """Bring the database back, for an older version; what that one has no place for is lost. Stop gateways first."""
+    from genai_spine.storage.sql import revisions  # noqa: PLC0415  # Alembic takes its time, and no other command needs it
+
     if not yes:
         typer.confirm(f"Bring the database back to {to}, and lose what came after?", abort=True)
     with told():
@@ -65,6 +70,8 @@ def downgrade(
 
 
 async def _status(database: Database) -> tuple[str | None, str]:
+    from genai_spine.storage.sql import revisions  # noqa: PLC0415  # Alembic takes its time, and no other command needs it
+
     return await revisions.current(database), str(database.url)
 
 

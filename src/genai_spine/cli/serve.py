@@ -17,7 +17,7 @@ from genai_spine.cli.settings import ConfigOption, checked_workers, load_setting
 from genai_spine.cli.supervisor import Listeners, Post, Supervisor
 from genai_spine.cli.worker import Orders, command, settle
 from genai_spine.errors import ConfigurationError
-from genai_spine.server.serving import CUT_SECONDS, Server, listen
+from genai_spine.server.listening import CUT_SECONDS, listen
 from genai_spine.settings import Settings
 from genai_spine.telemetry.logging import LineWriter, LogObserver, configure_logging, logger
 from genai_spine.telemetry.metric_files import MetricFolder
@@ -60,6 +60,8 @@ def serve(
 
 
 def _alone(settings: Settings, host: str, port: int, writer: LineWriter, *, auth: bool) -> None:
+    from genai_spine.server.serving import Server  # noqa: PLC0415  # other commands need no server, nor wait for it
+
     spine = Spine(settings, observers=[LogObserver(writer, settings.values.log_level)])
     access = access_to(settings, auth=auth)
     listening = listen(host, port)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Self
 
 from genai_spine.errors import ConfigurationError
-from genai_spine.server.serving import listen, listen_too
+from genai_spine.server.listening import listen, listen_too
 from genai_spine.telemetry.logging import logger
 
 __all__ = ["FINISH", "HURRY", "Listeners", "Post", "Supervisor"]

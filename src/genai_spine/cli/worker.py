@@ -11,6 +11,7 @@ import gc
 import socket
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 import typer
@@ -20,10 +21,12 @@ from genai_spine.assembly import Spine
 from genai_spine.cli.greeting import access_to, found_by
 from genai_spine.cli.settings import load_settings, told
 from genai_spine.cli.supervisor import HURRY
-from genai_spine.server.serving import Server
 from genai_spine.telemetry.logging import LogObserver, configure_logging, logger
 from genai_spine.telemetry.metric_files import MetricFiles
 from genai_spine.telemetry.prometheus import PrometheusObserver
+
+if TYPE_CHECKING:
+    from genai_spine.server.serving import Server
 
 __all__ = ["Orders", "command", "settle", "work"]
 
@@ -55,6 +58,8 @@ def command(orders: Orders) -> list[str]:
 
 def work(orders_: str) -> None:
     """Serve until told to stop."""
+    from genai_spine.server.serving import Server  # noqa: PLC0415  # who starts workers needs no server itself
+
     orders = msgspec.json.decode(orders_, type=Orders)
     listening, control = socket.socket(fileno=orders.listening), socket.socket(fileno=orders.control)
     with told():

@@ -23,7 +23,6 @@ from genai_spine.redact import scrub
 from genai_spine.settings import Settings
 from genai_spine.shared_state.base import SharedState
 from genai_spine.shared_state.memory import MemoryState
-from genai_spine.shared_state.redis.state import RedisState
 from genai_spine.storage.sql.audit import AuditStore
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.ledger import LedgerStore
@@ -147,6 +146,8 @@ class Bookkeeping:
 def _shared_state(settings: Settings, clock: Clock) -> SharedState:
     values = settings.values
     if values.redis_url is not None:
+        from genai_spine.shared_state.redis.state import RedisState  # noqa: PLC0415  # it takes its time to load
+
         return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis)
     return MemoryState(values.state_max_bytes, clock)
 

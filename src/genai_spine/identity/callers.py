@@ -31,6 +31,8 @@ V = TypeVar("V")
 MOST_REMEMBERED: Final = 10_000
 UNKNOWN_SECONDS: Final = 5.0
 """For so long a key that nobody knows is refused without another look."""
+MOST_TOLD: Final = 100
+"""An audit is told of no more refusals in as long a time: whoever has no key must not fill the disk."""
 USE_SECONDS: Final = 60.0
 """Between two notes of which keys are in use."""
 
@@ -91,6 +93,8 @@ class Callers:
         self._looking: dict[bytes, asyncio.Task[_Known | None]] = {}
         # Grows with each change, so that what was read before it is not remembered after it.
         self._generation = 0
+        # When what an audit was told of refusals began to count, and how much it was since.
+        self._told_since, self._told = -inf, 0
         self._share(())
 
     async def admit(self, presented: str | None, request_id: str = "") -> Principal:
@@ -221,6 +225,11 @@ class Callers:
         raise AuthenticationError(message, code=code)
 
     def _tell(self, reason: str, caller: Caller, request_id: str) -> None:
+        if (now := self._clock.monotonic()) >= self._told_since + UNKNOWN_SECONDS:
+            self._told_since, self._told = now, 0
+        self._told += 1
+        if self._told > MOST_TOLD:
+            return
         at = int(self._clock.now() * 1_000_000)
         self._audit(AuditEvent(at=at, event="auth_failure", caller=caller, request_id=request_id, reason=reason))
 

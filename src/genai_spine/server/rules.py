@@ -12,7 +12,7 @@ from fastapi.params import Depends as Dependency
 from fastapi.routing import APIRoute
 from typing_extensions import override
 
-from genai_spine.errors import PermissionDeniedError
+from genai_spine.errors import InvalidRequestError, PermissionDeniedError
 from genai_spine.identity.api_keys import presented_key
 from genai_spine.server.state import request_id_of, state_of
 from genai_spine.settings import Settings
@@ -38,7 +38,11 @@ class Rule:
             AuthenticationError: It presents no good key.
             PermissionDeniedError: Its key is not good for this.
             DatabaseDownError: Whether it is good cannot be looked up.
+            InvalidRequestError: Its address holds a sign that no database takes.
         """
+        if "\x00" in request.url.path or b"%00" in request.scope["query_string"]:
+            message = "the address holds a NUL, which stands in no name"
+            raise InvalidRequestError(message)
         state = state_of(request)
         scopes = self.scopes(state.spine.settings)
         if not scopes:

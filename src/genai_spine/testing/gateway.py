@@ -14,7 +14,8 @@ from genai_spine.clock import Clock
 from genai_spine.identity.api_keys import KeyRing
 from genai_spine.identity.office import Audit
 from genai_spine.redact import Secret
-from genai_spine.server.serving import Server, listen
+from genai_spine.server.listening import listen
+from genai_spine.server.serving import Server
 from genai_spine.settings import Settings
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded

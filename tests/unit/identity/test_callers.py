@@ -14,7 +14,7 @@ from sqlalchemy import event
 from genai_spine.errors import AuthenticationError
 from genai_spine.identity import callers as module
 from genai_spine.identity.api_keys import KeyRing, new_key
-from genai_spine.identity.callers import UNKNOWN_SECONDS, Callers
+from genai_spine.identity.callers import MOST_TOLD, UNKNOWN_SECONDS, Callers
 from genai_spine.identity.office import Office
 from genai_spine.redact import Secret
 from genai_spine.storage.records import KeyFacts, KeyRecord, Rates, UserFacts
@@ -187,6 +187,16 @@ async def test_what_cannot_be_in_the_database_is_not_looked_for(lite: Door) -> N
     assert "missing_api_key" == await lite.refusal(None)
     assert "missing_api_key" == await lite.refusal("")
     assert [] == lite.looks
+
+
+async def test_who_has_no_key_does_not_fill_the_audit(lite: Door) -> None:
+    """However many keys are tried, an audit is told of so many in a time, and then again."""
+    for _ in range(2):
+        lite.events.clear()
+        for number in range(MOST_TOLD + 50):
+            await lite.refusal(f"wrong key {number}")
+        assert MOST_TOLD == len(lite.events)
+        lite.clock.advance(UNKNOWN_SECONDS)
 
 
 async def test_the_secret_counts_and_not_the_prefix(lite: Door) -> None:

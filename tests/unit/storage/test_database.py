@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import stat
+import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -218,3 +219,17 @@ def test_no_password_is_shown() -> None:
     database = Database.at("postgres://spine:very-secret@db.internal:5433/spine?sslmode=require")
     assert "very-secret" not in f"{database.url} {database.url!r}"
     assert "require" == database.url.query["ssl"]
+
+
+async def test_others_come_and_go(tmp_path: Path) -> None:
+    """Another process that closes the same SQLite file leaves the log into which we write where it is."""
+    path = tmp_path / "spine.db"
+    database = Database.at(f"sqlite:///{path}")
+    await database.upgrade()
+    async with database.reading(), database.reading():
+        pass  # connections that stay open, the second made while the first is
+    other = "import sqlite3, sys; c = sqlite3.connect(sys.argv[1]); c.execute('SELECT count(*) FROM users'); c.close()"
+    process = await asyncio.create_subprocess_exec(sys.executable, "-c", other, str(path))
+    assert 0 == await process.wait()
+    assert path.with_name("spine.db-wal").exists()
+    await database.close()

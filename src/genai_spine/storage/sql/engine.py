@@ -14,7 +14,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -193,7 +193,10 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
     def make_file(*_: object) -> None:
         # Its owner alone may read it, whatever the umask; the files beside it take after it.
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))
+        # One that is there is not opened: closing it would take away the locks that SQLite holds on it in this process,
+        # and whoever closes it elsewhere would delete the log into which we write.
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
     @event.listens_for(engine.sync_engine, "connect")
     def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
