@@ -269,6 +269,7 @@ class Spine:
     async def close(self) -> None:
         """Close what was opened."""
         self.open = False
+        await self.watcher.rest()
         tasks, self._tasks = self._tasks, []
         for task in tasks:
             task.cancel()

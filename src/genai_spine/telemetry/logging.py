@@ -80,7 +80,9 @@ class LineWriter:
                 return
 
     def close(self) -> None:
-        """Write what waits, and stop."""
+        """Write what waits, and stop; what is logged after that goes where it went before logging was configured."""
+        if _sink.writer is self:
+            _sink.writer = None
         self._closing = True
         self._pause.set()
         self._wake.set()

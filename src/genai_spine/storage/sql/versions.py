@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import Final, TypeAlias
 
 from sqlalchemy import select, text
@@ -32,6 +33,8 @@ Changed: TypeAlias = Callable[[], Awaitable[object]]
 INTERVAL_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 4.0
 """Between looks at a database that cannot be reached."""
+
+REST_SECONDS: Final = 2.0
 
 _BUMP: Final = text(
     "INSERT INTO versions (topic, version) VALUES (:topic, 1) "
@@ -108,6 +111,12 @@ class Watcher:
             await asyncio.sleep(pause)
             await self.look()
             pause = min(pause * 2, LONGEST_SECONDS) if self.down else INTERVAL_SECONDS
+
+    async def rest(self) -> None:
+        """Return when no look is under way, unless it takes long: one that is cut short may lose a connection."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(REST_SECONDS), self._looking:
+                pass
 
     async def _read(self, topic: str, version: int, changed: Changed) -> None:
         try:
