@@ -21,7 +21,7 @@ from tests.postgres import postgres
 from tests.redis_server import RedisServer
 from tests.torture.storm import Storm, check
 
-KILLS: Final = 8
+KILLS: Final = 5
 # What is set aside for a call: 4,096 tokens of an answer at 600 nanodollars, and some of its question.
 DEAREST: Final = 2_500_000
 MONTH: Final = Meter("usd:month:global:", "month", accounted=True)
