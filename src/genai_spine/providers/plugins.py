@@ -12,7 +12,6 @@ is then the plug-in's to read.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from importlib.metadata import entry_points
 from typing import Final, TypeAlias
 
 from msgspec import Struct, structs
@@ -22,6 +21,7 @@ from genai_spine.catalog.prices import Prices
 from genai_spine.clock import Clock
 from genai_spine.dialects.base import Dialect
 from genai_spine.errors import ConfigurationError
+from genai_spine.plugins import plugins_of
 from genai_spine.providers.base import Provider
 from genai_spine.settings import Settings
 from genai_spine.transport.base import Transport
@@ -53,7 +53,7 @@ def load_providers(context: Context) -> list[Provider]:
         ConfigurationError: A plug-in cannot be imported, or fails.
     """
     found: list[Provider] = []
-    points = sorted(entry_points(group=GROUP), key=lambda point: (point.name != "builtin", point.name))
+    points = plugins_of(GROUP)
     context = structs.replace(context, plugins=frozenset(point.name for point in points))
     for point in points:
         try:

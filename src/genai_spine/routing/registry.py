@@ -10,10 +10,10 @@ function in its ``pyproject.toml``, which takes nothing and returns them::
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from importlib.metadata import entry_points
 from typing import Final, TypeAlias
 
 from genai_spine.errors import ConfigurationError, InvalidFieldError
+from genai_spine.plugins import plugins_of
 from genai_spine.routing.base import Strategy
 from genai_spine.routing.strategies.cost_optimized import CostOptimized
 from genai_spine.routing.strategies.least_busy import LeastBusy
@@ -106,7 +106,7 @@ def load_strategies() -> Strategies:
         ConfigurationError: A plug-in cannot be imported, or fails.
     """
     found = Strategies()
-    for point in sorted(entry_points(group=GROUP), key=lambda point: (point.name != "builtin", point.name)):
+    for point in plugins_of(GROUP):
         try:
             plugin: Plugin = point.load()
             for strategy in plugin():
