@@ -35,6 +35,7 @@ TABLE: Final[dict[tuple[str, str], frozenset[str]]] = {
     ("GET", "/ready"): NOBODY,
     ("GET", "/metrics"): NOBODY,
     ("GET", "/docs"): NOBODY,
+    ("HEAD", "/docs"): NOBODY,
     ("GET", "/openapi.json"): NOBODY,
     ("HEAD", "/openapi.json"): NOBODY,
     **{("POST", path): INFERENCE for path in ROUTES},
