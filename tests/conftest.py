@@ -14,6 +14,14 @@ from tests.databases import fresh_address
 from tests.redis_server import RedisServer
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a test writes where a user's files are reaches the user's own, whichever fixture has it written."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        yield
+
+
 @pytest.fixture(autouse=True)
 def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFactory) -> None:
     """No setting of the machine reaches a test, and nothing a test writes reaches the machine."""
@@ -22,7 +30,6 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         if own or name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
             monkeypatch.delenv(name)
     monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
-    monkeypatch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
     # A gateway may run on this machine: commands must not find it.
     monkeypatch.setenv("GENAI_API_URL", "http://127.0.0.1:9")
