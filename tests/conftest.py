@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import io
+import logging
 import os
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
 import pytest
+import structlog
 
+from genai_spine.telemetry.logging import LineWriter, configure_logging
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.testing.upstream import ScriptedUpstream
 from tests.databases import fresh_address
@@ -83,3 +87,17 @@ async def gateways() -> AsyncIterator[Gateways]:
     """Gateways to start."""
     async with AsyncExitStack() as stack:
         yield Gateways(stack)
+
+
+@pytest.fixture
+def log() -> Iterator[tuple[io.StringIO, LineWriter]]:
+    """The log as a server writes it, with everything in it; undone at the end."""
+    root, access = logging.getLogger(), logging.getLogger("uvicorn.access")
+    before = (root.handlers, root.level, access.disabled)
+    stream = io.StringIO()
+    writer = configure_logging("debug", stream)
+    yield stream, writer
+    writer.close()
+    root.handlers, level, access.disabled = before
+    root.setLevel(level)
+    structlog.reset_defaults()

@@ -2,18 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 from genai_spine.storage.records import BudgetRecord, FoundKey, Rates
-from genai_spine.types.limits import Limit, LimitKind, LimitScope, LimitWindow
+from genai_spine.types.limits import Limit, LimitScope, rates_of
 
 __all__ = ["completed", "limit_of", "limits_of"]
-
-_RATES: Final[tuple[tuple[str, LimitKind, LimitWindow], ...]] = (
-    ("requests_per_minute", "requests", "minute"),
-    ("tokens_per_minute", "tokens", "minute"),
-    ("max_concurrent", "concurrent", "none"),
-)
 
 
 def limit_of(budget: BudgetRecord) -> Limit:
@@ -42,10 +34,11 @@ def completed(limits: tuple[Limit, ...], usual: tuple[Limit, ...]) -> tuple[Limi
     return (*limits, *(limit for limit in usual if (limit.kind, limit.window) not in own))
 
 
-def _rate_limits(scope: LimitScope, subject: int, rates: Rates) -> list[Limit]:
-    amounts = [(getattr(rates, name), kind, window) for name, kind, window in _RATES]
-    return [
-        Limit(kind=kind, scope=scope, subject=str(subject), window=window, amount=amount)
-        for amount, kind, window in amounts
-        if amount is not None
-    ]
+def _rate_limits(scope: LimitScope, subject: int, rates: Rates) -> tuple[Limit, ...]:
+    return rates_of(
+        scope,
+        str(subject),
+        requests=rates.requests_per_minute,
+        tokens=rates.tokens_per_minute,
+        concurrent=rates.max_concurrent,
+    )

@@ -66,7 +66,7 @@ class Delivery:
             return
         try:
             recorded = await self._store.record(*batch)
-        except Exception as error:
+        except Exception as error:  # whatever it was is told as the trouble, and goes on
             self._failed(error)
             raise
         if self.trouble:

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 from decimal import Decimal
-from typing import Final
 
 from genai_spine.money import nanodollars_from
 from genai_spine.settings import FileSettings
-from genai_spine.types.limits import Limit, LimitKind, LimitWindow
+from genai_spine.types.limits import Limit, LimitWindow, rates_of
 
 __all__ = ["budgets_in", "limits_in", "rates_in"]
-
-_RATES: Final[tuple[tuple[str, LimitKind, LimitWindow], ...]] = (
-    ("rate_limit_requests_per_minute", "requests", "minute"),
-    ("rate_limit_tokens_per_minute", "tokens", "minute"),
-    ("rate_limit_concurrent", "concurrent", "none"),
-)
 
 
 def budgets_in(values: FileSettings) -> tuple[Limit, ...]:
@@ -35,11 +28,12 @@ def budgets_in(values: FileSettings) -> tuple[Limit, ...]:
 
 def rates_in(values: FileSettings, key: str) -> tuple[Limit, ...]:
     """Return the rates of one key, by whatever it is known; none where none is set."""
-    amounts = [(getattr(values, name), kind, window) for name, kind, window in _RATES]
-    return tuple(
-        Limit(kind=kind, scope="key", subject=key, window=window, amount=amount)
-        for amount, kind, window in amounts
-        if amount is not None
+    return rates_of(
+        "key",
+        key,
+        requests=values.rate_limit_requests_per_minute,
+        tokens=values.rate_limit_tokens_per_minute,
+        concurrent=values.rate_limit_concurrent,
     )
 
 

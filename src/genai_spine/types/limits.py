@@ -6,7 +6,7 @@ from typing import Final, Literal, TypeAlias
 
 from msgspec import Struct
 
-__all__ = ["MOST", "Limit", "LimitAction", "LimitKind", "LimitScope", "LimitWindow"]
+__all__ = ["MOST", "Limit", "LimitAction", "LimitKind", "LimitScope", "LimitWindow", "rates_of"]
 
 LimitKind: TypeAlias = Literal["usd", "requests", "tokens", "concurrent"]
 LimitScope: TypeAlias = Literal["global", "user", "key"]
@@ -61,3 +61,19 @@ class Limit(Struct, frozen=True, kw_only=True, cache_hash=True):
         if self.action != "block" and self.kind != "usd":
             message = f"a limit of {self.kind} blocks; only one of usd may {self.action}"
             raise ValueError(message)
+
+
+def rates_of(
+    scope: LimitScope, subject: str, *, requests: int | None, tokens: int | None, concurrent: int | None
+) -> tuple[Limit, ...]:
+    """Return rates as limits: requests and tokens a minute, and requests at once; None sets none."""
+    rates: tuple[tuple[LimitKind, LimitWindow, int | None], ...] = (
+        ("requests", "minute", requests),
+        ("tokens", "minute", tokens),
+        ("concurrent", "none", concurrent),
+    )
+    return tuple(
+        Limit(kind=kind, scope=scope, subject=subject, window=window, amount=amount)
+        for kind, window, amount in rates
+        if amount is not None
+    )

@@ -6,15 +6,14 @@ import io
 import json
 import logging
 import threading
-from collections.abc import Iterator
 from datetime import datetime
 
 import msgspec
 import pytest
-import structlog
+from msgspec.structs import replace
 from typing_extensions import override
 
-from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, Outcome, RequestEnded
+from genai_spine.telemetry.events import KeyFailed, Outcome
 from genai_spine.telemetry.logging import (
     MAX_WAITING_LINES,
     WHOLE_BYTES,
@@ -24,38 +23,13 @@ from genai_spine.telemetry.logging import (
     logger,
 )
 from genai_spine.types.usage import Usage
+from tests.unit.telemetry import records
+from tests.unit.telemetry.records import OPENED
 
-RECORD = RequestEnded(
-    request_id="req_1",
-    door="openai_chat",
-    asked_model="fast",
-    provider="openai",
-    model="gpt-4o-mini",
-    strategy="local_first",
-    affinity=False,
-    fallback=False,
-    key="0011aabb",
-    outcome="success",
-    status=200,
-    error="",
-    stream=True,
-    passthrough=True,
-    attempts=1,
-    seconds=1.23456,
-    first_token_seconds=0.25,
-    input_tokens=3,
-    output_tokens=4,
-    cost_usd="0.0001",
-)
-
-
-ATTEMPT = AttemptEnded(
-    request_id="req_1",
+RECORD = replace(records.RECORD, seconds=1.23456, first_token_seconds=0.25, cost_usd="0.0001")
+ATTEMPT = replace(
+    records.ATTEMPT,
     number=2,
-    provider="openai",
-    model="gpt-4o-mini",
-    key="0011aabb",
-    reason="its provider was named",
     retry=True,
     outcome="timeout",
     error="provider_timeout",
@@ -63,7 +37,6 @@ ATTEMPT = AttemptEnded(
     first_token_seconds=None,
     usage=Usage(input_tokens=3),
 )
-OPENED = CircuitChanged(provider="openai", model="", before="closed", after="open", reason="5 failures in a row")
 
 
 class StuckStream(io.StringIO):
@@ -108,22 +81,6 @@ class GoneStream(io.StringIO):
             self.tried.set()
             raise BrokenPipeError
         return super().write(text)
-
-
-@pytest.fixture
-def log() -> Iterator[tuple[io.StringIO, LineWriter]]:
-    """Logging into memory from debug on, undone at the end."""
-    root = logging.getLogger()
-    handlers, level = root.handlers, root.level
-    disabled = logging.getLogger("uvicorn.access").disabled
-    stream = io.StringIO()
-    writer = configure_logging("debug", stream)
-    yield stream, writer
-    writer.close()
-    structlog.reset_defaults()
-    root.handlers = handlers
-    root.setLevel(level)
-    logging.getLogger("uvicorn.access").disabled = disabled
 
 
 def lines(log: tuple[io.StringIO, LineWriter]) -> list[dict[str, object]]:

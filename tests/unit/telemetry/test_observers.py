@@ -11,7 +11,8 @@ from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
 from genai_spine.telemetry.observers import Observers
 from genai_spine.testing.gateway import Recorder
-from tests.unit.telemetry.test_logging import ATTEMPT, OPENED, RECORD
+from tests.unit.telemetry.records import OPENED
+from tests.unit.telemetry.test_logging import ATTEMPT, RECORD
 
 FAILED = KeyFailed(provider="openai", key="0011aabb", fault="refused", status="refused", usable_in=None)
 
