@@ -26,11 +26,7 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
-from genai_spine.errors import (
-    InvalidFieldError,
-    InvalidRequestError,
-    SpineError,
-)
+from genai_spine.errors import InvalidFieldError, InvalidRequestError, SpineError
 from genai_spine.gateway.bookkeeping import Bookkeeping
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts

@@ -56,9 +56,10 @@ class Accounts:
         """
         call.attempts += 1
         candidate = call.candidate or trial.option.candidate
+        # What was set aside was so under the id of the first that is sent.
+        call_id, trial.id = trial.id or self._ledger.call_id(), ""
         begun = CallBegun(
-            # What was set aside was so for the first.
-            id=trial.id if trial.id and not trial.sent else self._ledger.call_id(),
+            id=call_id,
             request=call.answer_id,
             request_id=call.request_id,
             number=call.attempts,
@@ -79,12 +80,11 @@ class Accounts:
             hold=self._quota.held(trial),
         )
         call.written = self._ledger.begin(begun)
-        trial.sent.append(begun.id)
+        trial.sent.append(call_id)
 
     def declined(self, trial: Trial, error: SpineError) -> None:
         """Write that the call sent last came to nothing, and that another is sent for it."""
-        self._ledger.end(self._end(trial.sent.pop(), trial, None, None, "error", error.code))
-        trial.id = ""
+        self._ledger.end(self._end(trial.sent.pop(), trial, "error", error.code))
 
     def ended(self, call: Call, trial: Trial) -> None:
         """Price what a call used, note whom its conversation may come back to, and tell of it."""
@@ -100,15 +100,11 @@ class Accounts:
             cost = trial.provider.cost_of(candidate.model, usage)
             call.charge(usage, cost)
         over_held = self._quota.ended(trial, cost)
-        for place, sent in enumerate(trial.sent):
-            # Vectors may be put together from several calls: what all of them used stands in the first's row.
-            first = place == 0
-            ended = self._end(
-                sent, trial, usage if first else None, cost if first else None, record.outcome, record.error
-            )
-            if over_held and first:
-                ended = replace(ended, over_held=True)
-            self._ledger.end(ended)
+        # Vectors may be put together from several calls: what all of them used stands in the first's row.
+        first, *others = trial.sent
+        self._ledger.end(self._end(first, trial, record.outcome, record.error, usage, cost, over_held=over_held))
+        for sent in others:
+            self._ledger.end(self._end(sent, trial, record.outcome, record.error))
         if call.conversation is not None and trial.error is None and not trial.left:
             self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
         self._observer.attempt_ended(record)
@@ -123,7 +119,15 @@ class Accounts:
         return usage
 
     def _end(
-        self, sent: str, trial: Trial, usage: Usage | None, cost: Cost | None, outcome: Outcome, error: str
+        self,
+        sent: str,
+        trial: Trial,
+        outcome: Outcome,
+        error: str,
+        usage: Usage | None = None,
+        cost: Cost | None = None,
+        *,
+        over_held: bool = False,
     ) -> CallEnded:
         first = trial.first_token_at
         return CallEnded(
@@ -135,7 +139,7 @@ class Accounts:
             cost=0 if cost is None else cost.picodollars,
             price_known=cost is None or cost.known,
             cost_estimated=usage is not None and usage.estimated,
-            over_held=False,
+            over_held=over_held,
             seconds=trial.ended - trial.started,
             first_token_seconds=None if first is None else first - trial.started,
         )

@@ -23,7 +23,7 @@ class Trial:
     """A call that may be made. It must be settled, and is so once: what comes later is without effect.
 
     Attributes:
-        id: By which the ledger knows it.
+        id: By which the ledger will know the first call that is sent for it, once something was set aside for that.
         options: How it is to be made.
         reserved: What was set aside for it; None where nothing was.
         sent: The ids of the calls that were sent for it and are not over.
