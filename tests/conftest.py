@@ -20,7 +20,7 @@ from tests.redis_server import RedisServer
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that a test writes where a user's files are reaches the user's own, whichever fixture has it written."""
+    """Nothing that a fixture of many tests writes where a user's files are reaches the user's own."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
         yield
@@ -33,7 +33,9 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.T
         own = name.startswith("GENAI_") and not name.startswith(("GENAI_TEST_", "GENAI_REQUIRE_"))
         if own or name.endswith(("_API_KEY", "_API_KEYS", "_API_URL", "_BASE_URL")):
             monkeypatch.delenv(name)
-    monkeypatch.setenv("GENAI_DATA_DIR", str(tmp_path_factory.mktemp("data")))
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("GENAI_DATA_DIR", str(home / "data"))
     monkeypatch.setenv("GENAI_PROBE_LOCAL", "false")
     # A gateway may run on this machine: commands must not find it.
     monkeypatch.setenv("GENAI_API_URL", "http://127.0.0.1:9")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 
 from msgspec import Struct
@@ -107,27 +108,33 @@ async def running_gateway(
     clock: Clock | None = None,
     observers: Sequence[Observer] = (),
 ) -> AsyncIterator[RunningGateway]:
-    """Run a gateway with just this environment; nobody is looked for on the machine unless it says so."""
-    settings = Settings({"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", **environ})
-    recorder = Recorder()
-    spine = Spine(settings, clock=clock, observers=[recorder, *observers])
-    spine.office.audit = recorder.heard(spine.office.audit)
-    ready = asyncio.Event()
-    keys = KeyRing([Secret(one) for one in (key, *other_keys)])
-    server = Server(spine, keys, ready.set)
-    server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
-    listening = listen("127.0.0.1", 0)
-    serving = asyncio.create_task(server.serve([listening]))
-    up = asyncio.create_task(ready.wait())
-    await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED)
-    if serving.done():
-        up.cancel()
-        serving.result()
-        message = "the gateway stopped while starting"
-        raise RuntimeError(message)
-    try:
-        host, port = listening.getsockname()
-        yield RunningGateway(url=f"http://{host}:{port}", key=key, spine=spine, recorder=recorder, server=server)
-    finally:
-        server.finish()
-        await serving
+    """Run a gateway with just this environment, which may name where it keeps its data; else it forgets them.
+
+    Nobody is looked for on the machine unless the environment says so.
+    """
+    with tempfile.TemporaryDirectory(prefix="genai-spine-") as folder:
+        settings = Settings(
+            {"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", "GENAI_DATA_DIR": folder, **environ}
+        )
+        recorder = Recorder()
+        spine = Spine(settings, clock=clock, observers=[recorder, *observers])
+        spine.office.audit = recorder.heard(spine.office.audit)
+        ready = asyncio.Event()
+        keys = KeyRing([Secret(one) for one in (key, *other_keys)])
+        server = Server(spine, keys, ready.set)
+        server.capture_signals = contextlib.nullcontext  # type: ignore[assignment]  # signals belong to the test runner
+        listening = listen("127.0.0.1", 0)
+        serving = asyncio.create_task(server.serve([listening]))
+        up = asyncio.create_task(ready.wait())
+        await asyncio.wait({serving, up}, return_when=asyncio.FIRST_COMPLETED)
+        if serving.done():
+            up.cancel()
+            serving.result()
+            message = "the gateway stopped while starting"
+            raise RuntimeError(message)
+        try:
+            host, port = listening.getsockname()
+            yield RunningGateway(url=f"http://{host}:{port}", key=key, spine=spine, recorder=recorder, server=server)
+        finally:
+            server.finish()
+            await serving
