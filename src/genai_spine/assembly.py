@@ -35,12 +35,13 @@ from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
 from genai_spine.identity.office import Office
+from genai_spine.identity.standings import Standings
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
-from genai_spine.quota.operator import limits_in
+from genai_spine.quota.operator import budgets_in, limits_in
 from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange
 from genai_spine.routing.base import Strategy
@@ -95,6 +96,7 @@ class Spine:
         ledger: What is written of each call and request, once the engine has started.
         books: What keeps account: the database, limits, usage, the audit.
         office: Where users, API keys and budgets are made and changed.
+        standings: How budgets stand.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -155,6 +157,7 @@ class Spine:
             settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )
         self.office = Office(self.books.database, clock=self.clock, audit=self.ledger.audit)
+        self.standings = Standings(self.office, self.books.budgets, lambda: budgets_in(self.settings.values))
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False

@@ -49,6 +49,7 @@ class Bookkeeping:
         database: Where records are kept.
         ledger: What is written of each call and request; of nothing, where the settings say so.
         shipper: Brings that into the database.
+        budgets: Count the money that callers spend.
         quota: Looks after the limits of callers.
         usage: What was used, added up.
         stories: What was asked, one by one.
@@ -78,9 +79,10 @@ class Bookkeeping:
         self.shipper = Shipper(
             ledger, self._store, settings.journals, self.state, price, clock, observer, seconds=values.ledger_seconds
         )
+        self.budgets = Budgets(self.state, clock, self._spent, on_state_lost=values.on_state_lost)
         self.quota = Quota(
             RateLimits(self.state, on_state_lost=values.on_state_lost),
-            Budgets(self.state, clock, self._spent, on_state_lost=values.on_state_lost),
+            self.budgets,
             immediate=self.state.immediate,
             output_tokens=values.budget_output_tokens,
         )

@@ -1,4 +1,4 @@
-"""``spine keys`` and ``spine users``: on the database of the settings, without a gateway."""
+"""``spine keys``, ``spine users`` and ``spine budgets``: on the database of the settings, without a gateway."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from genai_spine.identity.api_keys import is_secret, prefix_of
 from genai_spine.storage.records import FoundKey
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.identities import Identities
+from tests.conftest import Gateways
 from tests.databases import KINDS, fresh_address
 
 
@@ -107,6 +108,37 @@ def test_users_are_changed_and_removed(address: str) -> None:
     assert [] == cells(run("users", "list"))
 
 
+def test_budgets_are_set_listed_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a gateway they are listed all the same, with those of the settings; what is spent is left out."""
+    monkeypatch.setenv("GENAI_BUDGET_HOURLY", "3")
+    run("users", "add", "ada")
+    run("keys", "create", "laptop")
+    assert "budget 1 is set" in run("budgets", "set", "12.5", "--window", "day").stderr
+    run("budgets", "set", "1", "--window", "month", "--user", "ada", "--action", "warn")
+    run("budgets", "set", "0.000000001", "--window", "none", "--key", "1")
+    run("budgets", "set", "20", "--window", "day")
+    listed = run("budgets", "list")
+    expected = [
+        ["settings", "everybody", "hour", "3", "block"],
+        ["1", "everybody", "day", "20", "block"],
+        ["2", "user", "1", "month", "1", "warn"],
+        ["3", "key", "1", "none", "0.000000001", "block"],
+    ]
+    assert expected == cells(listed)
+    assert "no gateway answers" in listed.stderr
+    assert "budget 2 is removed" in run("budgets", "remove", "2").stderr
+    assert ["settings", "1", "3"] == [row[0] for row in cells(run("budgets", "list"))]
+
+
+async def test_a_gateway_tells_how_they_stand(address: str, gateways: Gateways) -> None:
+    """What is spent and set aside, what is left, and when each begins anew."""
+    gateway = await gateways.start(GENAI_DATABASE_URL=address)
+    await asyncio.to_thread(run, "budgets", "set", "2", "--window", "none")
+    listed = await asyncio.to_thread(run, "budgets", "list", "--url", gateway.url, "--key", gateway.key)
+    assert [["1", "everybody", "none", "2", "block", "0", "0", "2"]] == cells(listed)
+    assert "" == listed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -117,6 +149,11 @@ def test_users_are_changed_and_removed(address: str) -> None:
         (("keys", "rotate", "7"), "no API key 7"),
         (("keys", "revoke", "7"), "no API key 7"),
         (("users", "remove", "nobody"), "no user 'nobody'"),
+        (("budgets", "set", "much", "--window", "day"), "'much' is not an amount"),
+        (("budgets", "set", "1", "--window", "day", "--key", "7"), "no key 7"),
+        (("budgets", "set", "1", "--window", "day", "--key", "7", "--user", "ada"), "--user or --key"),
+        (("budgets", "remove", "7"), "no budget 7"),
+        (("budgets", "list", "--url", "http://127.0.0.1:9"), "no gateway answers"),
     ],
     ids=str,
 )
