@@ -152,7 +152,7 @@ class Spine:
         self.gateway = self._gateway(setup, observed)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self._owner = Principal("", limits_in(values, "library"))
-        self.watcher = Watcher(self.books.database)
+        self.watcher = Watcher(self.books.database, self.books.state)
         self.configuration = Configuration(
             settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )

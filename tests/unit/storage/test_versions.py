@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from genai_spine.clock import SystemClock
 from genai_spine.errors import DatabaseDownError
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.tables import versions
 from genai_spine.storage.sql.versions import Watcher, bump, read
@@ -63,7 +65,7 @@ async def test_only_what_changed_is_read(database: Database) -> None:
     async def note(topic: str) -> None:
         read_.append(topic)
 
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", lambda: note("keys"))
     watcher.on("configuration", lambda: note("configuration"))
     await watcher.look()
@@ -85,7 +87,7 @@ async def test_a_version_that_went_back_is_a_change(database: Database) -> None:
         seen.append((await read(database)).get("keys", 0))
 
     await bumped(database, "keys")
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", note)
     await watcher.look()
     async with database.writing() as connection:
@@ -106,7 +108,7 @@ async def test_what_could_not_be_read_is_read_again(database: Database, caplog: 
     async def work() -> None:
         calls.append("works")
 
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", fail)
     watcher.on("configuration", work)
     for _ in range(4):
@@ -125,7 +127,7 @@ async def test_a_database_that_is_down_is_told_once(tmp_path: Path, caplog: pyte
     folder = tmp_path / "data"
     folder.write_text("in the way", encoding="utf-8")
     database = Database.at(f"sqlite:///{folder}/spine.db", upgrades=True)
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", note)
     caplog.set_level("INFO")
     await watcher.look()

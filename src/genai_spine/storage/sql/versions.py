@@ -6,9 +6,12 @@
         await connection.execute(...)
         await bump(connection, "configuration")
 
-    watcher = Watcher(database)
+    watcher = Watcher(database, state)
     watcher.on("configuration", reload)
     await watcher.look()  # now; and from now on by ``run``
+
+Who makes a change tells all who share his state, and they look at once. Nothing depends on it: they look now and then
+all the same, for what was changed by hand, or while the place of that state was away.
 """
 
 from __future__ import annotations
@@ -21,8 +24,9 @@ from typing import Final, TypeAlias
 from sqlalchemy import select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from genai_spine.errors import DatabaseDownError
-from genai_spine.storage.sql.engine import Database
+from genai_spine.errors import DatabaseDownError, SharedStateUnavailableError
+from genai_spine.shared_state.base import SharedState
+from genai_spine.storage.sql.engine import CHANGED, Database
 from genai_spine.storage.sql.tables import versions
 from genai_spine.telemetry.logging import logger
 
@@ -34,7 +38,12 @@ INTERVAL_SECONDS: Final = 0.5
 LONGEST_SECONDS: Final = 4.0
 """Between looks at a database that cannot be reached."""
 
+LEAST_SECONDS: Final = 0.1
+"""Between looks, however often something is changed."""
+
 REST_SECONDS: Final = 2.0
+
+_TOLD_BY: Final = "versions"
 
 _BUMP: Final = text(
     "INSERT INTO versions (topic, version) VALUES (:topic, 1) "
@@ -47,6 +56,7 @@ async def bump(connection: AsyncConnection, topic: str) -> int:
 
     Two that change one topic take turns from here on: whoever comes later sees what the earlier one did.
     """
+    connection.info[CHANGED] = True
     found: int = (await connection.execute(_BUMP, {"topic": topic})).scalar_one()
     return found
 
@@ -69,9 +79,13 @@ class Watcher:
         down: The database could not be reached at the last look; what was read before stays in use.
     """
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, state: SharedState) -> None:
+        """Look at a database; whoever changes something by it tells those who share ``state``."""
         self.down = False
         self._database = database
+        self._state = state
+        self._told = asyncio.Event()
+        database.changed = self._tell
         self._topics: dict[str, Changed] = {}
         self._seen: dict[str, int] = {}
         self._failed: dict[str, int] = {}
@@ -105,18 +119,33 @@ class Watcher:
             self.down = False
 
     async def run(self) -> None:
-        """Look now and then, until cancelled; less often while the database cannot be reached."""
-        pause = INTERVAL_SECONDS
-        while True:
-            await asyncio.sleep(pause)
-            await self.look()
-            pause = min(pause * 2, LONGEST_SECONDS) if self.down else INTERVAL_SECONDS
+        """Look when a change is told of, and now and then, until cancelled.
+
+        Less often while the database cannot be reached.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            # Beside, for it may have to wait for the place.
+            tasks.create_task(self._state.subscribe(_TOLD_BY, lambda _: self._told.set()))
+            pause = INTERVAL_SECONDS
+            while True:
+                await asyncio.sleep(LEAST_SECONDS)
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause - LEAST_SECONDS):
+                        await self._told.wait()
+                self._told.clear()
+                await self.look()
+                pause = min(pause * 2, LONGEST_SECONDS) if self.down else INTERVAL_SECONDS
 
     async def rest(self) -> None:
         """Return when no look is under way, unless it takes long: one that is cut short may lose a connection."""
         with suppress(TimeoutError):
             async with asyncio.timeout(REST_SECONDS), self._looking:
                 pass
+
+    async def _tell(self) -> None:
+        # Where nobody can be told, they see it at their next look.
+        with suppress(SharedStateUnavailableError):
+            await self._state.publish(_TOLD_BY, b"")
 
     async def _read(self, topic: str, version: int, changed: Changed) -> None:
         try:
