@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from genai_spine.cli.greeting import access_to
 from genai_spine.cli.main import app
 from genai_spine.clock import SystemClock
 from genai_spine.identity.api_keys import is_secret, prefix_of
+from genai_spine.settings import Settings
 from genai_spine.storage.records import FoundKey
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.identities import Identities
@@ -128,6 +132,43 @@ def test_budgets_are_set_listed_and_removed(monkeypatch: pytest.MonkeyPatch) -> 
     assert "no gateway answers" in listed.stderr
     assert "budget 2 is removed" in run("budgets", "remove", "2").stderr
     assert ["settings", "1", "3"] == [row[0] for row in cells(run("budgets", "list"))]
+
+
+def test_what_the_command_line_changes_is_in_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change is in the chain, with whose command line it was; what fails is none."""
+    monkeypatch.setenv("LOGNAME", "operator")
+    for words in (
+        "users add ada",
+        "users change ada --barred",
+        "keys create laptop --user ada",
+        "keys rotate 1",
+        "keys revoke 1",
+        "keys revoke 7",
+        "budgets set 1 --window day",
+        "budgets remove 1",
+        "users remove ada",
+        "config set routing_strategy speed",
+        "config unset routing_strategy",
+    ):
+        run(*words.split())
+    told = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    expected = [
+        *("user_created", "user_changed", "key_created", "key_rotated", "key_revoked"),
+        *("budget_changed", "budget_removed", "user_removed", "config_change", "config_change"),
+    ]
+    assert expected == [one["event"] for one in told]
+    assert {("command line", "operator")} == {(one["details"]["actor"], one["details"]["account"]) for one in told}
+    assert ("key 1 was revoked", "1") == (told[4]["reason"], told[4]["details"]["key"])
+    assert 0 == run("audit", "verify").exit_code
+
+
+def test_the_first_key_is_in_the_audit() -> None:
+    """It may do everything, so that it was made is told, once."""
+    settings = Settings(os.environ)
+    for _ in range(2):
+        access_to(settings, auth=True)
+    (told,) = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    assert ("key_created", "the first key was made") == (told["event"], told["reason"])
 
 
 async def test_a_gateway_tells_how_they_stand(address: str, gateways: Gateways) -> None:
