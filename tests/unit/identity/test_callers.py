@@ -67,7 +67,7 @@ def door(
     """Return callers before a database."""
     clock, events, looks = ManualClock(), list[AuditEvent](), list[str]()
     office = Office(database, clock=clock, audit=events.append)
-    callers = Callers(ring or KeyRing([OWN]), office, limits=limits, rates=rates)
+    callers = Callers(ring or KeyRing([OWN]), office, limits=lambda: limits, rates=rates)
 
     def look(_: object, __: object, statement: str, *more: object) -> None:  # noqa: ARG001  # as SQLAlchemy calls it
         if "api_keys.prefix IN" in statement:

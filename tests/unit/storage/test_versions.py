@@ -79,6 +79,25 @@ async def test_only_what_changed_is_read(database: Database) -> None:
     assert ["keys", "configuration", "configuration"] == read_
 
 
+async def test_a_topic_may_have_several_readers(database: Database) -> None:
+    """They read in the order in which they came; a topic that is wanted again is read whether it changed or not."""
+    read_: list[str] = []
+
+    async def note(who: str) -> None:
+        read_.append(who)
+
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
+    watcher.on("configuration", lambda: note("configuration"))
+    watcher.on("keys", lambda: note("first"))
+    watcher.on("keys", lambda: note("second"))
+    for _ in range(2):
+        await watcher.look()
+    assert ["configuration", "first", "second"] == read_
+    watcher.again("keys")
+    await watcher.look()
+    assert ["first", "second"] == read_[3:]
+
+
 async def test_a_version_that_went_back_is_a_change(database: Database) -> None:
     """A database that was put back to an older state is read anew."""
     seen: list[int] = []

@@ -86,28 +86,32 @@ class Watcher:
         self._state = state
         self._told = asyncio.Event()
         database.changed = self._tell
-        self._topics: dict[str, Changed] = {}
+        self._topics: dict[str, list[Changed]] = {}
         self._seen: dict[str, int] = {}
         self._failed: dict[str, int] = {}
         self._looking = asyncio.Lock()
 
     def on(self, topic: str, changed: Changed) -> None:
-        """Have ``changed`` called at the first look, and at each that finds the topic changed.
+        """Have ``changed`` called at the first look, and at each that finds the topic changed, after those before it.
 
-        Where it raises, it is called again at the next look.
+        Where it raises, all of the topic are called again at the next look.
         """
-        self._topics[topic] = changed
+        self._topics.setdefault(topic, []).append(changed)
+
+    def again(self, topic: str) -> None:
+        """Have a topic read at the next look, or at the one that is under way, as if it had changed."""
+        self._seen.pop(topic, None)
 
     async def look(self) -> None:
         """Look once; raises nothing. When it returns, all that was changed before it was called has been read."""
         async with self._looking:
             try:
                 found = await read(self._database)
-                for topic, changed in self._topics.items():
+                for topic in self._topics:
                     version = found.get(topic, 0)
                     # Another, not a higher one: a database may be put back to what it was.
                     if self._seen.get(topic) != version:
-                        await self._read(topic, version, changed)
+                        await self._read(topic, version)
             except DatabaseDownError as error:
                 if not self.down:
                     reason = str(error.__cause__ or error)
@@ -147,9 +151,10 @@ class Watcher:
         with suppress(SharedStateUnavailableError):
             await self._state.publish(_TOLD_BY, b"")
 
-    async def _read(self, topic: str, version: int, changed: Changed) -> None:
+    async def _read(self, topic: str, version: int) -> None:
         try:
-            await changed()
+            for changed in self._topics[topic]:
+                await changed()
         except DatabaseDownError:
             raise
         except Exception:  # noqa: BLE001  # whatever it is, the others must be read; told once, not at each look
