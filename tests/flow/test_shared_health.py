@@ -127,7 +127,7 @@ async def test_a_limited_key_rests_everywhere_for_as_long(pair: Pair) -> None:
 
 
 async def test_one_probe_of_all_gateways(pair: Pair) -> None:
-    """T7: a circuit that one opens is open at both; of a hundred callers of both one asks; how it ends holds for both."""
+    """T7: a circuit that one opens is open at both; of a hundred callers one asks; how that ends holds for both."""
     one, two = pair.gateways
     pair.script(failure(500), failure(500))
     assert [502] * 2 == [(await one.ask()).status for _ in range(2)]

@@ -51,7 +51,7 @@ class Title(NamedTuple):
 def place_of(provider: Provider, machine: str) -> str:
     """Return what tells a service from all others; one on the machine itself is another on each machine."""
     where = provider.address
-    if provider.local or _is_loopback(urlsplit(where).hostname or ""):
+    if provider.local or _is_loopback(where):
         where = f"{machine} {where}"
     return f"{provider.name}@{hashlib.blake2b(where.encode(), digest_size=8).hexdigest()}"
 
@@ -61,8 +61,9 @@ def is_tellable(model: str) -> bool:
     return len(model) <= _LONGEST_MODEL and model.isprintable() and scrub(model) == model
 
 
-def _is_loopback(host: str) -> bool:
+def _is_loopback(address: str) -> bool:
     try:
-        return ipaddress.ip_address(host).is_loopback
+        host = urlsplit(address).hostname or ""
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
-        return host == "localhost" or host.endswith(".localhost")
+        return False

@@ -232,7 +232,7 @@ class Circuit(Shared):
         self._under_way -= 1
         if era != self.era:
             return
-        if asked := self.asking:
+        if asked := self._asked_until == inf:
             self._asked_until = -inf
             self._touched()
         if well:
@@ -254,6 +254,9 @@ class Circuit(Shared):
         self._asked_until = -inf
         if self._state != "closed":
             self._change("closed", "reset by hand")
+        elif not self.version:
+            # Of the many models that were always well nobody need be told.
+            return
         self._has_changed(by_hand=True)
 
     def health(self) -> CircuitHealth:

@@ -118,8 +118,14 @@ class SharedHealth:
 
     async def run(self) -> None:
         """Tell and look as soon as there is something, and now and then, until cancelled."""
-        await self._state.subscribe(BOARD, self._nudged)
-        # What was told before that was not heard.
+        stop = await self._state.subscribe(BOARD, self._nudged)
+        try:
+            await self._run()
+        finally:
+            stop()
+
+    async def _run(self) -> None:
+        # What was told before anybody listened was not heard.
         self.nudge()
         loop = asyncio.get_running_loop()
         next_look = loop.time() + LOOK_SECONDS
@@ -142,15 +148,18 @@ class SharedHealth:
 
     async def _catch_up(self) -> None:
         async with self._turn:
-            for name in [*self._due]:
-                await self._write(name)
+            await self._write_due()
             if self._stale:
                 await self._read()
-            for name in [*self._due]:
-                await self._write(name)
+                # What the board has lost.
+                await self._write_due()
             if self._news:
                 await self._state.publish(BOARD, self._id.encode())
                 self._news = False
+
+    async def _write_due(self) -> None:
+        for name in [*self._due]:
+            await self._write(name)
 
     async def _write(self, name: str) -> None:
         """Write down how something stands, or follow who was first."""
@@ -172,7 +181,7 @@ class SharedHealth:
                 else:
                     self._follow(name, thing, note)
                     return
-        except SharedStateUnavailableError:
+        except (SharedStateUnavailableError, asyncio.CancelledError):
             self._due.setdefault(name, thing)
             raise
         finally:

@@ -25,12 +25,17 @@ REST = 30.0
 
 
 class Board(MemoryState):
-    """A place that can be out of reach, and forget; it counts how often it is asked."""
+    """A place that can be out of reach, and forget; it counts how often it is asked.
+
+    Attributes:
+        meanwhile: What happens while an answer is on its way.
+    """
 
     def __init__(self, clock: ManualClock) -> None:
         super().__init__(0, clock)
         self.down = False
         self.asked = 0
+        self.meanwhile: list[Callable[[], None]] = []
 
     def forget(self) -> None:
         """Have nothing on any board."""
@@ -45,7 +50,10 @@ class Board(MemoryState):
     @override
     async def notes(self, board: str) -> dict[str, Note]:
         self._ask()
-        return await super().notes(board)
+        found = await super().notes(board)
+        while self.meanwhile:
+            self.meanwhile.pop()()
+        return found
 
     @override
     async def write(self, board: str, name: str, text: bytes, seconds: float, over: str) -> str | None:
@@ -336,6 +344,32 @@ async def test_the_graver_finding_counts() -> None:
     await one.health.look()
     await crew.look()
     assert [("healthy", 0.0)] * 3 == [worker.key for worker in crew.workers]
+
+
+async def test_what_is_found_while_one_looks() -> None:
+    """What a look brings is older: it does not undo what was found out meanwhile."""
+    crew = Crew()
+    one, two, _ = crew.workers
+    await crew.use(0, "limited", 5)
+    await one.health.look()
+    lease = two.pool.lease()
+    crew.board.meanwhile.append(lambda: lease.failure("refused"))
+    await two.health.look()
+    await crew.look()
+    assert [("refused", None)] * 3 == [worker.key for worker in crew.workers]
+
+
+async def test_one_asks_where_nothing_is_remembered() -> None:
+    """Though the board forgot that the circuit is open, and nobody has looked since."""
+    crew = Crew()
+    crew.workers[0].fail()
+    await crew.look()
+    crew.board.forget()
+    crew.clock.advance(REST)
+    assert [True, False, False] == [await worker.enter() for worker in crew.workers]
+    await crew.end(0, None)
+    await crew.agreed()
+    assert "closed" == crew.workers[2].circuit.state
 
 
 async def test_a_key_that_is_well_again() -> None:
