@@ -176,10 +176,9 @@ class SharedHealth:
                 note = (await self._state.notes(BOARD)).get(name)
                 if note is None:
                     thing.version = ""
-                elif name in self._due or thing.by_hand or self._counts_over(thing, note):
+                elif self._counts_over(name, thing, note) or not self._follow(name, thing, note):
                     thing.version = note.version
                 else:
-                    self._follow(name, thing, note)
                     return
         except (SharedStateUnavailableError, asyncio.CancelledError):
             self._due.setdefault(name, thing)
@@ -212,7 +211,10 @@ class SharedHealth:
         """Whether what this worker has to tell comes first."""
         return name in self._due or name == self._telling
 
-    def _counts_over(self, thing: Shared, note: Note) -> bool:
+    def _counts_over(self, name: str, thing: Shared, note: Note) -> bool:
+        """Whether what there is to tell here counts over a note that was written first."""
+        if name in self._due or thing.by_hand:
+            return True
         try:
             told = msgspec.json.decode(note.text, type=_Told)
             # A worker's own note stands there where the answer to its writing was lost.
@@ -220,11 +222,13 @@ class SharedHealth:
         except msgspec.DecodeError:
             return True
 
-    def _follow(self, name: str, thing: Shared, note: Note) -> None:
+    def _follow(self, name: str, thing: Shared, note: Note) -> bool:
+        """Have something stand as a note says; return whether it could be read: one of another version may not be."""
+        thing.version, thing.by_hand = note.version, False
         try:
             told = msgspec.json.decode(note.text, type=_Told)
             thing.follow(bytes(told.how), note.age)
         except msgspec.DecodeError:
-            # Of a gateway of another version: this one goes on with what it knows.
-            pass
-        thing.version, thing.by_hand, self._known[name] = note.version, False, thing.ill
+            return False
+        self._known[name] = thing.ill
+        return True

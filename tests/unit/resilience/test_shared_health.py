@@ -16,10 +16,11 @@ from genai_spine.resilience.breaker import PROBE_SECONDS, Circuit, CircuitChange
 from genai_spine.resilience.faults import Fault
 from genai_spine.resilience.keys import KeyLease, KeyPolicy, KeyPool
 from genai_spine.resilience.shared import Shared
-from genai_spine.resilience.shared_health import BOARD, KEPT_SECONDS, SharedHealth
+from genai_spine.resilience.shared_health import BOARD, KEPT_SECONDS, LOOK_SECONDS, SharedHealth
 from genai_spine.shared_state.base import Note
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.testing.clock import ManualClock
+from tests import virtual_time
 
 REST = 30.0
 
@@ -29,6 +30,7 @@ class Board(MemoryState):
 
     Attributes:
         meanwhile: What happens while an answer is on its way.
+        mute: Messages are lost.
     """
 
     def __init__(self, clock: ManualClock) -> None:
@@ -36,6 +38,7 @@ class Board(MemoryState):
         self.down = False
         self.asked = 0
         self.meanwhile: list[Callable[[], None]] = []
+        self.mute = False
 
     def forget(self) -> None:
         """Have nothing on any board."""
@@ -63,7 +66,8 @@ class Board(MemoryState):
     @override
     async def publish(self, topic: str, message: bytes) -> None:
         self._ask()
-        await super().publish(topic, message)
+        if not self.mute:
+            await super().publish(topic, message)
 
 
 class Worker:
@@ -396,13 +400,47 @@ async def test_a_note_outlives_nobody() -> None:
         assert {"key"} == set(await crew.board.notes(BOARD))
 
 
+def test_each_looks_now_and_then() -> None:
+    """So that a message that is lost costs seconds; who asks is waited for on meanwhile; and no outage ends it."""
+
+    async def main() -> None:
+        crew = Crew()
+        crew.board.mute = True
+        one, two, _ = crew.workers
+        running = [asyncio.create_task(worker.health.run()) for worker in (one, two)]
+        one.fail()
+        await asyncio.sleep(LOOK_SECONDS + 1)
+        assert "open" == two.circuit.state
+        crew.board.down = True
+        await crew.use(0, "refused", None)
+        await asyncio.sleep(LOOK_SECONDS + 1)
+        crew.board.down = False
+        await asyncio.sleep(2 * LOOK_SECONDS + 1)
+        assert "refused" == two.key[0]
+        crew.clock.advance(REST)
+        probe = await one.probe()
+        for _ in range(5):
+            await asyncio.sleep(LOOK_SECONDS + 1)
+            assert not await two.enter()
+            crew.clock.advance(PROBE_SECONDS - 1)
+        probe.success()
+        await asyncio.sleep(2 * LOOK_SECONDS + 1)
+        assert "closed" == two.circuit.state
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, return_exceptions=True)
+
+    virtual_time.run(main)
+
+
 async def test_a_note_of_another_version() -> None:
     """What cannot be read is passed over, and written over by who has something to tell."""
     crew = Crew()
     for name in ("circuit", "key"):
         await crew.board.write(BOARD, name, b'{"by":"x","how":"?"}', 60, "")
-    await crew.look()
     one, two, _ = crew.workers
+    await two.health.look()
+    assert ("closed", "healthy") == (two.circuit.state, two.key[0])
     one.fail()
     await crew.use(0, "refused", None)
     await crew.look()
