@@ -40,6 +40,10 @@ class Accounts:
         self._clock = clock
         self._observer = observer
 
+    async def admit(self, call: Call) -> None:
+        """Count a request on its caller's limits; raises as ``Quota.admit`` does."""
+        await self._quota.admit(call, self._ledger.call_id())
+
     # Of a call.
 
     async def reserve(self, call: Call, trial: Trial) -> None:

@@ -121,6 +121,18 @@ class SharedState(ABC):
         return await self.settle(hold, (0,) * len(hold.stakes))
 
     @abstractmethod
+    async def abandon(self, owner: str) -> int:
+        """Hold no more what somebody has set aside who is gone for good; return how many holds that were.
+
+        Args:
+            owner: What the ids of his holds begin with, up to a ``-``. What of them can be settled, because it is known
+                what was used, is to be settled before.
+
+        Raises:
+            SharedStateUnavailableError: The place cannot be reached.
+        """
+
+    @abstractmethod
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
         """Tell a meter what was used of it.
 

@@ -112,6 +112,10 @@ class MemoryState(SharedState):
         return self._meters.settle(hold, amounts)
 
     @override
+    async def abandon(self, owner: str) -> int:
+        return self._meters.abandon(owner)
+
+    @override
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
         return self._meters.seed(gap, used, counted)
 

@@ -44,6 +44,9 @@ __all__ = ["RedisState"]
 
 BYTES: Final = "spine:bytes:"
 
+# How many names the server looks at before it serves others.
+_AT_ONCE: Final = 1000
+
 _Word = str | bytes | float
 
 
@@ -189,6 +192,18 @@ class RedisState(SharedState):
             return await self._pay(debt)
         except SharedStateUnavailableError:
             return True
+
+    @override
+    async def abandon(self, owner: str) -> int:
+        count, cursor = 0, b"0"
+        while True:
+            pattern = f"spine:*:hold:{owner}-*"
+            cursor, names = await _heard(self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_ONCE))
+            if names:
+                holds = [name.partition(b":hold:")[2] for name in names]
+                count += (await _heard(self._run("abandon", *holds)))[2]
+            if cursor == b"0":
+                return count
 
     @override
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:

@@ -5,7 +5,7 @@
 --   spine:<id>:told:<key>:<ends>  hash: what was settled before the seed, by id of hold
 --   spine:<id>:counted:<key>:<ends>  set: the ids that the seed contained
 --   spine:<id>:flight:<key>       sorted set: what is in flight, by the end of its age (ms)
---   spine:<id>:hold:<hold>        amount and end of window for each stake, packed; or 'settled'
+--   spine:<id>:hold:<hold>        amount, end of window, key, window and accounted for each stake, packed; or 'settled'
 --   spine:<id>:board:<board>      hash: by name text, when it was written and is taken down (ms), version, packed
 --
 -- Names hold the epoch's id, so what an older one left behind is seen by nobody, and goes with its time.
