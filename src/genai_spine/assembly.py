@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +28,7 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
-from genai_spine.errors import InvalidFieldError, InvalidRequestError, SpineError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError, SharedStateUnavailableError, SpineError
 from genai_spine.gateway.bookkeeping import Bookkeeping
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts
@@ -95,6 +97,7 @@ class Spine:
     Attributes:
         strategies: In which orders it may ask them.
         guards: How they do.
+        sharing: What tells other workers of that; None where there are none.
         ledger: What is written of each call and request, once the engine has started.
         books: What keeps account: the database, limits, usage, the audit.
         office: Where users, API keys and budgets are made and changed.
@@ -153,6 +156,8 @@ class Spine:
         values = settings.values
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
         self.gateway = self._gateway(setup, observed)
+        state = self.books.state
+        self.sharing = None if state.immediate else self.guards.share(state, self._provider)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self.watcher = Watcher(self.books.database, self.books.state)
         self.configuration = Configuration(
@@ -190,6 +195,10 @@ class Spine:
     def warnings(self) -> tuple[str, ...]:
         """What was found in the settings and should be looked at, a line each."""
         return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
+
+    def _provider(self, name: str) -> Provider | None:
+        registry = self.registry
+        return registry.get(name) if name in registry else None
 
     def _price(self, provider: str, model: str, usage: Usage) -> Cost:
         """Return what tokens cost, also of a provider that is not there any more."""
@@ -271,6 +280,11 @@ class Spine:
         self.open = True
         await self.watcher.look()
         self._tasks.append(asyncio.create_task(self.watcher.run()))
+        if self.sharing is not None:
+            # It tells by itself when Redis is back.
+            with suppress(SharedStateUnavailableError):
+                await self.sharing.look()
+            self._tasks.append(asyncio.create_task(self.sharing.run()))
         if self._probe is not None:
             await self._probe.look()
             self._tasks.append(asyncio.create_task(self._probe.run()))
@@ -515,6 +529,7 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
                 before=change.before,
                 after=change.after,
                 reason=change.reason,
+                elsewhere=change.elsewhere,
             )
         )
 
@@ -530,7 +545,13 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
             )
         )
 
-    return Guards(clock, policies_from(settings), circuit_listeners=[circuit_changed], key_listeners=[key_failed])
+    return Guards(
+        clock,
+        policies_from(settings),
+        circuit_listeners=[circuit_changed],
+        key_listeners=[key_failed],
+        machine=platform.node(),
+    )
 
 
 def _wishes(

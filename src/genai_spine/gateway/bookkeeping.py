@@ -125,7 +125,10 @@ class Bookkeeping:
         """What does not do what it should, for anybody to read; the log tells why."""
         found = self.shipper.degraded
         if self.state.trouble:
-            found["shared_state"] = "it cannot be reached; callers with a budget or a limit cannot be counted"
+            found["shared_state"] = (
+                "it cannot be reached; callers with a budget or a limit cannot be counted, and workers tell each other "
+                "nothing of keys and circuits"
+            )
         elif self.state.concern:
             found["shared_state"] = self.state.concern
         return found
@@ -160,7 +163,8 @@ def _tell_of_redis(trouble: str) -> None:
     if trouble:
         logger.error(
             "Redis cannot be reached; callers with a budget or a limit are served as GENAI_ON_STATE_LOST says, all "
-            "others as ever; see GENAI_REDIS_URL if it should be there",
+            "others as ever, by what this worker knows itself of keys and circuits; see GENAI_REDIS_URL if it should "
+            "be there",
             reason=scrub(trouble),
         )
     else:

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from genai_spine.clock import Clock
 from genai_spine.errors import ConfigurationError, SharedStateUnavailableError
-from genai_spine.shared_state.base import Listener, SharedState, Told
+from genai_spine.shared_state.base import Listener, Note, SharedState, Told
 from genai_spine.shared_state.meters import (
     NEVER,
     Claim,
@@ -143,6 +143,18 @@ class RedisState(SharedState):
     @override
     async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
         return await self._topics.subscribe(topic, listener)
+
+    # Notes.
+
+    @override
+    async def notes(self, board: str) -> dict[str, Note]:
+        found = await _heard(self._run("notes", board))
+        return {name.decode(): Note(text, age / 1000, version.decode()) for name, text, age, version in found[2]}
+
+    @override
+    async def write(self, board: str, name: str, text: bytes, seconds: float, over: str) -> str | None:
+        found = await _heard(self._run("write", board, name, text, seconds, over))
+        return found[2].decode() if found[0] == b"written" else None
 
     # Meters.
 
