@@ -149,7 +149,8 @@ async def test_one_probe_of_all_gateways(pair: Pair) -> None:
         pass
     assert 200 == (await one.ask()).status
     changes = [change for gateway in (one, two) for change in gateway.gateway.recorder.circuits]
-    assert {"open", "half_open", "closed"} == {change.after for change in changes if change.elsewhere}
+    # That somebody asks is over so soon that the other may never see it.
+    assert {"open", "closed"} == {change.after for change in changes if change.elsewhere} - {"half_open"}
 
 
 async def test_a_model_is_left_alone_by_all(pair: Pair) -> None:
