@@ -126,6 +126,8 @@ class Bookkeeping:
         found = self.shipper.degraded
         if self.state.trouble:
             found["shared_state"] = "it cannot be reached; callers with a budget or a limit cannot be counted"
+        elif self.state.concern:
+            found["shared_state"] = self.state.concern
         return found
 
     def _journal(self) -> Journal:
@@ -150,7 +152,7 @@ def _shared_state(settings: Settings, clock: Clock) -> SharedState:
     if values.redis_url is not None:
         from genai_spine.shared_state.redis.state import RedisState  # noqa: PLC0415  # it takes its time to load
 
-        return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis)
+        return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis, concerned=_warn_of_redis)
     return MemoryState(values.state_max_bytes, clock)
 
 
@@ -163,3 +165,7 @@ def _tell_of_redis(trouble: str) -> None:
         )
     else:
         logger.info("Redis is back")
+
+
+def _warn_of_redis(concern: str) -> None:
+    logger.warning("Redis is not set up to keep budgets and limits", reason=concern)

@@ -35,6 +35,11 @@ class SharedState(ABC):
         """Why the place cannot be reached now; empty where it can be, as far as anybody tried."""
         return ""
 
+    @property
+    def concern(self) -> str:
+        """What must be looked at there, though the place can be reached; empty where nothing must."""
+        return ""
+
     async def look(self) -> None:  # noqa: B027  # memory is always there
         """Look whether the place is there, and tell of it.
 

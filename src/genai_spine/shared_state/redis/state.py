@@ -44,6 +44,8 @@ __all__ = ["RedisState"]
 
 BYTES: Final = "spine:bytes:"
 
+_KEEPS: Final = "noeviction"
+
 _Word = str | bytes | float
 
 
@@ -57,6 +59,7 @@ class RedisState(SharedState):
         *,
         patience: Patience | None = None,
         told: Told = lambda _: None,
+        concerned: Told = lambda _: None,
         grace_seconds: float = 2.0,
         beat_seconds: float = 0.5,
         remembered_seconds: float = 60.0,
@@ -69,6 +72,7 @@ class RedisState(SharedState):
             clock: Whose ``monotonic`` counts how long the server is left alone, and how long is remembered.
             patience: How long is waited for the server.
             told: Told when it cannot be reached any more, and when it is back.
+            concerned: Told what must be looked at there, when that is found.
             grace_seconds: So long an accounted meter admits nothing in a new epoch.
             beat_seconds: So often a process with holds looks whether the epoch is another, and tells what it owes;
                 several times in the grace.
@@ -85,6 +89,8 @@ class RedisState(SharedState):
         self._holds = Holds(clock, remembered_seconds)
         self._grace = grace_seconds
         self._beat_seconds = beat_seconds
+        self._concern = ""
+        self._concerned = concerned
         self._epoch = ""
         # The epoch that has been told all that is ours.
         self._told = ""
@@ -95,6 +101,11 @@ class RedisState(SharedState):
     @override
     def trouble(self) -> str:
         return self._link.trouble
+
+    @property
+    @override
+    def concern(self) -> str:
+        return self._concern
 
     @override
     async def look(self) -> None:
@@ -220,6 +231,9 @@ class RedisState(SharedState):
             message = "the server runs no scripts, or not now"
             raise AnswerLost(message) from error
         self._notice(found[1])
+        before, self._concern = self._concern, await _concern_of(wire, seconds)
+        if self._concern and self._concern != before:
+            self._concerned(self._concern)
 
     async def _open(self) -> bytes:
         found = await _heard(self._link.run(self._scripts["open"], secrets.token_hex(8)))
@@ -283,6 +297,19 @@ class RedisState(SharedState):
                 return found
             self._notice(await self._open())
         raise unavailable()
+
+
+async def _concern_of(wire: Wire, seconds: float) -> str:
+    """What of a server's settings takes meters away; nothing, where the server tells nobody."""
+    try:
+        told = bytes(await wire.call("INFO", "memory", seconds=seconds)).decode()
+    except ResponseError:
+        return ""
+    facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    policy = facts.get("maxmemory_policy", _KEEPS)
+    if policy == _KEEPS or facts.get("maxmemory") == "0":
+        return ""
+    return f"it evicts what it keeps ({policy}) when its memory is full, and forgets what was spent; set {_KEEPS}"
 
 
 async def _heard(work: Awaitable[Any]) -> Any:
