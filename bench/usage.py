@@ -108,6 +108,7 @@ QUESTIONS: Final[dict[str, Callable[[UsageReports, Stories, LedgerStore], Awaita
     "one user by day": lambda usage, _, __: usage.report(["day"], which=SOMEBODY),
     "one user by hour, a week": lambda usage, _, __: usage.report(["hour"], since="7d", which=SOMEBODY),
     "one key by model": lambda usage, _, __: usage.report(["model"], which=UsageFilter(api_key=77)),
+    "one fingerprint by day": lambda usage, _, __: usage.report(["day"], which=UsageFilter(fingerprint="10000077")),
     "a page of requests": lambda _, stories, __: stories.page(),
     "a page of one user's": lambda _, stories, __: stories.page(which=SOMEBODY),
     "a page of what failed": lambda _, stories, __: stories.page(which=UsageFilter(status="error")),

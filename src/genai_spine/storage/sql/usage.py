@@ -191,6 +191,8 @@ class _Asked:
             where.append(columns.tag > "" if "tag" in by else columns.tag == "")
         for one in which:
             where += _of_sums(columns, one)
+            if one.fingerprint is not None and one.user is None:
+                where.append(columns.user_id.in_(_presenters(one.fingerprint, first, last)))
         if by_days:
             times = covering_days(columns, first, last)
         elif "hour" in by:
@@ -282,6 +284,15 @@ def _of_sums(columns: Any, which: UsageFilter) -> list[ColumnElement[bool]]:
     """What a filter says of rows that add up."""
     pairs = ((columns.user_id, which.user), (columns.api_key_id, which.api_key), (columns.tag, which.tag))
     return [*_named(columns, which), *(column == value for column, value in pairs if value is not None)]
+
+
+def _presenters(fingerprint: str, first: int, last: int) -> Any:
+    """The users who presented a key: a table is in their order, and need not be looked through for the key's name."""
+    columns = usage_rollups.c
+    (days,) = covering_days(columns, first, last)
+    return select(columns.user_id).where(
+        days, columns.tag == "", columns.user_id >= 0, columns.key_fingerprint == fingerprint
+    )
 
 
 def _of_rows(columns: Any, which: UsageFilter, *, sqlite: bool) -> list[ColumnElement[bool]]:
