@@ -58,7 +58,7 @@ class Accounting(Protocol):
     """Who keeps account of calls."""
 
     async def reserve(self, call: Call, trial: Trial) -> None:
-        """Set aside what a call may cost, where its caller has limits; what this raises keeps it from being made."""
+        """Set aside what a call may cost, where its caller has a budget; what this raises keeps it from being made."""
         ...
 
     def sending(self, call: Call, trial: Trial) -> None:
@@ -266,7 +266,7 @@ class Failover:
                 guard.budget.called()
             visit.made += 1
             try:
-                if call.principal.limits:
+                if call.principal.budgeted:
                     await self._accounts.reserve(call, trial)
                 return await ask(trial), trial
             except SpineError as error:

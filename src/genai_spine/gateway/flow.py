@@ -202,7 +202,8 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
-            await self._admit(call)
+            if call.principal.limits:
+                await self._quota.admit(call)
             body = await self._failover.whole(
                 call,
                 options,
@@ -219,7 +220,8 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts(request, wishes))
-            await self._admit(call)
+            if call.principal.limits:
+                await self._quota.admit(call)
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
@@ -258,13 +260,6 @@ class Gateway:
             raise obstacle
         return options
 
-    async def _admit(self, call: Call) -> bool:
-        """Count a request on its caller's limits; return whether he has any."""
-        limited = bool(call.principal.limits)
-        if limited:
-            await self._quota.admit(call)
-        return limited
-
     async def _admitted(self, call: Call, question: Question, *, counting: bool = False) -> Question:
         """Count a request, and return it with a limit of its answer where its caller's budget needs one.
 
@@ -273,19 +268,25 @@ class Gateway:
             SharedStateUnavailableError: Nobody can tell now.
         """
         call.body_bytes = len(question.body)
-        if not await self._admit(call) or counting:
-            return question
-        if call.max_tokens is not None or not self._quota.limits_output(call.principal):
+        if call.principal.limits:
+            await self._quota.admit(call)
+        if counting or not self._lacks_limit(call):
             return question
         call.max_tokens = self._quota.output_tokens
         return question.limited(call.max_tokens)
 
     async def _admitted_request(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """Do the same for a request of the project's own vocabulary."""
-        if not await self._admit(call) or call.max_tokens is not None or not self._quota.limits_output(call.principal):
+        if call.principal.limits:
+            await self._quota.admit(call)
+        if not self._lacks_limit(call):
             return request
         call.max_tokens = self._quota.output_tokens
         return msgspec.structs.replace(request, max_tokens=call.max_tokens)
+
+    def _lacks_limit(self, call: Call) -> bool:
+        """Whether the answer needs a limit, so that it is known what it may cost, and has none."""
+        return call.principal.budgeted and call.max_tokens is None
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """The request for the model chosen, with defaults of the project's own only where the project makes it."""
