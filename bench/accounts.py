@@ -1,8 +1,8 @@
 """What keeping account costs: ``python -m bench.accounts`` prints microseconds of CPU a pass-through request.
 
 The data plane is asked in this process, without sockets: what is measured is what authentication, rate limits, budgets
-and the ledger add to the same request, and all of them where limits and budgets are counted at a Redis server, which is
-started for it, and whose own work is not in the figure. The upstream answers after a pause, as one does; the callers ask
+and the ledger add to the same request, and all of them where limits and budgets are counted at a Redis server. That is
+started for it, and its own work is not in the figure. The upstream answers after a pause, as one does; the callers ask
 one after the other. The best of several rounds is shown, for everything else that the machine does only ever adds.
 """
 

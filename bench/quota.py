@@ -1,8 +1,8 @@
 """What limits and budgets cost: ``python -m bench.quota`` prints microseconds of CPU a request.
 
 A request is let in by three rate limits, reserves on two budgets, commits, and settles its tokens. The best of several
-rounds is shown, for everything else that the machine does only ever adds. The same is measured at a Redis server, which
-is started for it, and whose own work is not in the figure: one request at a time, and a hundred at once.
+rounds is shown, for everything else that the machine does only ever adds. The same is measured at a Redis server,
+started for it, without the server's own work: one request at a time, and a hundred at once.
 """
 
 from __future__ import annotations

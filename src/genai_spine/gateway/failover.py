@@ -252,8 +252,6 @@ class Failover:
         """Try the first of the candidates that are left, as often as makes sense; raises why it gave no answer."""
         option, *others = options
         guard, turn = visit.guard, visit.turn
-        # Its provider's other models get their chance too, as far as the provider's calls go.
-        kept = sum(one.candidate.provider == option.candidate.provider for one in others)
         failure: SpineError | None = None
         while True:
             try:
@@ -279,7 +277,8 @@ class Failover:
             decision = self._guards.policies.retry.decide(
                 failure,
                 visit.made,
-                kept=kept,
+                # Its provider's other models get their chance too, as far as the provider's calls go.
+                kept=sum(one.candidate.provider == option.candidate.provider for one in others),
                 deadline=deadline,
                 budget=guard.budget,
                 random=self._jitter,

@@ -28,7 +28,7 @@ class WhileThere:
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
         # It knows nothing of this object, which knows it: a circle would be left to the garbage collector.
-        self._watcher = asyncio.ensure_future(_watch(self._receive, self._task))
+        self._watcher = asyncio.create_task(_watch(self._receive, self._task))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
