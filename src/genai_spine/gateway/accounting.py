@@ -174,7 +174,7 @@ class Accounts:
                 attempts=call.attempts,
                 fallback=call.fallback,
                 strategy=call.strategy,
-                affinity=call.at_home,
+                affinity=record.affinity,
                 stream=call.stream,
                 passthrough=call.passthrough,
                 usage=usage,

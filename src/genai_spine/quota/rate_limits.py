@@ -7,6 +7,7 @@ counted when it is over. A caller without a limit costs one look at an empty tup
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -193,9 +194,13 @@ def _headers(rates: Sequence[_Rate], readings: Sequence[Reading]) -> list[tuple[
 
 def _duration(seconds: float) -> bytes:
     """Such as ``20ms``, ``1s``, ``6m0s`` or ``23h59m59s``; never less than it is."""
-    if seconds < 1:
-        return b"%dms" % ceil(seconds * 1000)
-    minutes, rest = divmod(ceil(seconds), 60)
+    return b"%dms" % ceil(seconds * 1000) if seconds < 1 else _whole(ceil(seconds))
+
+
+# Most windows are of a minute or an hour, and end for all callers at once.
+@lru_cache(maxsize=3600)
+def _whole(seconds: int) -> bytes:
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
         return b"%dh%dm%ds" % (hours, minutes, rest)
