@@ -1,8 +1,9 @@
 """What keeping account costs: ``python -m bench.accounts`` prints microseconds of CPU a pass-through request.
 
 The data plane is asked in this process, without sockets: what is measured is what authentication, rate limits, budgets
-and the ledger add to the same request. The upstream answers after a pause, as one does; the callers ask one after the
-other. The best of several rounds is shown, for everything else that the machine does only ever adds.
+and the ledger add to the same request, and all of them where limits and budgets are counted at a Redis server. That is
+started for it, and its own work is not in the figure. The upstream answers after a pause, as one does; the callers ask
+one after the other. The best of several rounds is shown, for everything else that the machine does only ever adds.
 """
 
 from __future__ import annotations
@@ -13,13 +14,15 @@ import tempfile
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack
+from http import HTTPStatus
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, TypeAlias
 
 import uvloop
 from typing_extensions import override
 
 from genai_spine.assembly import Spine
+from genai_spine.cli.worker import settle
 from genai_spine.identity.api_keys import KeyRing
 from genai_spine.redact import Secret
 from genai_spine.server.app import create_app
@@ -52,13 +55,16 @@ LIMITS: Final = {
     "GENAI_RATE_LIMIT_REQUESTS_PER_MINUTE": "100000000",
     "GENAI_RATE_LIMIT_TOKENS_PER_MINUTE": "100000000000",
 }
-KINDS: Final[Mapping[str, tuple[bool, Mapping[str, str]]]] = {
+Kinds: TypeAlias = Mapping[str, tuple[bool, Mapping[str, str]]]
+"""By name whether a key is asked for, and the settings."""
+
+KINDS: Final[Kinds] = {
     "nothing": (False, {"GENAI_LEDGER": "false"}),
     "authentication": (True, {"GENAI_LEDGER": "false"}),
     "and limits, budget": (True, {"GENAI_LEDGER": "false", **LIMITS}),
     "and ledger": (True, LIMITS),
 }
-"""Each adds to the one before: whether a key is asked for, and the settings."""
+"""Each adds to the one before."""
 
 
 class Answered(Incoming):
@@ -107,6 +113,12 @@ class Gateway:
 
     async def ask(self) -> None:
         """Send one request, and see that it is answered."""
+        if (status := await self._answered()) != HTTPStatus.OK:
+            message = f"the gateway answered {status}"
+            raise RuntimeError(message)
+
+    async def _answered(self) -> int:
+        """Send one request, and return the answer's status."""
         received = iter([{"type": "http.request", "body": BODY, "more_body": False}])
         statuses: list[int] = []
 
@@ -126,9 +138,12 @@ class Gateway:
             "headers": [(b"authorization", b"Bearer " + KEY.encode()), (b"content-type", b"application/json")],
         }
         await self._app(scope, receive, send)
-        if statuses != [200]:
-            message = f"the gateway answered {statuses}"
-            raise RuntimeError(message)
+        return statuses[0]
+
+    async def begin(self) -> None:
+        """Wait until it answers: a Redis server lets nobody with a budget in for its first seconds."""
+        while await self._answered() == HTTPStatus.SERVICE_UNAVAILABLE:  # noqa: ASYNC110  # nobody tells when it is over
+            await asyncio.sleep(0.1)
 
     async def cost(self, callers: int) -> float:
         """Return the CPU that a request takes, in microseconds, with so many callers."""
@@ -142,14 +157,16 @@ class Gateway:
         return (time.process_time() - began) / (REQUESTS // (8 if callers == 1 else 1)) * 1e6
 
 
-async def measure() -> None:
+async def measure(kinds: Kinds) -> None:
     """Print the table."""
     async with AsyncExitStack() as stack:
         gateways = {}
-        for kind, (keys, environ) in KINDS.items():
+        for kind, (keys, environ) in kinds.items():
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="spine-bench-")))
             gateway = gateways[kind] = Gateway(folder, keys=keys, environ=environ)
             await stack.enter_async_context(gateway.spine)
+            await gateway.begin()
+        settle()
         best = {(kind, callers): float("inf") for kind in gateways for callers in CALLERS}
         for _ in range(ROUNDS):
             for kind, gateway in gateways.items():
@@ -160,5 +177,13 @@ async def measure() -> None:
         print(f"{kind:<22}" + "".join(f"{best[kind, callers]:>14.1f}" for callers in CALLERS))
 
 
+def main() -> None:
+    """Start Redis, and measure."""
+    from tests.redis_server import RedisServer  # noqa: PLC0415  # its packages are for tests
+
+    with RedisServer() as redis:
+        uvloop.run(measure({**KINDS, "the same, with Redis": (True, {**LIMITS, "GENAI_REDIS_URL": redis.url})}))
+
+
 if __name__ == "__main__":
-    uvloop.run(measure())
+    main()

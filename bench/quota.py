@@ -1,16 +1,14 @@
-"""What limits and budgets cost: ``python -m bench.quota [redis://...]`` prints microseconds of CPU a request.
+"""What limits and budgets cost: ``python -m bench.quota`` prints microseconds of CPU a request.
 
 A request is let in by three rate limits, reserves on two budgets, commits, and settles its tokens. The best of several
-rounds is shown, for everything else that the machine does only ever adds. With the address of a Redis server the same
-is measured there, without the server's own work: one request at a time, and a hundred at once. What the server has is
-left alone, but for limits of the bench's own.
+rounds is shown, for everything else that the machine does only ever adds. The same is measured at a Redis server,
+started for it, without the server's own work: one request at a time, and a hundred at once.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-import sys
 import time
 import uuid
 from typing import Final
@@ -75,20 +73,27 @@ async def measure(state: SharedState, who: Principal, at_once: int) -> float:
     return best * 1e6
 
 
-async def main(url: str | None) -> None:
-    """Measure and print."""
+async def compare(url: str) -> None:
+    """Measure in memory and at a Redis server, and print."""
     print("microseconds of CPU a request")
     memory = MemoryState(1024, SystemClock())
     print(f"{'without limits':28}{await measure(memory, Principal('nobody'), 1):8.1f}")
     print(f"{'in memory':28}{await measure(memory, caller(), 1):8.1f}")
-    if url is not None:
-        redis = RedisState(url, SystemClock(), grace_seconds=0)
-        try:
-            print(f"{'at Redis, one at a time':28}{await measure(redis, caller(), 1):8.1f}")
-            print(f"{'at Redis, a hundred at once':28}{await measure(redis, caller(), AT_ONCE):8.1f}")
-        finally:
-            await redis.close()
+    redis = RedisState(url, SystemClock(), grace_seconds=0)
+    try:
+        print(f"{'at Redis, one at a time':28}{await measure(redis, caller(), 1):8.1f}")
+        print(f"{'at Redis, a hundred at once':28}{await measure(redis, caller(), AT_ONCE):8.1f}")
+    finally:
+        await redis.close()
+
+
+def main() -> None:
+    """Start Redis, and measure."""
+    from tests.redis_server import RedisServer  # noqa: PLC0415  # its packages are for tests
+
+    with RedisServer() as redis:
+        asyncio.run(compare(redis.url))
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1] if len(sys.argv) > 1 else None))
+    main()

@@ -265,14 +265,14 @@ async def test_limits_count_requests_tokens_and_those_at_once(place: Place) -> N
     limits = (rate(3), rate(1000, "tokens"), rate(2, "concurrent", "none"))
     rates = RateLimits(state)
     first = await rates.admit(caller(*limits), "r1", 400)
-    assert {
-        "x-ratelimit-limit-requests": "3",
-        "x-ratelimit-remaining-requests": "2",
-        "x-ratelimit-reset-requests": "46s",
-        "x-ratelimit-limit-tokens": "1000",
-        "x-ratelimit-remaining-tokens": "600",
-        "x-ratelimit-reset-tokens": "46s",
-    } == first.headers()
+    assert [
+        (b"x-ratelimit-limit-requests", b"3"),
+        (b"x-ratelimit-remaining-requests", b"2"),
+        (b"x-ratelimit-reset-requests", b"46s"),
+        (b"x-ratelimit-limit-tokens", b"1000"),
+        (b"x-ratelimit-remaining-tokens", b"600"),
+        (b"x-ratelimit-reset-tokens", b"46s"),
+    ] == first.headers()
     await rates.settle(first, 250)
     assert [(1, 0), (250, 0), (0, 0)] == await stands(state, *limits)
     await rates.settle(first, 250)
@@ -322,8 +322,8 @@ async def test_the_lowest_of_like_limits_counts(place: Place) -> None:
     """Of two limits on the same thing the lower one refuses, and the scarcest is what the caller is told."""
     rates = RateLimits(place[0])
     who = caller(rate(3), rate(2), rate(1, window="hour", scope="user"))
-    told = (await rates.admit(who, "r1", 0)).headers()
-    assert ("1", "0") == (told["x-ratelimit-limit-requests"], told["x-ratelimit-remaining-requests"])
+    told = dict((await rates.admit(who, "r1", 0)).headers())
+    assert (b"1", b"0") == (told[b"x-ratelimit-limit-requests"], told[b"x-ratelimit-remaining-requests"])
     twice = caller(rate(3), rate(2))
     await rates.admit(twice, "r2", 0)
     with pytest.raises(RateLimitExceededError, match="limit of 2 requests"):
@@ -358,7 +358,7 @@ async def test_limits_of_different_kinds_do_not_meet(place: Place) -> None:
     assert Reserved() == await budgets.reserve(caller(rate(1)), "a", CENT)
     for who in (caller(usd(DOLLAR)), caller()):
         admission = await rates.admit(who, "r", 1)
-        assert (Admission(), {}) == (admission, admission.headers())
+        assert (Admission(), []) == (admission, admission.headers())
         await rates.settle(admission, 1)
         await rates.release(admission)
     assert not ledger.asked

@@ -6,6 +6,7 @@ but ``durable``, so that a caller who leaves changes nothing.
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from typing import Final
 
 from msgspec.structs import replace
@@ -41,9 +42,9 @@ class Accounts:
         self._clock = clock
         self._observer = observer
 
-    async def admit(self, call: Call) -> None:
+    def admit(self, call: Call) -> Awaitable[None]:
         """Count a request on its caller's limits; raises as ``Quota.admit`` does."""
-        await self._quota.admit(call, self._ledger.call_id())
+        return self._quota.admit(call, self._ledger.call_id())
 
     # Of a call.
 
@@ -185,7 +186,7 @@ class Accounts:
             attempts=call.attempts,
             fallback=call.fallback,
             strategy=call.strategy,
-            affinity=call.at_home,
+            affinity=record.affinity,
             stream=call.stream,
             passthrough=call.passthrough,
             usage=usage,

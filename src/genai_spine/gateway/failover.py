@@ -58,7 +58,7 @@ class Accounting(Protocol):
     """Who keeps account of calls."""
 
     async def reserve(self, call: Call, trial: Trial) -> None:
-        """Set aside what a call may cost, where its caller has limits; what this raises keeps it from being made."""
+        """Set aside what a call may cost, where its caller has a budget; what this raises keeps it from being made."""
         ...
 
     def sending(self, call: Call, trial: Trial) -> None:
@@ -252,8 +252,6 @@ class Failover:
         """Try the first of the candidates that are left, as often as makes sense; raises why it gave no answer."""
         option, *others = options
         guard, turn = visit.guard, visit.turn
-        # Its provider's other models get their chance too, as far as the provider's calls go.
-        kept = sum(one.candidate.provider == option.candidate.provider for one in others)
         failure: SpineError | None = None
         while True:
             try:
@@ -271,7 +269,7 @@ class Failover:
                 guard.budget.called()
             visit.made += 1
             try:
-                if call.principal.limits:
+                if call.principal.budgeted:
                     await self._accounts.reserve(call, trial)
                 return await ask(trial), trial
             except SpineError as error:
@@ -284,7 +282,8 @@ class Failover:
             decision = self._guards.policies.retry.decide(
                 failure,
                 visit.made,
-                kept=kept,
+                # Its provider's other models get their chance too, as far as the provider's calls go.
+                kept=sum(one.candidate.provider == option.candidate.provider for one in others),
                 deadline=deadline,
                 budget=guard.budget,
                 random=self._jitter,

@@ -9,8 +9,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import aclosing, contextmanager
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import aclosing
+from types import TracebackType
 from typing import Final, TypeVar
 
 import msgspec
@@ -202,7 +203,8 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
-            await self._admit(call)
+            if call.principal.limits:
+                await self._accounts.admit(call)
             body = await self._failover.whole(
                 call,
                 options,
@@ -219,7 +221,8 @@ class Gateway:
         """
         with self._recorded(call):
             options = self._plan(call, asked_of_texts(request, wishes))
-            await self._admit(call)
+            if call.principal.limits:
+                await self._accounts.admit(call)
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
@@ -258,13 +261,6 @@ class Gateway:
             raise obstacle
         return options
 
-    async def _admit(self, call: Call) -> bool:
-        """Count a request on its caller's limits; return whether he has any."""
-        limited = bool(call.principal.limits)
-        if limited:
-            await self._accounts.admit(call)
-        return limited
-
     async def _admitted(self, call: Call, question: Question, *, counting: bool = False) -> Question:
         """Count a request, and return it with a limit of its answer where its caller's budget needs one.
 
@@ -273,19 +269,25 @@ class Gateway:
             SharedStateUnavailableError: Nobody can tell now.
         """
         call.body_bytes = len(question.body)
-        if not await self._admit(call) or counting:
-            return question
-        if call.max_tokens is not None or not self._quota.limits_output(call.principal):
+        if call.principal.limits:
+            await self._accounts.admit(call)
+        if counting or not self._lacks_limit(call):
             return question
         call.max_tokens = self._quota.output_tokens
         return question.limited(call.max_tokens)
 
     async def _admitted_request(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """Do the same for a request of the project's own vocabulary."""
-        if not await self._admit(call) or call.max_tokens is not None or not self._quota.limits_output(call.principal):
+        if call.principal.limits:
+            await self._accounts.admit(call)
+        if not self._lacks_limit(call):
             return request
         call.max_tokens = self._quota.output_tokens
         return msgspec.structs.replace(request, max_tokens=call.max_tokens)
+
+    def _lacks_limit(self, call: Call) -> bool:
+        """Whether the answer needs a limit, so that it is known what it may cost, and has none."""
+        return call.principal.budgeted and call.max_tokens is None
 
     def _addressed(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """The request for the model chosen, with defaults of the project's own only where the project makes it."""
@@ -300,31 +302,52 @@ class Gateway:
                 temperature = call.temperature if own is None else own
         return msgspec.structs.replace(request, model=model, temperature=temperature, max_tokens=max_tokens)
 
-    @contextmanager
-    def _recorded(self, call: Call) -> Iterator[None]:
-        """Note how what is done within ends, and record it whatever its end. A fault of ours becomes our error."""
+    def _recorded(self, call: Call) -> _Recorded:
+        """Return a context in which a request is served, and after which it is recorded."""
+        return _Recorded(self._accounts, call)
+
+
+class _Recorded:
+    """Notes how what is done within ends, and records it whatever its end. A fault of ours becomes our error."""
+
+    __slots__ = ("_accounts", "_call")
+
+    def __init__(self, accounts: Accounts, call: Call) -> None:
+        self._accounts = accounts
+        self._call = call
+
+    def __enter__(self) -> None:
+        """Nothing is to be done before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            yield
-        except SpineError as error:
-            call.error = error
-            raise
-        except GeneratorExit:
-            call.error, call.gone = call.cut, call.cut is None
-            raise
-        except asyncio.CancelledError:
-            if call.cut is None or (task := asyncio.current_task()) is None:
-                call.gone = True
-                raise
-            # Not the caller has gone, but the gateway goes: he may still be told.
-            task.uncancel()
-            call.error = call.cut
-            raise call.error from None
-        except Exception as error:  # whatever failed, it must be told and recorded as a failure
-            logger.exception("internal error", request_id=call.request_id)
-            call.error = SpineError("the gateway failed; its log tells more under this request id")
-            raise call.error from error
+            if error is not None:
+                self._note(error)
         finally:
-            self._accounts.done(call)
+            self._accounts.done(self._call)
+
+    def _note(self, error: BaseException) -> None:
+        """Note why there is no answer; raises what is to be told in the place of ``error``."""
+        call = self._call
+        match error:
+            case SpineError():
+                call.error = error
+            case GeneratorExit():
+                call.error, call.gone = call.cut, call.cut is None
+            case asyncio.CancelledError():
+                if call.cut is None or (task := asyncio.current_task()) is None:
+                    call.gone = True
+                    return
+                # Not the caller has gone, but the gateway goes: he may still be told.
+                task.uncancel()
+                call.error = call.cut
+                raise call.error from None
+            case Exception():
+                logger.exception("internal error", request_id=call.request_id)
+                call.error = SpineError("the gateway failed; its log tells more under this request id")
+                raise call.error from error
 
 
 def _served(call: Call, response: R) -> R:

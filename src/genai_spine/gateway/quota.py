@@ -19,7 +19,6 @@ from genai_spine.money import nanodollars_up
 from genai_spine.quota.budgets import Budgets
 from genai_spine.quota.rate_limits import RateLimits
 from genai_spine.routing.options import ASSUMED_OUTPUT
-from genai_spine.types.principal import Principal
 from genai_spine.types.usage import Usage
 
 __all__ = ["Quota"]
@@ -82,7 +81,8 @@ class Quota:
         usage = Usage(input_tokens=tokens, output_tokens=call.max_tokens or 0)
         amount = nanodollars_up(trial.provider.cost_of(candidate.model, usage).picodollars)
         trial.reserved = await self._budgets.reserve(call.principal, trial.id, amount)
-        call.warn(trial.reserved.warnings)
+        if trial.reserved.warnings:
+            call.warn(trial.reserved.warnings)
 
     def held(self, trial: Trial) -> bytes:
         """Return what was set aside for a call, to be written down with its beginning."""
@@ -100,10 +100,6 @@ class Quota:
         amount = nanodollars_up(cost.picodollars)
         self._settle(self._budgets.commit(reserved.hold, amount))
         return amount > reserved.hold.stakes[0].amount
-
-    def limits_output(self, principal: Principal) -> bool:
-        """Return whether a caller's answers need a limit, so that it is known what they may cost."""
-        return any(limit.kind == "usd" for limit in principal.limits)
 
     async def settled(self) -> None:
         """Return when all that is being settled is."""

@@ -6,7 +6,7 @@ from genai_spine.clock import Clock
 from genai_spine.errors import ProviderTimeoutError, SpineError
 from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.guards import Admission, Guard
-from genai_spine.providers.base import CallOptions, Provider
+from genai_spine.providers.base import NO_OPTIONS, CallOptions, Provider
 from genai_spine.quota.budgets import Reserved
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.measurements import Measured
@@ -174,6 +174,8 @@ class Trial:
         if self.over:
             return False
         self.over = True
+        # Nothing more is sent for it; who tells of that knows the trial, and a circle is left to the garbage collector.
+        self.options = NO_OPTIONS
         self.ended = self._clock.monotonic()
         self.usage = call.usage
         self.first_token_at = call.first_token_at

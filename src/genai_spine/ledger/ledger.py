@@ -103,7 +103,7 @@ class Ledger:
 
     def call_id(self) -> str:
         """Return an id that no other call has, in this run or any other; it begins with the run's name."""
-        run = self.journal.folder.name if self.journal is not None else self._name
+        run = self.journal.name if self.journal is not None else self._name
         return f"{run}-{next(self._count):x}"
 
     def begin(self, begun: CallBegun) -> int:
@@ -229,7 +229,7 @@ class Ledger:
         """Write what has happened: it cannot be refused any more, so it is kept until the disk takes it."""
         if self.journal is None:
             return
-        late = Late(kind, record, self.journal.folder.name, next(self._count), reserved)
+        late = Late(kind, record, self.journal.name, next(self._count), reserved)
         if not self.late:
             if (reason := self._written(late)) is None:
                 return

@@ -75,8 +75,11 @@ class _Budget(Struct, frozen=True):
 
 
 class _Plan(Struct, frozen=True):
+    """All budgets of a caller: those of a single request, those that add up, and whether any of these only warns."""
+
     each: tuple[Limit, ...]
     budgets: tuple[_Budget, ...]
+    warns: bool
 
 
 class Budgets:
@@ -143,8 +146,8 @@ class Budgets:
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
         if isinstance(found, Refused):
             raise self._refusal(plan, found.readings, nanodollars)
-        for budget, reading in zip(plan.budgets, found.readings, strict=True):
-            if budget.soft:
+        if plan.warns:
+            for budget, reading in zip(plan.budgets, found.readings, strict=True):
                 stands = reading.used + reading.held
                 warnings += [_warning(limit) for limit in budget.soft if stands > limit.amount]
         return Reserved(found.hold, tuple(warnings))
@@ -251,7 +254,8 @@ def _plan(limits: tuple[Limit, ...]) -> _Plan:
             by_meter.setdefault(meter_of(limit), []).append(limit)
     # Those that refuse first.
     each.sort(key=lambda limit: limit.action == "warn")
-    return _Plan(tuple(each), tuple(_budget(meter, found) for meter, found in by_meter.items()))
+    budgets = tuple(_budget(meter, found) for meter, found in by_meter.items())
+    return _Plan(tuple(each), budgets, warns=any(budget.soft for budget in budgets))
 
 
 def _budget(meter: Meter, limits: Sequence[Limit]) -> _Budget:

@@ -7,6 +7,7 @@ counted when it is over. A caller without a limit costs one look at an empty tup
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import ceil
 from typing import Final
 
@@ -15,23 +16,40 @@ from msgspec import Struct
 from genai_spine.errors import RateLimitExceededError, SharedStateUnavailableError
 from genai_spine.quota.subjects import HOLD_SECONDS, OnStateLost, Plans, meter_of, per, whose
 from genai_spine.shared_state.base import SharedState
-from genai_spine.shared_state.meters import Claim, Hold, Meter, Reading, Refused, Unseeded
-from genai_spine.types.limits import MOST, Limit
+from genai_spine.shared_state.meters import Claim, Hold, Meter, Reading, Refused, Taken
+from genai_spine.types.limits import MOST, Limit, LimitKind
 from genai_spine.types.principal import Principal
 
 __all__ = ["Admission", "RateLimits"]
 
-_TOLD: Final = frozenset({"requests", "tokens"})
+_COUNTS: Final[Mapping[LimitKind, int]] = {"requests": 1, "concurrent": 0}
+"""What a request counts when it is over; tokens count as they are."""
 
 WHILE_BUSY: Final = 1.0
 """Nobody knows when a request will be over; who asks again so soon costs little."""
 
 
+class _Told(Struct, frozen=True):
+    """The headers that tell of a limit, by OpenAI's names; the first says always the same."""
+
+    limit: tuple[bytes, bytes]
+    remaining: bytes
+    reset: bytes
+
+
 class _Rate(Struct, frozen=True):
+    """A limit, and what of it is the same for each request.
+
+    Attributes:
+        claim: What a request claims; in the place of tokens it puts its own.
+        counts: What it counts when it is over; None for its tokens.
+        told: None where nobody is told.
+    """
+
     limit: Limit
-    meter: Meter
-    # The same for each request, but for tokens.
     claim: Claim
+    counts: int | None
+    told: _Told | None
 
 
 class Admission(Struct, frozen=True):
@@ -47,7 +65,7 @@ class Admission(Struct, frozen=True):
     rates: tuple[_Rate, ...] = ()
     readings: tuple[Reading, ...] = ()
 
-    def headers(self) -> dict[str, str]:
+    def headers(self) -> list[tuple[bytes, bytes]]:
         """Return what tells the caller how he stands, by OpenAI's names."""
         return _headers(self.rates, self.readings)
 
@@ -89,7 +107,8 @@ class RateLimits:
             return FREE
         tokens = min(tokens, MOST)
         claims = [
-            rate.claim if rate.limit.kind != "tokens" else Claim(rate.meter, tokens, rate.claim.limit) for rate in rates
+            rate.claim if rate.counts is not None else Claim(rate.claim.meter, tokens, rate.claim.limit)
+            for rate in rates
         ]
         try:
             found = await self._state.take(hold_id, claims, self._hold_seconds)
@@ -97,27 +116,23 @@ class RateLimits:
             if self._on_state_lost == "refuse":
                 raise
             return FREE
+        if isinstance(found, Taken):
+            return Admission(found.hold, rates, found.readings)
         if isinstance(found, Refused):
             raise _refusal(rates, claims, found.readings)
-        if isinstance(found, Unseeded):
-            message = f"{found.gaps[0].meter.key} is no rate, for a ledger accounts for it"
-            raise TypeError(message)
-        return Admission(found.hold, rates, found.readings)
+        message = f"{found.gaps[0].meter.key} is no rate, for a ledger accounts for it"
+        raise TypeError(message)
 
     async def settle(self, admission: Admission, tokens: int) -> None:
         """Count the tokens that a request did use; it is under way no more."""
         if admission.hold is not None:
-            amounts = tuple([_AMOUNTS.get(rate.limit.kind, tokens) for rate in admission.rates])
+            amounts = [tokens if rate.counts is None else rate.counts for rate in admission.rates]
             await self._state.settle(admission.hold, amounts)
 
     async def release(self, admission: Admission) -> None:
         """Count a request as if it had never been: it was refused elsewhere."""
         if admission.hold is not None:
             await self._state.release(admission.hold)
-
-
-# What a request counts when it is over; tokens count as they are.
-_AMOUNTS: Final[Mapping[str, int]] = {"requests": 1, "concurrent": 0}
 
 
 def _plan(limits: tuple[Limit, ...]) -> tuple[_Rate, ...]:
@@ -128,7 +143,17 @@ def _plan(limits: tuple[Limit, ...]) -> tuple[_Rate, ...]:
             known = lowest.get(meter)
             if known is None or limit.amount < known.amount:
                 lowest[meter] = limit
-    return tuple(_Rate(limit, meter, Claim(meter, 1, limit.amount)) for meter, limit in lowest.items())
+    return tuple(
+        _Rate(limit, Claim(meter, 1, limit.amount), _COUNTS.get(limit.kind), _told(limit))
+        for meter, limit in lowest.items()
+    )
+
+
+def _told(limit: Limit) -> _Told | None:
+    if limit.kind == "concurrent":
+        return None
+    first, *others = (f"x-ratelimit-{what}-{limit.kind}".encode() for what in ("limit", "remaining", "reset"))
+    return _Told((first, b"%d" % limit.amount), *others)
 
 
 def _refusal(rates: Sequence[_Rate], claims: Sequence[Claim], readings: Sequence[Reading]) -> RateLimitExceededError:
@@ -141,7 +166,7 @@ def _refusal(rates: Sequence[_Rate], claims: Sequence[Claim], readings: Sequence
     limit, amount, reading = max(passed, key=lambda one: (one[1] > one[0].amount, one[2].resets_in or 0.0))
     unit = "requests at once" if limit.kind == "concurrent" else limit.kind
     told = f"{whose(limit)} limit of {limit.amount} {unit}{per(limit)}"
-    headers = _headers(rates, readings)
+    headers = {name.decode(): value.decode() for name, value in _headers(rates, readings)}
     if amount > limit.amount:
         message = f"this request would use {amount} {unit}, more than {told} ever allows"
         return RateLimitExceededError(message, headers=headers)
@@ -150,30 +175,32 @@ def _refusal(rates: Sequence[_Rate], claims: Sequence[Claim], readings: Sequence
     return RateLimitExceededError(message, retry_after=wait, headers=headers)
 
 
-def _headers(rates: Sequence[_Rate], readings: Sequence[Reading]) -> dict[str, str]:
+def _headers(rates: Sequence[_Rate], readings: Sequence[Reading]) -> list[tuple[bytes, bytes]]:
     """The scarcest limit of requests and the scarcest of tokens."""
-    scarcest: dict[str, tuple[int, int, float]] = {}
+    scarcest: dict[LimitKind, tuple[int, _Told, float | None]] = {}
     for rate, reading in zip(rates, readings, strict=True):
-        kind = rate.limit.kind
-        if kind not in _TOLD:
+        if rate.told is None:
             continue
-        left = max(0, rate.limit.amount - reading.used - reading.held)
-        if kind not in scarcest or left < scarcest[kind][1]:
-            scarcest[kind] = rate.limit.amount, left, reading.resets_in or 0.0
-    headers: dict[str, str] = {}
-    for told, (amount, left, resets_in) in scarcest.items():
-        headers[f"x-ratelimit-limit-{told}"] = str(amount)
-        headers[f"x-ratelimit-remaining-{told}"] = str(left)
-        headers[f"x-ratelimit-reset-{told}"] = _duration(resets_in)
+        limit = rate.limit
+        left = limit.amount - reading.used - reading.held
+        if limit.kind not in scarcest or left < scarcest[limit.kind][0]:
+            scarcest[limit.kind] = left, rate.told, reading.resets_in
+    headers: list[tuple[bytes, bytes]] = []
+    for left, told, resets_in in scarcest.values():
+        headers += (told.limit, (told.remaining, b"%d" % max(0, left)), (told.reset, _duration(resets_in or 0.0)))
     return headers
 
 
-def _duration(seconds: float) -> str:
+def _duration(seconds: float) -> bytes:
     """Such as ``20ms``, ``1s``, ``6m0s`` or ``23h59m59s``; never less than it is."""
-    if seconds < 1:
-        return f"{ceil(seconds * 1000)}ms"
-    minutes, rest = divmod(ceil(seconds), 60)
+    return b"%dms" % ceil(seconds * 1000) if seconds < 1 else _whole(ceil(seconds))
+
+
+# Most windows are of a minute or an hour, and end for all callers at once.
+@lru_cache(maxsize=3600)
+def _whole(seconds: int) -> bytes:
+    minutes, rest = divmod(seconds, 60)
     hours, minutes = divmod(minutes, 60)
     if hours:
-        return f"{hours}h{minutes}m{rest}s"
-    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+        return b"%dh%dm%ds" % (hours, minutes, rest)
+    return b"%dm%ds" % (minutes, rest) if minutes else b"%ds" % rest

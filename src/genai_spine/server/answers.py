@@ -70,7 +70,7 @@ def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
     if call.cost is not None:
         headers.append((b"x-spine-cost-usd", call.cost_usd.encode()))
     if call.admission is not None:
-        headers += [(name.encode(), value.encode()) for name, value in call.admission.headers().items()]
+        headers += call.admission.headers()
     if call.warnings:
         headers.append((b"x-spine-warnings", _value("; ".join(call.warnings))))
     return headers

@@ -146,6 +146,8 @@ class DataPlane:
             if call.cut is None:
                 raise
         except SpineError as error:
+            # Where it came through knows the request, which knows it: a circle would be left to the garbage collector.
+            error.__traceback__ = None
             await _send_error(send, route.door, error, request_id)
         except Exception:  # noqa: BLE001  # the last line of defence: a fault of ours is told without its details
             logger.exception("internal error", request_id=request_id, path=scope["path"])

@@ -27,13 +27,8 @@ class WhileThere:
 
     async def __aenter__(self) -> None:
         self._task = asyncio.current_task()
-        self._watcher = asyncio.ensure_future(self._watch())
-
-    async def _watch(self) -> None:
-        while (await self._receive())["type"] != "http.disconnect":
-            pass
-        if self._task is not None:
-            self._task.cancel()
+        # It knows nothing of this object, which knows it: a circle would be left to the garbage collector.
+        self._watcher = asyncio.create_task(_watch(self._receive, self._task))
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -42,3 +37,10 @@ class WhileThere:
         self._watcher.cancel()
         if left and kind is asyncio.CancelledError and self._task is not None and self._task.uncancel() == 0:
             raise HungUp from None
+
+
+async def _watch(receive: Receive, task: asyncio.Task[object] | None) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+    if task is not None:
+        task.cancel()

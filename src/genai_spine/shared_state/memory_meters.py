@@ -51,8 +51,9 @@ class _Counter:
         self._told: dict[str, int] = {}
         self._counted: frozenset[str] = frozenset()
 
-    def set_aside(self, hold_id: str, amount: int, until: float) -> None:  # noqa: ARG002  # what is in flight needs them
-        self.held += amount
+    def set_aside(self, hold_id: str, claim: Claim, until: float) -> Stake:  # noqa: ARG002  # what is in flight needs them
+        self.held += claim.amount
+        return Stake(claim.meter, claim.amount, self.ends_at)
 
     def settle(self, hold_id: str, stake: Stake, amount: int, *, known: bool) -> None:
         if stake.ends_at != self.ends_at:
@@ -91,10 +92,11 @@ class _Flight:
         # When the first of them has had its age, or earlier.
         self.ends_at: float = inf
 
-    def set_aside(self, hold_id: str, amount: int, until: float) -> None:
+    def set_aside(self, hold_id: str, claim: Claim, until: float) -> Stake:
         self._until[hold_id] = until
-        self.held += amount
+        self.held += claim.amount
         self.ends_at = min(self.ends_at, until)
+        return Stake(claim.meter, claim.amount, NEVER)
 
     def settle(self, hold_id: str, stake: Stake, amount: int, *, known: bool) -> None:  # noqa: ARG002  # counters need them
         if self._until.pop(hold_id, None) is not None:
@@ -166,23 +168,24 @@ class MemoryMeters:
         now = self._clock.now()
         if len(self._meters) >= self._most_meters:
             self._forget(now)
-        found = [self._at(claim.meter, now) for claim in claims]
-        if (hold := self._holds.get(hold_id, now)) is not None:
-            return Taken(hold, tuple([meter.reading(now) for meter in found]))
-        fits = True
-        for claim, meter in zip(claims, found, strict=True):
-            if not meter.seeded:
-                return self._unseeded(claims, found)
-            if claim.limit is not None and meter.used + meter.held + claim.amount > claim.limit:
-                fits = False
+        meters: list[_Kind] = []
+        seeded = fits = True
+        for claim in claims:
+            meter = self._at(claim.meter, now)
+            meters.append(meter)
+            seeded = seeded and meter.seeded
+            fits = fits and (claim.limit is None or meter.used + meter.held + claim.amount <= claim.limit)
+        if (known := self._holds.get(hold_id, now)) is not None:
+            return Taken(known, _readings(meters, now))
+        if not seeded:
+            return _unseeded(claims, meters)
         if not fits:
-            return Refused(tuple([meter.reading(now) for meter in found]))
+            return Refused(_readings(meters, now))
         until = now + seconds
         stakes: list[Stake] = []
         readings: list[Reading] = []
-        for claim, meter in zip(claims, found, strict=True):
-            meter.set_aside(hold_id, claim.amount, until)
-            stakes.append(Stake(claim.meter, claim.amount, meter.ends_at if type(meter) is _Counter else NEVER))
+        for claim, meter in zip(claims, meters, strict=True):
+            stakes.append(meter.set_aside(hold_id, claim, until))
             readings.append(meter.reading(now))
         hold = Hold(hold_id, self.epoch, tuple(stakes))
         self._holds.put(hold_id, hold, until + KEPT_SECONDS, now)
@@ -246,11 +249,16 @@ class MemoryMeters:
         self._most_meters = 2 * len(self._meters) + _FEW
         self._forgot_at = max(now, self._forgot_at)
 
-    def _unseeded(self, claims: Sequence[Claim], found: Sequence[_Kind]) -> Unseeded:
-        return Unseeded(
-            tuple(
-                Gap(claim.meter, meter.starts_at, meter.ends_at)
-                for claim, meter in zip(claims, found, strict=True)
-                if isinstance(meter, _Counter) and not meter.seeded
-            )
+
+def _readings(meters: Sequence[_Kind], now: float) -> tuple[Reading, ...]:
+    return tuple([meter.reading(now) for meter in meters])
+
+
+def _unseeded(claims: Sequence[Claim], meters: Sequence[_Kind]) -> Unseeded:
+    return Unseeded(
+        tuple(
+            Gap(claim.meter, meter.starts_at, meter.ends_at)
+            for claim, meter in zip(claims, meters, strict=True)
+            if isinstance(meter, _Counter) and not meter.seeded
         )
+    )

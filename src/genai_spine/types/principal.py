@@ -79,6 +79,7 @@ class Principal(Struct, frozen=True):
         tags: The key's, for the ledger.
         caller: The same as the ledger is told it; follows from the rest.
         owner: Whose the things are that he leaves with the gateway; follows from the rest.
+        budgeted: One of his limits is of money; follows from the rest.
     """
 
     key: str
@@ -91,6 +92,7 @@ class Principal(Struct, frozen=True):
     tags: tuple[str, ...] = ()
     caller: Caller = NOBODY
     owner: str = ""
+    budgeted: bool = False
 
     def __post_init__(self) -> None:
         # Put together once: they are looked up for each request.
@@ -101,6 +103,7 @@ class Principal(Struct, frozen=True):
         else:
             owner = self.key if self.api_key is None else f"key:{self.api_key}"
         force_setattr(self, "owner", owner)
+        force_setattr(self, "budgeted", any(limit.kind == "usd" for limit in self.limits))
 
     @property
     def is_admin(self) -> bool:

@@ -177,7 +177,7 @@ async def test_headers_tell_when_the_window_ends(window: LimitWindow, reset: str
     clock = ManualClock(timegm((2026, 11, 22, 0, 57, 59)) if window != "minute" else 59.75)
     limit = Limit(kind="tokens", scope="user", subject="u", window=window, amount=100)
     admission = await RateLimits(MemoryState(1024, clock)).admit(caller(limit), "r", 30)
-    headers = admission.headers()
+    headers = {name.decode(): value.decode() for name, value in admission.headers()}
     assert reset == headers["x-ratelimit-reset-tokens"]
     assert [Allowance("tokens", 70.0, seconds)] == limits_told(headers, clock.now())
 
