@@ -169,6 +169,7 @@ class _Estate:
             over_held=False,
             seconds=(latest - begun.at) / MICROSECONDS,
             first_token_seconds=None,
+            by_kind=cost.by_kind,
         )
 
     def _shipped(self, batch: Batch) -> None:

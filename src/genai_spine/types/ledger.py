@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 
 __all__ = ["NOBODY", "AuditEvent", "CallBegun", "CallEnded", "Caller", "RequestDone"]
 
@@ -89,6 +89,7 @@ class CallEnded(Struct, frozen=True, kw_only=True, array_like=True):
         over_held: It cost more than was set aside for it.
         seconds: From the call to its end.
         first_token_seconds: From the call to the first piece of the answer; None where none came.
+        by_kind: What the cost is made of; None where nothing was used, or nobody tells.
     """
 
     id: str
@@ -102,6 +103,7 @@ class CallEnded(Struct, frozen=True, kw_only=True, array_like=True):
     over_held: bool
     seconds: float
     first_token_seconds: float | None
+    by_kind: CostByKind | None = None
 
 
 class RequestDone(Struct, frozen=True, kw_only=True, array_like=True):

@@ -25,7 +25,7 @@ from genai_spine.storage.sql.tables import (
 )
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import AuditEvent, Caller
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 from tests.ledgers import NOON, call, request, rows
 
 ADA = Caller(user=7, api_key=70, fingerprint="aaaa0001", tags=("alpha", "beta"))
@@ -50,6 +50,7 @@ async def test_a_call_becomes_a_row(database: Database) -> None:
         caller=ADA,
         usage=usage,
         cost=123_456_789_012,
+        by_kind=CostByKind(input=100_000_000_000, output=23_000_000_000, cache_read=456_789_000, cache_write=12),
         seconds=2.3456,
         first_token_seconds=None,
         outcome="error",
@@ -86,6 +87,10 @@ async def test_a_call_becomes_a_row(database: Database) -> None:
         "cache_write_tokens": 0,
         "reasoning_tokens": 10,
         "cost_picodollars": 123_456_789_012,
+        "input_cost_picodollars": 100_000_000_000,
+        "output_cost_picodollars": 23_000_000_000,
+        "cache_read_cost_picodollars": 456_789_000,
+        "cache_write_cost_picodollars": 12,
         "cost": pytest.approx(0.123456789012),
         "price_known": True,
         "cost_estimated": True,

@@ -19,7 +19,7 @@ from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.rollups import HOUR, Sums, covering, insert_for
 from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, requests, usage_rollups
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, Caller, RequestDone
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 
 __all__ = ["LedgerStore", "Recorded", "Rejected", "Spent"]
 
@@ -240,6 +240,14 @@ def _used(usage: Usage | None, cost: int) -> dict[str, Any]:
     }
 
 
+def _cost_by_kind(ended: CallEnded) -> dict[str, int | None]:
+    by_kind = ended.by_kind or (None if ended.cost else CostByKind())
+    return {
+        f"{kind}_cost_picodollars": None if by_kind is None else fitting.count(getattr(by_kind, kind))
+        for kind in CostByKind.__struct_fields__
+    }
+
+
 def _call(id_: str, begun: CallBegun, ended: CallEnded, now: datetime) -> dict[str, Any]:
     used = _used(ended.usage, ended.cost)
     return {
@@ -255,6 +263,7 @@ def _call(id_: str, begun: CallBegun, ended: CallEnded, now: datetime) -> dict[s
         "message_id": begun.message,
         "tokens_used": fitting.count(used["input_tokens"] + used["output_tokens"]),
         **used,
+        **_cost_by_kind(ended),
         "cost": Decimal(used["cost_picodollars"]).scaleb(_PICODIGITS),
         "price_known": ended.price_known,
         "cost_estimated": ended.cost_estimated,

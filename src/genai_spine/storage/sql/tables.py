@@ -292,6 +292,8 @@ provider_usage: Final = Table(
     Column("message_id", Id),
     _counter("tokens_used"),
     *_used(),
+    # What that is made of; NULL where nobody tells. Reasoning is output.
+    *(Column(f"{kind}_cost_picodollars", BigInteger) for kind in ("input", "output", "cache_read", "cache_write")),
     Column("cost", Numeric(24, 12, asdecimal=False), nullable=False, server_default="0"),
     _flag("price_known", default=True),
     _flag("cost_estimated", default=False),
