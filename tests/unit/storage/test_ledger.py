@@ -143,6 +143,21 @@ async def test_what_is_told_twice_is_kept_and_counted_once(database: Database) -
     assert Recorded() == await store.record([], [], [])
 
 
+async def test_a_long_batch_is_told_twice_in_part(database: Database) -> None:
+    """However many rows go into a statement, exactly those that were not there are new, and the sums are of these."""
+    store = LedgerStore(database)
+    told = [call(f"c{number:03}", cost=number) for number in range(300)]
+    over = [request(f"r{number:03}") for number in range(300)]
+    first = await store.record(told[100:250], over[:17], [])
+    assert {begun.id for begun, _ in told[100:250]} == first.calls
+    again = await store.record(told, over, [])
+    assert {f"c{number:03}" for number in range(300) if not 100 <= number < 250} == again.calls
+    assert {f"r{number:03}" for number in range(17, 300)} == again.requests
+    assert Recorded() == await store.record(told, over, [])
+    assert [300, 300] == [len(await rows(database, table)) for table in (provider_usage, requests)]
+    assert [(300, sum(range(300)))] == [(row["calls"], row["cost_picodollars"]) for row in await whole(database)]
+
+
 async def test_calls_are_added_up(database: Database) -> None:
     """By hour and day, by user and key and for everybody, for the whole and each tag: the sums of their rows."""
     usage = Usage(input_tokens=10, output_tokens=5, cache_read_tokens=2, cache_write_tokens=1, reasoning_tokens=3)
