@@ -124,6 +124,7 @@ class _Estate:
             while await self._replay.step(run.folder.name, run.records):
                 if stopping():
                     return False
+        await self._replay.ship()
         matcher = self._replay.matcher
         while matcher.calls or matcher.requests:
             self._cut_off(matcher)
