@@ -5,6 +5,8 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
+# Tests of a file stay together, where they share a gateway, until some worker has nothing more to do.
+SPREAD := -n auto --dist worksteal
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
@@ -20,13 +22,13 @@ test: $(VENV)/.dev ## Lint, type-check and run every test that needs no browser.
 	@echo "==> lint" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> floors" && $(BIN)/lint-imports
 	@echo "==> types" && $(BIN)/mypy
-	@echo "==> tests" && $(BIN)/pytest -n auto --cov --cov-report=term $(ARGS)
+	@echo "==> tests" && $(BIN)/pytest $(SPREAD) --cov --cov-report=term $(ARGS)
 
 test-fast: $(VENV)/.dev ## Run the tests alone, without coverage.
-	@$(BIN)/pytest -n auto -q $(ARGS)
+	@$(BIN)/pytest $(SPREAD) -q $(ARGS)
 
 test-clients: $(VENV)/.dev $(VENV)-clients/.installed $(CLIENTS)/node_modules/.installed ## Run agents and frameworks through the gateway; needs Node 20 or newer.
-	@$(BIN)/pytest -n auto $(CLIENTS) $(ARGS)
+	@$(BIN)/pytest $(SPREAD) $(CLIENTS) $(ARGS)
 
 lint: $(VENV)/.dev ## Lint, check the floors and the types.
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/lint-imports && $(BIN)/mypy

@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack
 
 import pytest
 import structlog
+import trustme
 
 from genai_spine.telemetry.logging import LineWriter, configure_logging
 from genai_spine.testing.gateway import RunningGateway, running_gateway
@@ -18,11 +19,22 @@ from tests.databases import fresh_address
 from tests.redis_server import RedisServer
 
 
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are processors: many tests wait for processes that they started."""
+    return len(os.sched_getaffinity(0)) + 1
+
+
 @pytest.fixture(autouse=True, scope="session")
-def _own_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Nothing that a fixture of many tests writes where a user's files are reaches the user's own."""
+def _own_machine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a fixture of many tests writes is among the user's files, and one authority stands for the many.
+
+    No test speaks to a service that the world's authorities vouch for, and each client that reads them takes 20 ms.
+    """
+    home = tmp_path_factory.mktemp("home")
+    trustme.CA().cert_pem.write_to_path(home / "authority.pem")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("HOME", str(home))
+        patch.setenv("SSL_CERT_FILE", str(home / "authority.pem"))
         yield
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from genai_spine.storage.sql.engine import Database
+from genai_spine.testing.databases import make_sqlite, upgraded
 
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
@@ -31,10 +32,7 @@ async def fresh_address(kind: str) -> str:
     """Return the address of a database with all tables, and nothing in them."""
     number = next(_count)
     if kind == "sqlite":
-        template = await asyncio.to_thread(_sqlite_template)
-        path = template.with_name(f"{number}.db")
-        shutil.copyfile(template, path)
-        return f"sqlite:///{path}"
+        return await make_sqlite(_folder() / f"{number}.db")
     await asyncio.to_thread(_postgres_template)
     return await _server().make(f"spine_{number}", template=_TEMPLATE)
 
@@ -64,19 +62,11 @@ def _server() -> PostgresServer:
 
 @cache
 def _postgres_template() -> None:
-    asyncio.run(_upgraded(asyncio.run(_server().make(_TEMPLATE))))
+    asyncio.run(upgraded(asyncio.run(_server().make(_TEMPLATE))))
 
 
 @cache
-def _sqlite_template() -> Path:
-    folder = Path(tempfile.mkdtemp(prefix="spine-sqlite-"))
+def _folder() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="spine-databases-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    path = folder / "template.db"
-    asyncio.run(_upgraded(f"sqlite:///{path}"))
-    return path
-
-
-async def _upgraded(address: str) -> None:
-    database = Database.at(address)
-    await database.upgrade()
-    await database.close()
+    return folder

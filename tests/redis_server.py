@@ -132,6 +132,14 @@ class RedisServer:
         """The names of what it keeps for ever."""
         return [key for key in self.keys("*") if self._control.pttl(key) == -1]
 
+    def board(self) -> dict[bytes, bytes]:
+        """What stands on boards."""
+        found: dict[bytes, bytes] = {}
+        for key in self._control.scan_iter("spine:*:board:*"):
+            told: dict[bytes, bytes] = self._control.hgetall(key)  # type: ignore[assignment]  # it decodes nothing
+            found |= told
+        return found
+
     def keys(self, pattern: str) -> list[str]:
         """The names of what it keeps."""
         return sorted(key.decode() for key in self._control.scan_iter(pattern))

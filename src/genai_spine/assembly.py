@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import os
+import platform
 import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from pathlib import Path
 from types import TracebackType
@@ -26,7 +28,7 @@ from genai_spine.dialects.gemini.dialect import Gemini
 from genai_spine.dialects.ollama.dialect import Ollama
 from genai_spine.dialects.openai_chat.dialect import OpenAIChat
 from genai_spine.dialects.openai_responses.dialect import OpenAIResponses
-from genai_spine.errors import InvalidFieldError, InvalidRequestError, SpineError
+from genai_spine.errors import InvalidFieldError, InvalidRequestError, SharedStateUnavailableError, SpineError
 from genai_spine.gateway.bookkeeping import Bookkeeping
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.fetching import Fetcher, Hosts
@@ -35,18 +37,21 @@ from genai_spine.gateway.guards import Guards, KeyNews
 from genai_spine.gateway.media import Bounds, MediaFetching
 from genai_spine.gateway.setup import Parts, Setup, policies_from, set_up
 from genai_spine.identity.office import Office
+from genai_spine.identity.owner import Owner
+from genai_spine.identity.standings import Standings
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.money import picodollars_from
 from genai_spine.providers.base import Provider
 from genai_spine.providers.probing import LocalProbe
 from genai_spine.providers.registry import Registry
-from genai_spine.quota.operator import limits_in
+from genai_spine.quota.operator import budgets_in
 from genai_spine.redact import scrub
 from genai_spine.resilience.breaker import CircuitChange
 from genai_spine.routing.base import Strategy
 from genai_spine.routing.registry import load_strategies
 from genai_spine.routing.router import Ask
 from genai_spine.settings import FileSettings, Settings
+from genai_spine.storage.sql.identities import TOPIC as IDENTITY
 from genai_spine.storage.sql.versions import Watcher
 from genai_spine.telemetry.audit import AuditObserver
 from genai_spine.telemetry.base import Observer
@@ -63,7 +68,7 @@ from genai_spine.types.completion import CompletionRequest, CompletionResponse, 
 from genai_spine.types.embedding import EmbeddingRequest, EmbeddingResponse
 from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
-from genai_spine.types.principal import Allowance, Principal
+from genai_spine.types.principal import Allowance
 from genai_spine.types.routing import Wishes
 from genai_spine.types.stream import Event, TextDelta
 from genai_spine.types.tools import Tool
@@ -92,9 +97,12 @@ class Spine:
     Attributes:
         strategies: In which orders it may ask them.
         guards: How they do.
+        sharing: What tells other workers of that; None where there are none.
         ledger: What is written of each call and request, once the engine has started.
         books: What keeps account: the database, limits, usage, the audit.
         office: Where users, API keys and budgets are made and changed.
+        standings: How budgets stand.
+        owner: The program itself, as a caller.
         gateway: What serves the requests.
         metrics: What it counts.
         configuration: What is in effect of the settings, and how they are changed.
@@ -148,13 +156,17 @@ class Spine:
         values = settings.values
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
         self.gateway = self._gateway(setup, observed)
+        state = self.books.state
+        self.sharing = None if state.immediate else self.guards.share(state, self._provider)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
-        self._owner = Principal("", limits_in(values, "library"))
-        self.watcher = Watcher(self.books.database)
+        self.watcher = Watcher(self.books.database, self.books.state)
         self.configuration = Configuration(
             settings, self.books.database, self.watcher, self._make, clock=self.clock, audit=self.ledger.audit
         )
         self.office = Office(self.books.database, clock=self.clock, audit=self.ledger.audit)
+        self.standings = Standings(self.office, self.books.budgets, lambda: budgets_in(self.settings.values))
+        self.owner = Owner(self.office.budget_store, values)
+        self.watcher.on(IDENTITY, self.owner.refresh)
         self._tasks: list[asyncio.Task[None]] = []
         self._replaced: list[Provider] = []
         self.open = False
@@ -183,6 +195,10 @@ class Spine:
     def warnings(self) -> tuple[str, ...]:
         """What was found in the settings and should be looked at, a line each."""
         return (*((self._aside,) if self._aside else ()), *self.gateway.setup.warnings)
+
+    def _provider(self, name: str) -> Provider | None:
+        registry = self.registry
+        return registry.get(name) if name in registry else None
 
     def _price(self, provider: str, model: str, usage: Usage) -> Cost:
         """Return what tokens cost, also of a provider that is not there any more."""
@@ -214,6 +230,12 @@ class Spine:
                 self._replaced.append(provider)
         self.guards.follow(made.policies, former.registry, made.registry)
         self.gateway.setup = made
+        values, bound = made.settings.values, self.owner.principal
+        self.books.quota.output_tokens = values.budget_output_tokens
+        self.owner.follow(values)
+        if self.owner.principal != bound:
+            # What is remembered of callers has the limits of the settings in it.
+            self.watcher.again(IDENTITY)
         for warning in made.warnings:
             if warning not in former.warnings:
                 logger.warning(warning)
@@ -258,6 +280,11 @@ class Spine:
         self.open = True
         await self.watcher.look()
         self._tasks.append(asyncio.create_task(self.watcher.run()))
+        if self.sharing is not None:
+            # It tells by itself when Redis is back.
+            with suppress(SharedStateUnavailableError):
+                await self.sharing.look()
+            self._tasks.append(asyncio.create_task(self.sharing.run()))
         if self._probe is not None:
             await self._probe.look()
             self._tasks.append(asyncio.create_task(self._probe.run()))
@@ -456,7 +483,7 @@ class Spine:
             request_id=f"req_{uuid.uuid4().hex}",
             door="library",
             started=self.clock.monotonic(),
-            principal=self._owner,
+            principal=self.owner.principal,
             seconds=timeout,
             stream=stream,
             temperature=DEFAULT_TEMPERATURE,
@@ -502,6 +529,7 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
                 before=change.before,
                 after=change.after,
                 reason=change.reason,
+                elsewhere=change.elsewhere,
             )
         )
 
@@ -517,7 +545,13 @@ def _guards(settings: Settings, clock: Clock, observer: Observer) -> Guards:
             )
         )
 
-    return Guards(clock, policies_from(settings), circuit_listeners=[circuit_changed], key_listeners=[key_failed])
+    return Guards(
+        clock,
+        policies_from(settings),
+        circuit_listeners=[circuit_changed],
+        key_listeners=[key_failed],
+        machine=platform.node(),
+    )
 
 
 def _wishes(

@@ -10,13 +10,22 @@ from typing import Final
 
 from msgspec import Raw
 
-__all__ = ["PICODOLLARS", "nanodollars_from", "nanodollars_up", "picodollars_from", "to_usd", "usd_json", "usd_text"]
+__all__ = [
+    "PICODOLLARS",
+    "PICODOLLARS_PER_NANODOLLAR",
+    "nanodollars_from",
+    "nanodollars_up",
+    "picodollars_from",
+    "to_usd",
+    "usd_json",
+    "usd_text",
+]
 
 PICODOLLARS: Final = 10**12
 """In one US dollar."""
+PICODOLLARS_PER_NANODOLLAR: Final = 1000
 
 _DIGITS: Final = 12
-_PICODOLLARS_PER_NANODOLLAR: Final = 1000
 # Past this many digits before the point an amount is a slip of the pen, and its power of ten would fill the memory.
 _MOST_DIGITS: Final = 18
 
@@ -76,4 +85,4 @@ def nanodollars_from(amount: Decimal | str | int) -> int:
 
 def nanodollars_up(picodollars: int) -> int:
     """The amount in nanodollars, rounded up, so that a quota never counts less than was spent."""
-    return -(-picodollars // _PICODOLLARS_PER_NANODOLLAR)
+    return -(-picodollars // PICODOLLARS_PER_NANODOLLAR)

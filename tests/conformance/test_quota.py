@@ -373,3 +373,22 @@ async def test_two_who_share_a_place_share_its_limits(place: Place) -> None:
     for budgets in (here, there):
         with pytest.raises(BudgetExceededError):
             await budgets.reserve(who, "c", CENT)
+
+
+async def test_how_budgets_stand(place: Place) -> None:
+    """What is used and held is told, of the ledger where the place was not there to see it; nothing is set aside."""
+    state, clock = place
+    clock.set_now(NOON)
+    ledger = Ledger(Spent(30 * CENT))
+    budgets, narrow, wide = Budgets(state, clock, ledger), usd(DOLLAR, "none"), usd(2 * DOLLAR, "none", scope="global")
+    each = usd(1, "request")
+    await budgets.reserve(caller(narrow), "a1", 10 * CENT)
+    for _ in range(2):
+        told = await budgets.standing([narrow, each, wide])
+        assert {narrow: (30 * CENT, 10 * CENT), wide: (30 * CENT, 0)} == {
+            limit: (reading.used, reading.held) for limit, reading in told.items()
+        }
+        assert told[narrow].resets_in is None
+    assert 2 == ledger.asked.total()
+    assert [(30 * CENT, 10 * CENT), (30 * CENT, 0)] == await stands(state, narrow, wide)
+    assert {} == await budgets.standing([each])

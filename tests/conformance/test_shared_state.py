@@ -9,7 +9,7 @@ import pytest
 from genai_spine.shared_state.base import SharedState
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.meters import CHECKS
-from genai_spine.testing.shared_state import check_bytes_by_key, check_time_to_live, check_topics
+from genai_spine.testing.shared_state import check_bytes_by_key, check_notes, check_time_to_live, check_topics
 
 Place = tuple[SharedState, ManualClock]
 
@@ -22,6 +22,11 @@ async def test_bytes_by_key(place: Place) -> None:
 async def test_time_to_live(place: Place) -> None:
     """What is put is there for its time and no longer."""
     await check_time_to_live(*place)
+
+
+async def test_notes(place: Place) -> None:
+    """A note takes the place of the one that its writer knows."""
+    await check_notes(*place)
 
 
 async def test_topics(place: Place) -> None:

@@ -67,6 +67,8 @@ async def test_no_address_of_a_database(address: str, told: str) -> None:
         ("redis://:s3canary@127.0.0.1:port", "write redis://host:6379/0"),
         ("redis://:s3canary#more@127.0.0.1:1", "and : / ? # @ of a password as %3A"),
         ("redis://:s3canary@127.0.0.1:1/0?fast=1", "write redis://host:6379/0"),
+        ("redis://127.0.0.1:1/s3canary", "behind the host stands the number of a database"),
+        ("rediss://127.0.0.1:1/0/1", "behind the host stands the number of a database"),
     ],
 )
 async def test_no_address_of_redis(address: str, told: str) -> None:

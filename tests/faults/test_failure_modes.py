@@ -223,6 +223,22 @@ async def test_redis_forgets(redis: RedisServer) -> None:
         assert (spent, 0) == await standing(running)
 
 
+async def test_redis_may_evict(redis: RedisServer, log: Log) -> None:
+    """A server that forgets meters when its memory is full is told of, once; one without such a bound is not."""
+    redis.command("CONFIG", "SET", "maxmemory-policy", "allkeys-lru")
+    async with fleet("openai", environ=sharing(redis)) as running:
+        assert (200, []) == await degraded(running)
+    redis.command("CONFIG", "SET", "maxmemory", "1gb")
+    async with fleet("openai", environ=sharing(redis)) as running:
+        answer = await running.call("GET", "/ready")
+        assert 200 == answer.status
+        assert "allkeys-lru" in answer.json()["degraded"]["shared_state"]
+    redis.command("ACL", "SETUSER", "default", "-info")
+    async with fleet("openai", environ=sharing(redis)) as running:
+        assert (200, []) == await degraded(running)
+    assert 1 == events(log).count("Redis is not set up to keep budgets and limits")
+
+
 # The disk.
 
 

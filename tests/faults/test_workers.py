@@ -21,7 +21,7 @@ HEADERS: Final = {"authorization": f"Bearer {KEY}"}
 CHAT: Final = DOORS[0]
 COUNTED: Final = re.compile(r'genai_requests_total\{door="openai_chat",outcome="success",provider="simulator"\} (\d+)')
 CALLERS: Final = 16
-# One that nobody answers at: nothing asks it yet where no limit is set.
+# One that nobody answers at: only who has a limit needs it.
 REDIS: Final = "redis://127.0.0.1:1"
 
 

@@ -15,9 +15,11 @@ from genai_spine.server.dataplane import GEMINI_ROUTES, ROUTES
 from genai_spine.server.state import State
 from genai_spine.server.underway import UnderWay
 from genai_spine.settings import Settings
+from genai_spine.storage.sql.tables import requests
 from genai_spine.types.principal import SCOPES
 from tests.conftest import Gateways
 from tests.flow.people import Town, founded
+from tests.ledgers import rows
 
 REFUSED: Final = {401, 403}
 NOBODY: Final[frozenset[str]] = frozenset()
@@ -189,6 +191,24 @@ async def test_each_refusal_tells_why(town: Town) -> None:
         assert ("auth_failure", code) == (events[-1].event, events[-1].reason)
         assert answer.headers["x-request-id"] == events[-1].request_id
     assert all(key not in str(events) for key in expected)
+
+
+async def test_who_is_not_let_in_leaves_no_row(city: Town) -> None:
+    """However often he comes the ledger stays as it is, and metrics count him; who is known has a row for a refusal."""
+    asked = {"model": "simulator/echo", "messages": [{"role": "user", "content": "Hi"}]}
+    refused = ["", "wrong", new_key().reveal(), await city.expired(), await city.revoked(), await city.barred()]
+    for key in refused * 2:
+        assert 401 == (await city.call(key, "POST", "/v1/chat/completions", json=asked)).status
+    _, narrow = await city.key(city.ada, scopes=("read",))
+    assert 403 == (await city.call(narrow, "POST", "/v1/chat/completions", json=asked)).status
+    books = city.gateway.spine.books
+    await books.shipper.flush()
+    assert [(403, city.ada.id)] == [
+        (row["http_status"], row["user_id"]) for row in await rows(books.database, requests)
+    ]
+    page = (await city.call(city.gateway.key, "GET", "/metrics")).body.decode()
+    for reason, count in (("missing_api_key", 2), ("invalid_api_key", 4), ("api_key_revoked", 2), ("user_inactive", 2)):
+        assert f'genai_unauthenticated_requests_total{{reason="{reason}"}} {count}.0' in page
 
 
 # What is others'.

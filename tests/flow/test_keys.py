@@ -9,7 +9,10 @@ from typing import Any, Final
 import aiohttp
 import pytest
 import sqlalchemy as sa
+from typer.testing import CliRunner
 
+from genai_spine.cli.main import app
+from genai_spine.storage.sql import versions
 from genai_spine.storage.sql.tables import api_keys
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import running_gateway
@@ -17,6 +20,7 @@ from tests.conftest import Gateways
 from tests.databases import fresh_address
 from tests.flow.people import Town, founded
 from tests.postgres import postgres
+from tests.redis_server import RedisServer
 
 ASK: Final[dict[str, Any]] = {"model": "simulator/echo", "messages": [{"role": "user", "content": "Hi"}]}
 CHAT: Final = "/v1/chat/completions"
@@ -204,6 +208,57 @@ async def test_replicas_notice_by_themselves(city: Town, gateways: Gateways) -> 
     await city.call(city.gateway.key, "DELETE", f"/v1/keys/{record.id}")
     async with asyncio.timeout(10):
         while await asked(other, key) == 200:
+            pass
+
+
+async def by_cli(*arguments: str) -> None:
+    """Run ``spine``, which works on the database of the environment."""
+    result = await asyncio.to_thread(CliRunner().invoke, app, arguments)
+    assert 0 == result.exit_code, result.output
+
+
+async def test_what_changes_is_told_over_redis(
+    redis_server: RedisServer, gateways: Gateways, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Gateways that share Redis hear of a change at once, whoever makes it: none of them looks by itself here."""
+    monkeypatch.setattr(versions, "INTERVAL_SECONDS", 3600.0)
+    environ = {"GENAI_REDIS_URL": redis_server.url, "GENAI_DATABASE_URL": await fresh_address("sqlite")}
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    town = await founded(session, await gateways.start(**environ))
+    other = Town(session, await gateways.start(**environ), town.ada, town.bob)
+    (first, revoked), (_, barred), (last, by_hand) = [
+        await town.key(user, scopes=("inference",)) for user in (town.ada, town.bob, town.ada)
+    ]
+    for key in (revoked, barred, by_hand):
+        assert [200, 200] == [await asked(town, key), await asked(other, key)]
+    async with asyncio.timeout(20):
+        for key, change in (
+            (revoked, town.call(town.gateway.key, "DELETE", f"/v1/keys/{first.id}")),
+            (barred, town.call(town.gateway.key, "PATCH", f"/v1/users/{town.bob.id}", json={"is_active": False})),
+            (by_hand, by_cli("keys", "revoke", str(last.id))),
+        ):
+            await change
+            for each in (town, other):
+                while await asked(each, key) == 200:
+                    pass
+        setting = "/v1/admin/settings/default_provider"
+        assert 200 == (await town.call(town.gateway.key, "PUT", setting, json={"value": "groq"})).status
+        while other.gateway.spine.settings.values.default_provider != "groq":
+            assert 200 == (await other.call("", "GET", "/health")).status
+
+
+async def test_a_gateway_alone_hears_of_its_own_changes(
+    gateways: Gateways, session: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without Redis it tells itself, and does not wait for its next look."""
+    monkeypatch.setattr(versions, "INTERVAL_SECONDS", 3600.0)
+    town = await founded(session, await gateways.start())
+    record, key = await town.key(town.ada)
+    assert 200 == await asked(town, key)
+    await town.call(town.gateway.key, "DELETE", f"/v1/keys/{record.id}")
+    async with asyncio.timeout(10):
+        while await asked(town, key) == 200:
             pass
 
 

@@ -8,12 +8,16 @@ from typing import Any, Final
 import msgspec
 import pytest
 
+from genai_spine.errors import BudgetExceededError
 from genai_spine.shared_state.meters import Meter
+from genai_spine.storage.records import KeyFacts, Rates
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.upstream import json_reply
 from genai_spine.types.json import JsonObject
+from genai_spine.types.principal import ANYBODY
 from tests.flow.answers import PROVIDERS, Said
 from tests.flow.fleets import HELLO, Fleet, answer_of, failure, fleet
+from tests.flow.replicas import ADMIN, change, look, replicas_over
 
 HOUR: Final = Meter("usd:hour:global:", "hour", accounted=True)
 CALL: Final[dict[str, Any]] = {"max_tokens": 100}
@@ -217,3 +221,74 @@ async def test_requests_at_once() -> None:
         running.script("openai", failure(400))
         assert 400 == (await running.ask(**CALL)).status
         assert 200 == (await running.ask(**CALL)).status
+
+
+# While it runs.
+
+SETTINGS: Final = f"{ADMIN}/settings"
+
+
+async def test_the_limits_of_the_settings_change_while_it_runs() -> None:
+    """What the database says of them goes before environment and file on all gateways, null included, until deleted."""
+    async with replicas_over("sqlite") as replicas:
+        one, two = [await replicas.start("openai", GENAI_BUDGET_DAILY="0.00001") for _ in range(2)]
+
+        async def statuses() -> list[int]:
+            await look(two)
+            return [(await gateway.ask(**CALL)).status for gateway in (one, two)]
+
+        assert [402, 402] == await statuses()
+        await change(one, "PUT", f"{SETTINGS}/budget_daily", {"value": None})
+        assert [200, 200] == await statuses()
+        await change(one, "PUT", f"{SETTINGS}/budget_hourly", {"value": 0.00001})
+        assert [402, 402] == await statuses()
+        await change(two, "PUT", f"{SETTINGS}/budget_action", {"value": "warn"})
+        await look(one)
+        assert [200, 200] == await statuses()
+        await change(two, "PUT", f"{SETTINGS}/budget_output_tokens", {"value": 77})
+        assert 200 == (await two.ask()).status
+        assert 77 == two.services["openai"].received[-1].json()["max_completion_tokens"]
+        for name in ("budget_action", "budget_hourly", "budget_daily"):
+            await change(one, "DELETE", f"{SETTINGS}/{name}")
+        assert [402, 402] == await statuses()
+
+
+async def test_the_rates_of_the_settings_change_while_it_runs() -> None:
+    """They count for keys that were let in before, of the environment or the database; not where a key has its own."""
+    async with fleet("openai", clock=ManualClock()) as running:
+        office = running.gateway.spine.office
+        _, plain = await office.create_key(ANYBODY, KeyFacts(name="plain"))
+        _, rated = await office.create_key(ANYBODY, KeyFacts(name="rated", rates=Rates(requests_per_minute=100)))
+        keys = [running.gateway.key, plain.reveal(), rated.reveal()]
+
+        async def statuses() -> list[int]:
+            return [(await running.ask(headers={"authorization": f"Bearer {key}"}, **CALL)).status for key in keys]
+
+        assert [200] * 3 == await statuses()
+        await change(running, "PUT", f"{SETTINGS}/rate_limit_requests_per_minute", {"value": 1})
+        assert [200] * 3 == await statuses()
+        assert [429, 429, 200] == await statuses()
+        await change(running, "DELETE", f"{SETTINGS}/rate_limit_requests_per_minute")
+        assert [200] * 3 == await statuses()
+
+
+async def test_everybodys_budgets_bind_the_library() -> None:
+    """What the database says that all may spend binds a program's own calls, as what the settings say does."""
+    async with fleet("openai") as running:
+        spine = running.gateway.spine
+
+        async def said() -> str:
+            return (await spine.complete("Hi", model="openai/gpt-4o-mini", max_tokens=100)).content
+
+        assert HELLO == await said()
+        budget = {"scope": "global", "window": "hour", "limit_usd": 0.00001}
+        made = await change(running, "PUT", "/v1/budgets", budget)
+        await look(running)
+        with pytest.raises(BudgetExceededError):
+            await said()
+        await change(running, "DELETE", f"/v1/budgets/{made['id']}")
+        await change(running, "PUT", f"{SETTINGS}/budget_hourly", {"value": 0.00001})
+        with pytest.raises(BudgetExceededError):
+            await said()
+        await change(running, "DELETE", f"{SETTINGS}/budget_hourly")
+        assert HELLO == await said()

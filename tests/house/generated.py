@@ -15,6 +15,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 from starlette.testclient import TestClient
 from typer import Typer
+from typer.models import CommandInfo
 from typer.testing import CliRunner
 
 from genai_spine import errors
@@ -257,11 +258,17 @@ def _note(gap: Impossible) -> str:
 
 def commands(app: Typer = command, name: str = "spine") -> list[str]:
     """Return a command and its subcommands, each as it is typed."""
-    found = [name, *(f"{name} {info.name}" for info in app.registered_commands)]
+    found = [name, *(f"{name} {_name(info)}" for info in app.registered_commands)]
     for group in app.registered_groups:
         if group.typer_instance is not None:
             found += commands(group.typer_instance, f"{name} {group.name}")
     return found
+
+
+def _name(info: CommandInfo) -> str:
+    """A command's name; without one of its own it has that of its function."""
+    assert info.callback is not None
+    return info.name or info.callback.__name__.replace("_", "-")
 
 
 def _help() -> str:

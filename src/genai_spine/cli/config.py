@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from pathlib import Path
 from typing import Annotated, Any
 
 import msgspec
@@ -14,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from genai_spine.assembly import Spine
+from genai_spine.cli.office import on_database
 from genai_spine.cli.settings import ConfigOption, checked_workers, load_settings, open_spine, told
 from genai_spine.configuration.vault import new_key
 from genai_spine.settings import BUILT_IN
@@ -88,15 +88,13 @@ def set_(
     config: ConfigOption = None,
 ) -> None:
     """Set a setting in the database; every gateway over it takes it up within two seconds."""
-    with told():
-        asyncio.run(_set(config, name, _value(value)))
+    on_database(config, lambda spine: spine.configuration.set(name, _value(value)))
 
 
 @app.command("unset")
 def unset(name: Annotated[str, typer.Argument(help="The setting.")], config: ConfigOption = None) -> None:
     """Take a setting out of the database: environment and file say it again."""
-    with told():
-        asyncio.run(_unset(config, name))
+    on_database(config, lambda spine: spine.configuration.unset(name))
 
 
 @app.command("new-key")
@@ -108,33 +106,8 @@ def make_key() -> None:
 @app.command("reseal")
 def reseal(config: ConfigOption = None) -> None:
     """Encrypt the keys of providers in the database anew, with the first key of GENAI_ENCRYPTION_KEY."""
-    with told():
-        count = asyncio.run(_reseal(config))
+    count = on_database(config, lambda spine: spine.configuration.reseal())
     typer.echo(f"those of {count} providers; a key that stands behind the first is not needed any more")
-
-
-async def _reseal(config: Path | None) -> int:
-    spine = open_spine(config)
-    try:
-        return await spine.configuration.reseal()
-    finally:
-        await spine.close()
-
-
-async def _set(config: Path | None, name: str, value: object) -> None:
-    spine = open_spine(config)
-    try:
-        await spine.configuration.set(name, value)
-    finally:
-        await spine.close()
-
-
-async def _unset(config: Path | None, name: str) -> None:
-    spine = open_spine(config)
-    try:
-        await spine.configuration.unset(name)
-    finally:
-        await spine.close()
 
 
 def _value(text: str) -> Any:

@@ -12,8 +12,9 @@ from genai_spine.assembly import Spine
 from genai_spine.cli.office import in_database
 from genai_spine.errors import DatabaseDownError
 from genai_spine.identity.api_keys import KeyRing
-from genai_spine.identity.first_key import first_key
+from genai_spine.identity.first_key import FirstKey, first_key
 from genai_spine.settings import Settings
+from genai_spine.types.principal import ANYBODY
 
 __all__ = ["Access", "Found", "access_to", "found_by", "greeting"]
 
@@ -57,7 +58,7 @@ def access_to(settings: Settings, *, auth: bool) -> Access:
         header = '-H "Authorization: Bearer ${GENAI_API_KEYS%%,*}" '
         return Access(KeyRing(settings.keys), "Callers present one of GENAI_API_KEYS.", header)
     try:
-        first = in_database(settings, lambda spine: first_key(spine.office.identities, settings.data_dir))
+        first = in_database(settings, _first_key)
     except DatabaseDownError:
         return Access(KeyRing(), "The database cannot be reached, so no key of it is known yet.", _SOME_KEY)
     if first.path is None:
@@ -68,6 +69,13 @@ def access_to(settings: Settings, *, auth: bool) -> Access:
         else f"The gateway key is in {first.path}"
     )
     return Access(KeyRing(), line, f'-H "Authorization: Bearer $(cat {shlex.quote(str(first.path))})" ')
+
+
+async def _first_key(spine: Spine) -> FirstKey:
+    found = await first_key(spine.office.identities, spine.settings.data_dir)
+    if found.made is not None:
+        spine.office.tell(ANYBODY, "key_created", "the first key was made")
+    return found
 
 
 def found_by(spine: Spine) -> Found:

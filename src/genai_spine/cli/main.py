@@ -7,7 +7,21 @@ from typing import Annotated
 import typer
 
 from genai_spine import __version__
-from genai_spine.cli import audit, chat, config, database, keys, models, prices, providers, route, serve, usage, users
+from genai_spine.cli import (
+    audit,
+    budgets,
+    chat,
+    config,
+    database,
+    keys,
+    models,
+    prices,
+    providers,
+    route,
+    serve,
+    usage,
+    users,
+)
 
 __all__ = ["app"]
 
@@ -44,6 +58,7 @@ app.command("usage")(usage.usage)
 app.add_typer(audit.app, name="audit")
 app.add_typer(keys.app, name="keys")
 app.add_typer(users.app, name="users")
+app.add_typer(budgets.app, name="budgets")
 app.add_typer(prices.app, name="prices")
 app.add_typer(config.app, name="config")
 app.add_typer(database.app, name="db")

@@ -1,15 +1,22 @@
-"""What the commands share that keep users and keys: they work on the database of the settings, gateway or not."""
+"""What the commands share that change users, keys, budgets and settings: on the database, gateway or not.
+
+What a gateway tells an audit by its journal, they write into the chain themselves.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+from msgspec import structs
+
 from genai_spine.assembly import Spine
 from genai_spine.cli.settings import open_spine, told
 from genai_spine.settings import Settings
+from genai_spine.types.ledger import AuditEvent
 
 __all__ = ["in_database", "on_database"]
 
@@ -28,7 +35,27 @@ def in_database(settings: Settings, work: Callable[[Spine], Awaitable[T]]) -> T:
 
 
 async def _closed_after(spine: Spine, work: Callable[[Spine], Awaitable[T]]) -> T:
+    events: list[AuditEvent] = []
+    spine.office.audit = spine.configuration.audit = events.append
     try:
-        return await work(spine)
+        try:
+            return await work(spine)
+        finally:
+            await _keep(spine, events)
     finally:
         await spine.close()
+
+
+async def _keep(spine: Spine, events: list[AuditEvent]) -> None:
+    if events:
+        actor = {"actor": "command line", "account": _account()}
+        told = [structs.replace(event, details={**event.details, **actor}) for event in events]
+        await spine.books.audit.add(told)
+
+
+def _account() -> str:
+    """Whose command line it is, as far as the machine knows."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return ""

@@ -19,7 +19,7 @@ def prices() -> None:
     """Look after the prices."""
 
 
-@app.command()
+@app.command("refresh")
 def refresh(
     url: Annotated[
         str | None,

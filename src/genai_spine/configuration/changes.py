@@ -18,6 +18,12 @@ __all__ = ["HOT", "ModelChange", "ProviderChange", "SettingChange", "check_name"
 HOT: Final = frozenset(
     {
         "aliases",
+        "budget_action",
+        "budget_daily",
+        "budget_hourly",
+        "budget_monthly",
+        "budget_output_tokens",
+        "budget_per_request",
         "circuit_failures",
         "circuit_open_seconds",
         "default_cooldown",
@@ -28,6 +34,9 @@ HOT: Final = frozenset(
         "max_failures_before_cooldown",
         "max_key_attempts",
         "permanent_error_patterns",
+        "rate_limit_concurrent",
+        "rate_limit_requests_per_minute",
+        "rate_limit_tokens_per_minute",
         "retry_attempts",
         "retry_first_wait",
         "retry_longest_silence",

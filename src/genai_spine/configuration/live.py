@@ -48,6 +48,7 @@ class Configuration:
         settings: Those in effect.
         version: Of what the database says, as far as it is in effect.
         problem: Why something newer is not in effect; None where nothing is.
+        audit: Told of each change.
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class Configuration:
         self._watcher = watcher
         self._make = make
         self._clock = clock
-        self._audit = audit
+        self.audit = audit
         self._sealed: tuple[str, ...] = ()
         watcher.on(rows.TOPIC, self.read)
 
@@ -294,9 +295,9 @@ class Configuration:
                 except ConfigurationError as error:
                     raise InvalidFieldError(error.message) from error
         logger.info("configuration changed", what=what, how=how, version=version, by=by.fingerprint)
-        if self._audit is not None:
+        if self.audit is not None:
             details = {"what": what, "how": how, "version": str(version)}
-            self._audit(AuditEvent(at=int(self._clock.now() * 1e6), event="config_change", caller=by, details=details))
+            self.audit(AuditEvent(at=int(self._clock.now() * 1e6), event="config_change", caller=by, details=details))
         await self._watcher.look()
 
     def _over(self, stored: Stored) -> Settings | None:

@@ -20,8 +20,9 @@ from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.telemetry.base import Observer
-from genai_spine.telemetry.events import Outcome
+from genai_spine.telemetry.events import Outcome, RequestEnded
 from genai_spine.types.ledger import CallBegun, CallEnded, RequestDone
+from genai_spine.types.principal import STRANGER
 from genai_spine.types.usage import Usage
 
 __all__ = ["Accounts"]
@@ -39,6 +40,10 @@ class Accounts:
         self._affinities = affinities
         self._clock = clock
         self._observer = observer
+
+    async def admit(self, call: Call) -> None:
+        """Count a request on its caller's limits; raises as ``Quota.admit`` does."""
+        await self._quota.admit(call, self._ledger.call_id())
 
     # Of a call.
 
@@ -158,36 +163,39 @@ class Accounts:
     def done(self, call: Call) -> None:
         """Tell of a request that is over."""
         record = call.record(self._clock.monotonic())
-        cost, usage = call.cost, call.used
-        self._ledger.request(
-            RequestDone(
-                id=call.answer_id,
-                request_id=call.request_id,
-                at=self._now() - int(record.seconds * _MICRO),
-                door=call.door,
-                caller=call.principal.caller,
-                asked_model=record.asked_model,
-                provider=record.provider,
-                model=record.model,
-                outcome=record.outcome,
-                status=record.status,
-                error=record.error,
-                attempts=call.attempts,
-                fallback=call.fallback,
-                strategy=call.strategy,
-                affinity=call.at_home,
-                stream=call.stream,
-                passthrough=call.passthrough,
-                usage=usage,
-                cost=0 if cost is None else cost.picodollars,
-                price_known=cost is None or cost.known,
-                cost_estimated=usage is not None and usage.estimated,
-                seconds=record.seconds,
-                first_token_seconds=record.first_token_seconds,
-            )
-        )
+        if call.principal is not STRANGER:
+            # Who is not let in leaves no row: anybody who finds the address could fill the disk.
+            self._ledger.request(self._done(call, record))
         self._quota.done(call)
         self._observer.request_ended(record)
+
+    def _done(self, call: Call, record: RequestEnded) -> RequestDone:
+        cost, usage = call.cost, call.used
+        return RequestDone(
+            id=call.answer_id,
+            request_id=call.request_id,
+            at=self._now() - int(record.seconds * _MICRO),
+            door=call.door,
+            caller=call.principal.caller,
+            asked_model=record.asked_model,
+            provider=record.provider,
+            model=record.model,
+            outcome=record.outcome,
+            status=record.status,
+            error=record.error,
+            attempts=call.attempts,
+            fallback=call.fallback,
+            strategy=call.strategy,
+            affinity=call.at_home,
+            stream=call.stream,
+            passthrough=call.passthrough,
+            usage=usage,
+            cost=0 if cost is None else cost.picodollars,
+            price_known=cost is None or cost.known,
+            cost_estimated=usage is not None and usage.estimated,
+            seconds=record.seconds,
+            first_token_seconds=record.first_token_seconds,
+        )
 
     def _now(self) -> int:
         return int(self._clock.now() * _MICRO)

@@ -49,6 +49,7 @@ class Bookkeeping:
         database: Where records are kept.
         ledger: What is written of each call and request; of nothing, where the settings say so.
         shipper: Brings that into the database.
+        budgets: Count the money that callers spend.
         quota: Looks after the limits of callers.
         usage: What was used, added up.
         stories: What was asked, one by one.
@@ -78,9 +79,10 @@ class Bookkeeping:
         self.shipper = Shipper(
             ledger, self._store, settings.journals, self.state, price, clock, observer, seconds=values.ledger_seconds
         )
+        self.budgets = Budgets(self.state, clock, self._spent, on_state_lost=values.on_state_lost)
         self.quota = Quota(
             RateLimits(self.state, on_state_lost=values.on_state_lost),
-            Budgets(self.state, clock, self._spent, on_state_lost=values.on_state_lost),
+            self.budgets,
             immediate=self.state.immediate,
             output_tokens=values.budget_output_tokens,
         )
@@ -123,7 +125,12 @@ class Bookkeeping:
         """What does not do what it should, for anybody to read; the log tells why."""
         found = self.shipper.degraded
         if self.state.trouble:
-            found["shared_state"] = "it cannot be reached; callers with a budget or a limit cannot be counted"
+            found["shared_state"] = (
+                "it cannot be reached; callers with a budget or a limit cannot be counted, and workers tell each other "
+                "nothing of keys and circuits"
+            )
+        elif self.state.concern:
+            found["shared_state"] = self.state.concern
         return found
 
     def _journal(self) -> Journal:
@@ -148,7 +155,7 @@ def _shared_state(settings: Settings, clock: Clock) -> SharedState:
     if values.redis_url is not None:
         from genai_spine.shared_state.redis.state import RedisState  # noqa: PLC0415  # it takes its time to load
 
-        return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis)
+        return RedisState(values.redis_url.reveal(), clock, told=_tell_of_redis, concerned=_warn_of_redis)
     return MemoryState(values.state_max_bytes, clock)
 
 
@@ -156,8 +163,13 @@ def _tell_of_redis(trouble: str) -> None:
     if trouble:
         logger.error(
             "Redis cannot be reached; callers with a budget or a limit are served as GENAI_ON_STATE_LOST says, all "
-            "others as ever; see GENAI_REDIS_URL if it should be there",
+            "others as ever, by what this worker knows itself of keys and circuits; see GENAI_REDIS_URL if it should "
+            "be there",
             reason=scrub(trouble),
         )
     else:
         logger.info("Redis is back")
+
+
+def _warn_of_redis(concern: str) -> None:
+    logger.warning("Redis is not set up to keep budgets and limits", reason=concern)

@@ -32,7 +32,7 @@ from genai_spine.errors import (
 )
 from genai_spine.gateway.attempt import aclose
 from genai_spine.gateway.context import Call
-from genai_spine.gateway.guards import Guard, Guards
+from genai_spine.gateway.guards import Admission, Guard, Guards
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
 from genai_spine.resilience.deadline import Deadline
@@ -257,10 +257,15 @@ class Failover:
         failure: SpineError | None = None
         while True:
             try:
-                trial = self._begin(call, option, guard, turn, deadline, again=visit.made > 0)
+                if deadline.expired:
+                    raise ProviderTimeoutError(OUT_OF_TIME)
+                admission = guard.admit(option.candidate.model, turn, deadline)
+                if self._guards.is_shared and admission.asks and not await self._guards.is_alone(admission):
+                    continue
             except UnavailableError as unavailable:
                 # Its last failure may be what closed the way: that tells more.
                 raise failure or unavailable from None
+            trial = self._begin(call, option, guard, admission, deadline, again=visit.made > 0)
             call.fallback = moved or not option.same_model
             if not visit.made:
                 guard.budget.called()
@@ -295,30 +300,10 @@ class Failover:
                     raise failure
 
     def _begin(
-        self, call: Call, option: Option, guard: Guard, turn: KeyTurn | None, deadline: Deadline, *, again: bool
+        self, call: Call, option: Option, guard: Guard, admission: Admission, deadline: Deadline, *, again: bool
     ) -> Trial:
-        """Allow one call.
-
-        Raises:
-            CircuitOpenError: The provider, or the model there, is left alone for a while.
-            NoUsableKeyError: No key of it can be used now.
-            ProviderTimeoutError: There is no time left.
-        """
-        if deadline.expired:
-            raise ProviderTimeoutError(OUT_OF_TIME)
-        candidate = option.candidate
-        passage = guard.circuit.enter(deadline)
-        lease = None
-        try:
-            of_model = guard.model_circuit(candidate.model).enter(deadline)
-            try:
-                lease = turn.lease() if turn is not None else None
-            except SpineError:
-                of_model.release()
-                raise
-        except SpineError:
-            passage.release()
-            raise
+        """Return a call that was allowed, with what it needs."""
+        candidate, lease = option.candidate, admission.lease
         call.begin_attempt(candidate)
         provider = call.registry.get(candidate.provider)
         if provider.default_warning and candidate.model == provider.default_model != call.asked_model:
@@ -332,8 +317,7 @@ class Failover:
             option=option,
             provider=provider,
             guard=guard,
-            lease=lease,
-            passages=(passage, of_model),
+            admission=admission,
             measured=self._guards.measurements.measure(option.name),
             options=CallOptions(key=None if lease is None else lease.secret, seconds=seconds, heard=heard, sends=sends),
             deadline=deadline,

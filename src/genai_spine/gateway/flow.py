@@ -262,7 +262,7 @@ class Gateway:
         """Count a request on its caller's limits; return whether he has any."""
         limited = bool(call.principal.limits)
         if limited:
-            await self._quota.admit(call)
+            await self._accounts.admit(call)
         return limited
 
     async def _admitted(self, call: Call, question: Question, *, counting: bool = False) -> Question:

@@ -1,28 +1,43 @@
 """How providers do: their keys, their circuits, how much may be tried again, and how fast they answer.
 
 What is kept of a provider is made when it is first called, and goes by its name. All of it together is the snapshot by
-which routes are planned.
+which routes are planned. Where several workers share it, keys and circuits are told to them by fingerprint and by name.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from math import inf
-from typing import Final, TypeAlias
+from typing import Final, NamedTuple, TypeAlias
 
 import msgspec
 from msgspec import Struct
 
 from genai_spine.clock import Clock
 from genai_spine.errors import OverloadedError, SpineError
+from genai_spine.gateway.titles import Title, is_tellable, place_of
 from genai_spine.providers.base import Provider
 from genai_spine.redact import Secret, scrub
-from genai_spine.resilience.breaker import Circuit, CircuitHealth, CircuitListener, CircuitPolicy, Circuits
-from genai_spine.resilience.keys import KeyChange, KeyHealth, KeyPolicy, KeyPool
+from genai_spine.resilience.breaker import Circuit, CircuitHealth, CircuitListener, CircuitPolicy, Circuits, Passage
+from genai_spine.resilience.deadline import Deadline
+from genai_spine.resilience.keys import KeyChange, KeyHealth, KeyLease, KeyPolicy, KeyPool, KeyTurn
 from genai_spine.resilience.measurements import Measurements, Pace
 from genai_spine.resilience.retry import RetryBudget, RetryPolicy
+from genai_spine.resilience.shared import Shared
+from genai_spine.resilience.shared_health import SharedHealth
+from genai_spine.shared_state.base import SharedState
 
-__all__ = ["Guard", "Guards", "KeyListener", "KeyNews", "ModelHealth", "Policies", "ProviderHealth"]
+__all__ = [
+    "Admission",
+    "Guard",
+    "Guards",
+    "KeyListener",
+    "KeyNews",
+    "Lookup",
+    "ModelHealth",
+    "Policies",
+    "ProviderHealth",
+]
 
 # Of a provider that answers for its other models: the trouble is the model's.
 _OF_THE_MODEL: Final = (OverloadedError,)
@@ -49,6 +64,29 @@ class KeyNews(Struct, frozen=True):
 
 
 KeyListener: TypeAlias = Callable[[KeyNews], None]
+
+Lookup: TypeAlias = Callable[[str], Provider | None]
+"""Returns the provider of a name; None where there is none."""
+
+
+class Admission(NamedTuple):
+    """Leave to make one call: past the circuits of provider and model, with a key where one is needed."""
+
+    of_provider: Passage
+    of_model: Passage
+    lease: KeyLease | None
+
+    @property
+    def asks(self) -> bool:
+        """Whether the call is to find out whether one of them is back."""
+        return self.of_provider.probing or self.of_model.probing
+
+    def release(self) -> None:
+        """Give all of it back: no call was made."""
+        self.of_provider.release()
+        self.of_model.release()
+        if self.lease is not None:
+            self.lease.release()
 
 
 class ModelHealth(Struct, frozen=True, kw_only=True):
@@ -89,14 +127,22 @@ class Guard:
         keys: Its keys; None where it needs none.
         circuit: Its own; those of its models are found by ``model_circuit``.
         budget: How many retries it may see.
+        place: By which other workers know it.
     """
 
-    __slots__ = ("_circuits", "budget", "circuit", "given", "keys", "name")
+    __slots__ = ("_circuits", "budget", "circuit", "given", "keys", "name", "place")
 
     def __init__(
-        self, name: str, given: tuple[Secret, ...], keys: KeyPool | None, circuits: Circuits, budget: RetryBudget
+        self,
+        name: str,
+        given: tuple[Secret, ...],
+        keys: KeyPool | None,
+        circuits: Circuits,
+        budget: RetryBudget,
+        place: str,
     ) -> None:
         self.name = name
+        self.place = place
         self.given = given
         self.keys = keys
         self.circuit = circuits.of(name)
@@ -111,10 +157,38 @@ class Guard:
         """Return whether a failure is counted against the model alone."""
         return isinstance(error, _OF_THE_MODEL)
 
+    def admit(self, model: str, turn: KeyTurn | None, deadline: Deadline) -> Admission:
+        """Allow one call.
+
+        Args:
+            model: Which is asked.
+            turn: The request's way through the keys; None where none is needed.
+            deadline: The request's own.
+
+        Raises:
+            CircuitOpenError: The provider, or the model there, is left alone for a while.
+            NoUsableKeyError: No key of it can be used now.
+        """
+        of_provider = self.circuit.enter(deadline)
+        try:
+            of_model = self.model_circuit(model).enter(deadline)
+            try:
+                return Admission(of_provider, of_model, None if turn is None else turn.lease())
+            except SpineError:
+                of_model.release()
+                raise
+        except SpineError:
+            of_provider.release()
+            raise
+
     def reset(self) -> None:
         """Take the provider, its keys and its models for healthy again."""
         if self.keys is not None:
             self.keys.reset()
+        self.close_circuits()
+
+    def close_circuits(self) -> None:
+        """Take it and its models for healthy again."""
         for circuit in self._circuits:
             if circuit.name == self.name or circuit.name.startswith(f"{self.name}/"):
                 circuit.reset()
@@ -130,6 +204,7 @@ class Guards:
         *,
         circuit_listeners: Sequence[CircuitListener] = (),
         key_listeners: Sequence[KeyListener] = (),
+        machine: str = "",
     ) -> None:
         """Make it, empty.
 
@@ -138,12 +213,16 @@ class Guards:
             policies: The operator's choices.
             circuit_listeners: Who is told of each change of a circuit.
             key_listeners: Who is told when a call failed by a key's fault.
+            machine: The name of this machine, among those that share.
         """
         self.policies = policies or Policies()
-        self.circuits = Circuits(clock, self.policies.circuit, circuit_listeners, self._touch)
+        self.circuits = Circuits(clock, self.policies.circuit, circuit_listeners, self._touch, self._tell_of_circuit)
         self.measurements: Measurements[str] = Measurements(clock)
         self._clock = clock
         self._key_listeners = tuple(key_listeners)
+        self._machine = machine
+        self._shared: SharedHealth | None = None
+        self._lookup: Lookup = lambda _: None
         self._guards: dict[str, Guard] = {}
         # Who is ill, until when that holds, and those whose keys have changed since they were last seen to be usable.
         self._ill: frozenset[str] = frozenset()
@@ -174,9 +253,9 @@ class Guards:
         for provider in former:
             guard = self._guards.get(provider.name)
             if guard is not None and addresses.get(provider.name) != provider.address:
-                # Another service, or none: what is known of the former says nothing of it.
-                guard.reset()
+                # Another service, or none: what is known of the former says nothing of it, and stays known to others.
                 del self._guards[provider.name]
+                guard.close_circuits()
                 self._suspects.discard(provider.name)
                 self._touch()
 
@@ -202,6 +281,57 @@ class Guards:
                 for name in sorted({*paces, *circuits})
             },
         )
+
+    # Among several workers.
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other workers are told."""
+        return self._shared is not None
+
+    def share(self, state: SharedState, lookup: Lookup) -> SharedHealth:
+        """Share all of it with other workers from now on; return what does it once it is run."""
+        self._lookup = lookup
+        self._shared = SharedHealth(state, self._find)
+        return self._shared
+
+    async def is_alone(self, admission: Admission) -> bool:
+        """Return whether no other worker's call asks what this one would; else the admission is given back."""
+        passages = (admission.of_provider, admission.of_model)
+        try:
+            for passage in passages:
+                if passage.probing and self._shared is not None and (title := self._title(passage.circuit)):
+                    await self._shared.tell(title)
+                if passage.lapsed:
+                    break
+        except BaseException:  # the caller left
+            admission.release()
+            raise
+        if any(passage.lapsed for passage in passages):
+            admission.release()
+            return False
+        return True
+
+    def _tell_of_circuit(self, circuit: Circuit) -> None:
+        if self._shared is not None and (title := self._title(circuit)):
+            self._shared.changed(title, circuit)
+
+    def _title(self, circuit: Circuit) -> str | None:
+        name, _, model = circuit.name.partition("/")
+        guard = self._guards.get(name)
+        return Title("circuit", guard.place, model).text() if guard is not None and is_tellable(model) else None
+
+    def _find(self, text: str) -> Shared | None:
+        """Return this worker's copy of what another tells of."""
+        title = Title.read(text)
+        if title is None or (provider := self._lookup(title.provider)) is None:
+            return None
+        guard = self.of(provider)
+        if guard.place != title.place:
+            return None
+        if title.kind == "circuit":
+            return guard.model_circuit(title.what) if title.what else guard.circuit
+        return None if guard.keys is None else guard.keys.shared(title.what)
 
     # How things stand at this moment (routing.base.Snapshot).
 
@@ -246,21 +376,32 @@ class Guards:
         self._ill_until = -inf
 
     def _make(self, provider: Provider) -> Guard:
-        keys = self._pool(provider.name, provider.keys) if provider.keys else None
+        place = place_of(provider, self._machine)
+        keys = self._pool(provider.name, place, provider.keys)
         budget = RetryBudget(self._clock, share=self.policies.retry_share)
-        return Guard(provider.name, provider.keys, keys, self.circuits, budget)
+        self._look_soon()
+        return Guard(provider.name, provider.keys, keys, self.circuits, budget, place)
 
     def _exchange(self, guard: Guard, provider: Provider) -> None:
         guard.given = provider.keys
+        self._look_soon()
         if guard.keys is None or not provider.keys:
-            guard.keys = self._pool(provider.name, provider.keys) if provider.keys else None
+            guard.keys = self._pool(provider.name, guard.place, provider.keys)
             self._touch()
         else:
             guard.keys.configure(provider.keys)
         # What failed with the old keys says nothing of the new ones.
         guard.circuit.reset()
 
-    def _pool(self, name: str, keys: tuple[Secret, ...]) -> KeyPool:
+    def _look_soon(self) -> None:
+        """See to it that what others know of keys and providers that are new here is known."""
+        if self._shared is not None:
+            self._shared.nudge()
+
+    def _pool(self, name: str, place: str, keys: tuple[Secret, ...]) -> KeyPool | None:
+        if not keys:
+            return None
+
         def tell(change: KeyChange) -> None:
             for listener in self._key_listeners:
                 listener(KeyNews(name, change))
@@ -269,4 +410,8 @@ class Guards:
             self._suspects.add(name)
             self._touch()
 
-        return KeyPool(keys, self._clock, self.policies.keys, [tell], touched)
+        def tell_others(fingerprint: str, key: Shared) -> None:
+            if self._shared is not None:
+                self._shared.changed(Title("key", place, fingerprint).text(), key)
+
+        return KeyPool(keys, self._clock, self.policies.keys, [tell], touched, tell_others)

@@ -51,15 +51,15 @@ class Quota:
 
     # Of a request.
 
-    async def admit(self, call: Call) -> None:
-        """Count a request.
+    async def admit(self, call: Call, hold_id: str) -> None:
+        """Count a request, under an id of its own.
 
         Raises:
             RateLimitExceededError: Its caller asks too often, or for too much.
             SharedStateUnavailableError: Nobody can tell now.
         """
         tokens = call.weighed + (ASSUMED_OUTPUT if call.max_tokens is None else call.max_tokens)
-        call.admission = await self._rates.admit(call.principal, call.answer_id, tokens)
+        call.admission = await self._rates.admit(call.principal, hold_id, tokens)
 
     def done(self, call: Call) -> None:
         """Count what a request did use; one for which nobody was asked counts no tokens."""

@@ -5,12 +5,10 @@ from __future__ import annotations
 from genai_spine.clock import Clock
 from genai_spine.errors import ProviderTimeoutError, SpineError
 from genai_spine.gateway.context import Call, shown
-from genai_spine.gateway.guards import Guard
+from genai_spine.gateway.guards import Admission, Guard
 from genai_spine.providers.base import CallOptions, Provider
 from genai_spine.quota.budgets import Reserved
-from genai_spine.resilience.breaker import Passage
 from genai_spine.resilience.deadline import Deadline
-from genai_spine.resilience.keys import KeyLease
 from genai_spine.resilience.measurements import Measured
 from genai_spine.routing.options import ASSUMED_OUTPUT, Option
 from genai_spine.telemetry.events import AttemptEnded, Outcome
@@ -66,8 +64,7 @@ class Trial:
         option: Option,
         provider: Provider,
         guard: Guard,
-        lease: KeyLease | None,
-        passages: tuple[Passage, Passage],
+        admission: Admission,
         measured: Measured[str],
         options: CallOptions,
         again: bool,
@@ -90,8 +87,7 @@ class Trial:
         self.usage: Usage | None = None
         self._clock = clock
         self._guard = guard
-        self._lease = lease
-        self._of_provider, self._of_model = passages
+        self._of_provider, self._of_model, self._lease = admission
         self._measured = measured
         measured.__enter__()
 

@@ -70,7 +70,7 @@ class Callers:
         ring: KeyRing,
         office: Office,
         *,
-        limits: Sequence[Limit] = (),
+        limits: Callable[[], Sequence[Limit]] = tuple,
         rates: Callable[[str], tuple[Limit, ...]] = lambda _: (),
     ) -> None:
         """Know callers.
@@ -78,15 +78,15 @@ class Callers:
         Args:
             ring: The keys of the environment.
             office: Keeps those of the database, and the budgets.
-            limits: Of everybody, by the settings; those of the database come to them.
-            rates: Those of a key by the settings, by its id or else its fingerprint; its own come before them.
+            limits: Those of everybody, by the settings of the moment; those of the database come to them.
+            rates: Those of a key likewise, by its id or else its fingerprint; its own come before them.
         """
         self._ring = ring
         self._identities = office.identities
         self._budgets = office.budget_store
         self._clock = office.clock
         self._audit = office.audit
-        self._limits = tuple(limits)
+        self._limits = limits
         self._rates = rates
         self._known: dict[bytes, _Known] = {}
         self._unknown: dict[bytes, float] = {}
@@ -168,7 +168,7 @@ class Callers:
 
     def _share(self, shared: tuple[Limit, ...]) -> None:
         """Let the limits of everybody count for those who are let in by the environment."""
-        self._shared = (*self._limits, *shared)
+        self._shared = (*self._limits(), *shared)
         self._anybody = msgspec.structs.replace(ANYBODY, limits=(*self._shared, *self._rates("anybody")))
         self._fixed = {
             digest: msgspec.structs.replace(principal, limits=(*self._shared, *self._rates(principal.key)))

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
-from genai_spine.storage.records import BudgetRecord, FoundKey, Rates
-from genai_spine.types.limits import Limit, LimitScope, rates_of
+from decimal import Decimal
 
-__all__ = ["completed", "limit_of", "limits_of"]
+from genai_spine.errors import InvalidFieldError
+from genai_spine.money import PICODOLLARS_PER_NANODOLLAR, picodollars_from
+from genai_spine.storage.records import BudgetRecord, FoundKey, Rates
+from genai_spine.types.limits import MOST, Limit, LimitScope, rates_of
+
+__all__ = ["completed", "limit_of", "limits_of", "nanodollars_of"]
+
+
+def nanodollars_of(limit_usd: Decimal | str) -> int:
+    """Return the limit of a budget as budgets count it.
+
+    Raises:
+        InvalidFieldError: It is no number, negative, finer than a nanodollar, or too large.
+    """
+    try:
+        nanodollars, rest = divmod(picodollars_from(limit_usd), PICODOLLARS_PER_NANODOLLAR)
+    except ValueError as error:
+        message = f"limit_usd: {error}"
+        raise InvalidFieldError(message, param="limit_usd") from error
+    if rest or not 0 <= nanodollars <= MOST:
+        message = "limit_usd: give an amount from 0 to nine million, with at most 9 decimal places"
+        raise InvalidFieldError(message, param="limit_usd")
+    return nanodollars
 
 
 def limit_of(budget: BudgetRecord) -> Limit:

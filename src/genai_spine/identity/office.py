@@ -36,6 +36,8 @@ class Office:
     Attributes:
         identities: The users and keys of the database.
         budget_store: The budgets there.
+        clock: The source of time.
+        audit: Told of each change.
     """
 
     def __init__(self, database: Database, *, clock: Clock, audit: Audit) -> None:
@@ -62,7 +64,7 @@ class Office:
         await self._check_scopes(facts)
         key = new_key()
         record = await self.identities.add_key(facts, secret_of(key))
-        self._tell(by, "key_created", f"key {record.id} was made", key=record.id, user=facts.user)
+        self.tell(by, "key_created", f"key {record.id} was made", key=record.id, user=facts.user)
         return record, key
 
     async def keys(
@@ -106,7 +108,7 @@ class Office:
         found = await self.identities.change_key(key_id, changed)
         if found is None:
             raise _no_key(key_id)
-        self._tell(by, "key_changed", f"key {key_id} was changed", key=key_id, user=found.facts.user)
+        self.tell(by, "key_changed", f"key {key_id} was changed", key=key_id, user=found.facts.user)
         return found
 
     async def rotate_key(self, by: Principal, key_id: int, grace: timedelta) -> tuple[KeyRecord, Secret]:
@@ -131,7 +133,7 @@ class Office:
         found = await self.identities.replace_secret(key_id, secret_of(key), grace, check)
         if found is None:
             raise _no_key(key_id)
-        self._tell(by, "key_rotated", f"key {key_id} got another secret", key=key_id, user=found.facts.user)
+        self.tell(by, "key_rotated", f"key {key_id} got another secret", key=key_id, user=found.facts.user)
         return found, key
 
     async def revoke_key(self, by: Principal, key_id: int) -> KeyRecord:
@@ -139,7 +141,7 @@ class Office:
         found = await self.identities.revoke_key(key_id, lambda record: _check_seen(by, record))
         if found is None:
             raise _no_key(key_id)
-        self._tell(by, "key_revoked", f"key {key_id} was revoked", key=key_id, user=found.facts.user)
+        self.tell(by, "key_revoked", f"key {key_id} was revoked", key=key_id, user=found.facts.user)
         return found
 
     async def _own(self, by: Principal) -> KeyRecord:
@@ -168,7 +170,7 @@ class Office:
             InvalidFieldError: There is one of this name.
         """
         record = await self.identities.add_user(facts)
-        self._tell(by, "user_created", f"user {record.id} was added", user=record.id)
+        self.tell(by, "user_created", f"user {record.id} was added", user=record.id)
         return record
 
     async def user(self, by: Principal, user_id: int) -> UserRecord:
@@ -191,7 +193,7 @@ class Office:
         record = await self.identities.change_user(user_id, lambda record: change(record.facts))
         if record is None:
             raise _no_user(user_id)
-        self._tell(by, "user_changed", f"user {user_id} was changed", user=user_id)
+        self.tell(by, "user_changed", f"user {user_id} was changed", user=user_id)
         return record
 
     async def remove_user(self, by: Principal, user_id: int) -> UserRecord:
@@ -199,7 +201,7 @@ class Office:
         record = await self.identities.remove_user(user_id)
         if record is None:
             raise _no_user(user_id)
-        self._tell(by, "user_removed", f"user {user_id} was removed", user=user_id)
+        self.tell(by, "user_removed", f"user {user_id} was removed", user=user_id)
         return record
 
     # Budgets.
@@ -229,7 +231,7 @@ class Office:
         if record is None:
             message = f"subject_id: there is no {scope} {subject}"
             raise InvalidFieldError(message, param="subject_id")
-        self._tell(by, "budget_changed", f"budget {record.id} was set", budget=record.id)
+        self.tell(by, "budget_changed", f"budget {record.id} was set", budget=record.id)
         return record
 
     async def remove_budget(self, by: Principal, budget_id: int) -> BudgetRecord:
@@ -242,10 +244,11 @@ class Office:
         if record is None:
             message = f"there is no budget {budget_id}"
             raise NotFoundError(message)
-        self._tell(by, "budget_removed", f"budget {budget_id} was removed", budget=budget_id)
+        self.tell(by, "budget_removed", f"budget {budget_id} was removed", budget=budget_id)
         return record
 
-    def _tell(self, by: Principal, event: str, reason: str, **subjects: int | None) -> None:
+    def tell(self, by: Principal, event: str, reason: str, **subjects: int | None) -> None:
+        """Tell an audit what was done, by whom and to whom."""
         details = {name: str(subject) for name, subject in subjects.items() if subject is not None}
         at = int(self.clock.now() * 1_000_000)
         self.audit(AuditEvent(at=at, event=event, caller=by.caller, reason=reason, details=details))

@@ -20,17 +20,15 @@ from typing import Final, Self
 from zlib import crc32
 
 from genai_spine.clock import Clock
-from genai_spine.errors import JournalError
 from genai_spine.journal.failures import translated
 from genai_spine.journal.records import Damage, Record, read
-from genai_spine.journal.segments import make_folder
+from genai_spine.journal.segments import flush_folder, make_folder
 
 __all__ = ["AbandonedRun", "RunLock", "adopt", "runs"]
 
 _LOCK: Final = "lock"
 # Of the lock's own bytes: up to where everything was shipped, and a checksum of that.
 _NOTE: Final = Layout("<QI")
-_MOST_TRIES: Final = 100
 
 
 class RunLock:
@@ -87,14 +85,19 @@ def begin_run(root: Path, clock: Clock) -> RunLock:
     """
     with translated(f"no journal can be kept in {root}; see that the folder may be written to"):
         make_folder(root)
-        for _ in range(_MOST_TRIES):
-            folder = root / f"{datetime.fromtimestamp(clock.now(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}"
-            make_folder(folder)
-            # Until it is locked, others may take the folder for one that was left behind, and remove it.
-            if (lock := _lock(folder, os.O_CREAT)) is not None:
-                return lock
-    message = f"no journal can be kept in {root}: others take each folder that is made there"
-    raise JournalError(message)
+        name = f"{datetime.fromtimestamp(clock.now(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}"
+        # Nobody looks at it until it is locked: others would take it for one that was left behind, and remove it.
+        hidden, folder = root / f".{name}", root / name
+        hidden.mkdir(mode=0o700)
+        descriptor = os.open(hidden / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            hidden.rename(folder)
+            flush_folder(root)
+        except OSError:
+            os.close(descriptor)
+            raise
+    return RunLock(folder, descriptor)
 
 
 class AbandonedRun:
@@ -147,7 +150,9 @@ def runs(root: Path) -> list[Path]:
         JournalError: The folder cannot be looked into.
     """
     with translated(f"the journals in {root} cannot be listed"):
-        return sorted(path for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
+        if not root.is_dir():
+            return []
+        return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
 def adopt(folder: Path) -> AbandonedRun | None:
@@ -161,7 +166,7 @@ def adopt(folder: Path) -> AbandonedRun | None:
         return None if lock is None else AbandonedRun(lock)
 
 
-def _lock(folder: Path, create: int = 0) -> RunLock | None:
+def _lock(folder: Path) -> RunLock | None:
     """Take the lock of a folder, if it is free and there.
 
     Raises:
@@ -169,10 +174,9 @@ def _lock(folder: Path, create: int = 0) -> RunLock | None:
     """
     path = folder / _LOCK
     try:
-        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | create, 0o600)
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        if not create:
-            _sweep(folder)
+        _sweep(folder)
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -189,6 +193,6 @@ def _lock(folder: Path, create: int = 0) -> RunLock | None:
 
 
 def _sweep(folder: Path) -> None:
-    """Remove an empty folder: of a worker that ended before it had its lock, or of one who removed all but it."""
+    """Remove an empty folder: of one who removed all but it."""
     with suppress(OSError):  # not empty, or gone: nothing to do for us
         folder.rmdir()

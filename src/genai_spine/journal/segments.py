@@ -8,7 +8,7 @@ from pathlib import Path
 
 from genai_spine.journal.records import segment_name
 
-__all__ = ["Segment", "make_folder"]
+__all__ = ["Segment", "flush_folder", "make_folder"]
 
 
 class Segment:
@@ -69,7 +69,7 @@ class Segment:
         """
         _flush_data(self._descriptor)
         if not self._entered:
-            _flush_folder(self.path.parent)
+            flush_folder(self.path.parent)
             self._entered = True
 
     def seal(self) -> None:
@@ -108,11 +108,15 @@ def make_folder(folder: Path) -> None:
         return
     make_folder(folder.parent)
     folder.mkdir(mode=0o700, exist_ok=True)
-    _flush_folder(folder.parent)
+    flush_folder(folder.parent)
 
 
-def _flush_folder(folder: Path) -> None:
-    """Put a folder's own list of names on disk."""
+def flush_folder(folder: Path) -> None:
+    """Put a folder's own list of names on disk.
+
+    Raises:
+        OSError: It could not be done.
+    """
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

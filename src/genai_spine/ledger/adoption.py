@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import reduce
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Final, TypeAlias
 import msgspec
 
 from genai_spine.catalog.prices import Cost
-from genai_spine.errors import JournalError
+from genai_spine.errors import JournalError, SharedStateUnavailableError
 from genai_spine.journal.runs import AbandonedRun, adopt, runs
 from genai_spine.ledger.delivery import SLICE, Delivery, Replay
 from genai_spine.ledger.matching import Matcher
@@ -57,6 +58,7 @@ class Adopter:
         self._state = state
         self._price = price
         self._estates: list[_Estate] = []
+        self._gone: set[str] = set()
         self._untakeable: set[Path] = set()
         self._stopping = False
         self._looking = asyncio.Lock()
@@ -73,7 +75,8 @@ class Adopter:
                 self._estates.append(_Estate(taken, self._delivery, self._state, self._price))
             while self._estates and not self._stopping:
                 if await self._estates[0].ended(lambda: self._stopping):
-                    self._estates.pop(0)
+                    self._gone |= self._estates.pop(0).names
+            await self._abandon()
 
     def stop(self) -> None:
         """Have a look that is going on end soon."""
@@ -85,6 +88,17 @@ class Adopter:
             estate.release()
         self._estates.clear()
         self._stopping = False
+
+    async def _abandon(self) -> None:
+        """Set nothing aside any more for those who are gone.
+
+        Their calls are settled. What is left was set aside for requests that were under way, and for calls that the
+        worker was killed just before it wrote down.
+        """
+        with suppress(SharedStateUnavailableError):  # the next look does it
+            while self._gone:
+                await self._state.abandon(next(iter(self._gone)))
+                self._gone.pop()
 
     def _take(self) -> list[AbandonedRun]:
         """Take the runs that are left behind: a worker leaves several where a disk failed, and they belong together."""
@@ -103,9 +117,14 @@ class Adopter:
 
 
 class _Estate:
-    """Runs that were left behind, until they are removed; what stops that on its way is gone on with, or begun anew."""
+    """Runs that were left behind, until they are removed; what stops that on its way is gone on with, or begun anew.
+
+    Attributes:
+        names: Of the runs.
+    """
 
     def __init__(self, runs_: list[AbandonedRun], delivery: Delivery, state: SharedState, price: Price) -> None:
+        self.names = frozenset(run.folder.name for run in runs_)
         self._runs = runs_
         self._replay = Replay(delivery, self._shipped)
         self._state = state

@@ -12,6 +12,7 @@ from genai_spine.ledger.spans import stamp
 from genai_spine.ledger.stories import Page
 from genai_spine.money import usd_json
 from genai_spine.storage.sql.audit import ORIGIN, Anchor, AuditFilter, AuditStore, Verdict
+from genai_spine.types.ledger import AuditEvent
 
 __all__ = ["AuditTrail", "anchor_text", "read_anchor"]
 
@@ -40,6 +41,14 @@ class AuditTrail:
         """Yield each event that all filters let through as a line of JSON, the oldest first."""
         async for row in self._store.all(which):
             yield msgspec.json.encode(_event(row)) + b"\n"
+
+    async def add(self, events: Sequence[AuditEvent]) -> None:
+        """Write events into the chain, for who has no journal to bring them there.
+
+        Raises:
+            DatabaseDownError: The database cannot be reached.
+        """
+        await self._store.add(events)
 
     async def verify(self, *, since: Anchor = ORIGIN, expected: Anchor | None = None) -> Verdict:
         """Examine the chain; see ``AuditStore.verify``."""

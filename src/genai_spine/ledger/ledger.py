@@ -7,6 +7,7 @@ failed is put aside, and another begun: what is open then is written down there 
 from __future__ import annotations
 
 import itertools
+import secrets
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -71,6 +72,8 @@ class Ledger:
         self._clock = clock or SystemClock()
         self._make: Callable[[], Journal] | None = None
         self._count = itertools.count(1)
+        # Where no journal has one that nobody else has.
+        self._name = secrets.token_hex(8)
         # The beginnings of calls that are not over, and the requests of which room was promised to the end.
         self._calls: dict[str, bytes] = {}
         self._tail = Tail()
@@ -107,8 +110,8 @@ class Ledger:
         return self.journal is None or self.journal.has_room
 
     def call_id(self) -> str:
-        """Return an id that no other call has, in this run or any other."""
-        run = self.journal.run if self.journal is not None else ""
+        """Return an id that no other call has, in this run or any other; it begins with the run's name."""
+        run = self.journal.run if self.journal is not None else self._name
         return f"{run}-{next(self._count):x}"
 
     def begin(self, begun: CallBegun) -> int:

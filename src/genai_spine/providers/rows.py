@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import cache
 from importlib.resources import files
 from typing import Final, Literal
 from urllib.parse import urlsplit, urlunsplit
@@ -54,7 +56,8 @@ class Row(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     quirks: Quirks = field(default_factory=Quirks)
 
 
-def builtin_rows() -> dict[str, Row]:
+@cache
+def builtin_rows() -> Mapping[str, Row]:
     """Return the rows shipped with the package, by name."""
     text = files("genai_spine.providers").joinpath("builtin.toml").read_bytes()
     return msgspec.toml.decode(text, type=dict[str, Row])

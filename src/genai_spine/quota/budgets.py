@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import uuid
 from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from typing import Final, TypeAlias
 
@@ -163,6 +164,21 @@ class Budgets:
         """Set nothing aside any more for an attempt that cost nothing."""
         if hold is not None:
             await self._state.release(hold)
+
+    async def standing(self, limits: Sequence[Limit]) -> dict[Limit, Reading]:
+        """Return how budgets stand; those of a single request add nothing up, and are left out.
+
+        Raises:
+            UnavailableError: Nobody can tell now.
+        """
+        plan = _plan(tuple(limits))
+        if not plan.budgets:
+            return {}
+        # Nothing fits below nothing: the place refuses, and so tells how its meters stand, or that it does not know.
+        claims = [Claim(budget.meter, 0, -1) for budget in plan.budgets]
+        found = await self._take(plan, f"look:{uuid.uuid4().hex}", claims)
+        told = zip(plan.budgets, found.readings, strict=True)
+        return {limit: reading for budget, reading in told for limit in _limits(budget)}
 
     async def _take(self, plan: _Plan, attempt_id: str, claims: Sequence[Claim]) -> Taken | Refused:
         for _ in range(4):

@@ -73,12 +73,12 @@ class RateLimits:
         self._hold_seconds = hold_seconds
         self._plans: Plans[tuple[_Rate, ...]] = Plans(_plan)
 
-    async def admit(self, principal: Principal, call_id: str, tokens: int) -> Admission:
+    async def admit(self, principal: Principal, hold_id: str, tokens: int) -> Admission:
         """Count a request, or refuse it and count nothing.
 
         Args:
             principal: Whose limits count.
-            call_id: Unique.
+            hold_id: Unique, and not that of an attempt.
             tokens: That it will use, as estimated.
 
         Raises:
@@ -92,8 +92,7 @@ class RateLimits:
             rate.claim if rate.limit.kind != "tokens" else Claim(rate.meter, tokens, rate.claim.limit) for rate in rates
         ]
         try:
-            # Beside the attempts, which may bear the same id.
-            found = await self._state.take(f"rate:{call_id}", claims, self._hold_seconds)
+            found = await self._state.take(hold_id, claims, self._hold_seconds)
         except SharedStateUnavailableError:
             if self._on_state_lost == "refuse":
                 raise

@@ -9,7 +9,8 @@
        │ reset                 401, revoked
        └──────────── refused ◀─────────────── from either
 
-Nothing here awaits, so on an event loop each method is one step that no other task sees half done.
+Nothing here awaits, so on an event loop each method is one step that no other task sees half done. Where several
+workers use a key each has a copy of how it does; ``shared_health`` has it rest in all of them.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from collections.abc import Callable, Collection, Iterable
 from math import inf
 from typing import Final, Literal
 
+import msgspec
 from msgspec import Struct
 from typing_extensions import override
 
@@ -27,8 +29,19 @@ from genai_spine.redact import Secret
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.faults import PERMANENT, Fault, Patterns
 from genai_spine.resilience.lease import Lease
+from genai_spine.resilience.shared import Shared
 
-__all__ = ["MAX_COOLDOWN_SECONDS", "KeyChange", "KeyHealth", "KeyLease", "KeyPolicy", "KeyPool", "KeyTurn", "Meter"]
+__all__ = [
+    "MAX_COOLDOWN_SECONDS",
+    "KeyChange",
+    "KeyHealth",
+    "KeyLease",
+    "KeyPolicy",
+    "KeyPool",
+    "KeyTurn",
+    "Meter",
+    "Tell",
+]
 
 MAX_COOLDOWN_SECONDS: Final = 3600.0
 """No cooldown that doubles grows beyond this."""
@@ -99,6 +112,26 @@ class KeyChange(Struct, frozen=True):
 
 KeyListener = Callable[[KeyChange], None]
 
+Tell = Callable[[str, Shared], None]
+"""Called with a key's fingerprint and the key when other workers should know of what happened here."""
+
+
+class _Note(Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """How a key does, as workers tell each other.
+
+    Attributes:
+        failures: In a row.
+        rest: Seconds for which it is not used.
+        fault: Of its latest failure.
+        by_hand: An operator took it for healthy.
+    """
+
+    refused: bool = False
+    failures: int = 0
+    rest: float = 0.0
+    fault: Fault | None = None
+    by_hand: bool = False
+
 
 class _Allowance:
     """What a provider said is left of a key until a moment, less what was taken since."""
@@ -110,7 +143,7 @@ class _Allowance:
         self.until = until
 
 
-class _Key:
+class _Key(Shared):
     """One key and its state."""
 
     def __init__(self, secret: Secret, pool: KeyPool) -> None:
@@ -120,10 +153,14 @@ class _Key:
         self.last_lease = 0
         self._pool = pool
         self._allowances: dict[Meter, _Allowance] = {}
-        self.clear()
+        self._forget()
 
-    def clear(self) -> None:
+    def reset(self) -> None:
         """Forget all that is held against it."""
+        self._forget()
+        self._has_changed(by_hand=True)
+
+    def _forget(self) -> None:
         self.failures = 0
         self.refused = False
         self.last_fault: Fault | None = None
@@ -166,6 +203,11 @@ class _Key:
     def told(self, meter: Meter, left: float, resets_in: float) -> None:
         self._allowances[meter] = _Allowance(left, self._pool.clock.monotonic() + max(0.0, resets_in))
 
+    def recovered(self) -> None:
+        """Note that a call went well after others had failed."""
+        self.failures = 0
+        self._has_changed()
+
     def failed(self, number: int, fault: Fault, retry_after: float | None) -> None:
         """Note that the call of a lease's number failed."""
         policy = self._pool.policy
@@ -176,6 +218,7 @@ class _Key:
         if fault == "refused":
             self.refused = True
             self._pool.touched()
+            self._has_changed()
         elif fault == "exhausted":
             self._cool(max(policy.max_cooldown, retry_after or 0.0))
         elif fault == "limited" and retry_after is not None:
@@ -191,6 +234,44 @@ class _Key:
         self.cooling_until = max(self.cooling_until, self._pool.clock.monotonic() + seconds)
         self._cooled_after = self.last_lease
         self._pool.touched()
+        self._has_changed()
+
+    # As other workers know it.
+
+    @property
+    @override
+    def ill(self) -> bool:
+        grave = self.failures >= self._pool.policy.max_failures_before_cooldown
+        return grave or not self.usable(self._pool.clock.monotonic())
+
+    @override
+    def note(self) -> bytes:
+        note = _Note(
+            refused=self.refused,
+            failures=self.failures,
+            rest=max(0.0, self.cooling_until - self._pool.clock.monotonic()),
+            fault=self.last_fault,
+            by_hand=self.by_hand,
+        )
+        return msgspec.json.encode(note)
+
+    @override
+    def follow(self, note: bytes, age: float) -> None:
+        told = msgspec.json.decode(note, type=_Note)
+        self.refused, self.failures, self.last_fault = told.refused, told.failures, told.fault
+        self.cooling_until = self._pool.clock.monotonic() + told.rest - age
+        self._cooled_after = self.last_lease
+        self._pool.touched()
+
+    @override
+    def outweighs(self, note: bytes) -> bool:
+        told = msgspec.json.decode(note, type=_Note)
+        rest = self.cooling_until - self._pool.clock.monotonic()
+        return not told.by_hand and (self.refused, rest) > (told.refused, told.rest)
+
+    def _has_changed(self, *, by_hand: bool = False) -> None:
+        self.by_hand = by_hand
+        self._pool.tell_others(self.fingerprint, self)
 
 
 class KeyLease(Lease):
@@ -217,7 +298,8 @@ class KeyLease(Lease):
 
     @override
     def _succeed(self) -> None:
-        self._key.failures = 0
+        if self._key.failures:
+            self._key.recovered()
         self._free()
 
     @override
@@ -250,6 +332,7 @@ class KeyPool:
         policy: KeyPolicy | None = None,
         listeners: Iterable[KeyListener] = (),
         touched: Callable[[], None] = lambda: None,
+        tell: Tell = lambda _, __: None,
     ) -> None:
         """Make a pool.
 
@@ -259,10 +342,12 @@ class KeyPool:
             policy: When a key rests.
             listeners: Who is told when a call fails by a key's fault, after it is noted; they must not raise.
             touched: Called when ``ready_in`` may have become another by anything but time.
+            tell: Called when other workers should know of what happened to a key.
         """
         self.clock = clock
         self.policy = policy or KeyPolicy()
         self.touched = touched
+        self.tell_others = tell
         self._listeners = tuple(listeners)
         self._keys: dict[Secret, _Key] = {}
         self._leases = 0
@@ -277,8 +362,12 @@ class KeyPool:
         """Take a key, or all, for healthy again; return whether there was one."""
         found = [key for key in self._keys.values() if fingerprint in {None, key.fingerprint}]
         for key in found:
-            key.clear()
+            key.reset()
         return bool(found)
+
+    def shared(self, fingerprint: str) -> Shared | None:
+        """Return a key as other workers know it; None where it is none of these."""
+        return next((key for key in self._keys.values() if key.fingerprint == fingerprint), None)
 
     def health(self) -> tuple[KeyHealth, ...]:
         """Return how each key does."""

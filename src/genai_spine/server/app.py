@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from fastapi import FastAPI, Request
@@ -75,7 +74,12 @@ def create_app(spine: Spine, ring: KeyRing, under_way: UnderWay | None = None) -
     if under_way is None:
         under_way = UnderWay()
     values = spine.settings.values
-    callers = Callers(ring, spine.office, limits=budgets_in(values), rates=partial(rates_in, values))
+    callers = Callers(
+        ring,
+        spine.office,
+        limits=lambda: budgets_in(spine.settings.values),
+        rates=lambda key: rates_in(spine.settings.values, key),
+    )
     spine.watcher.on(TOPIC, callers.refresh)
     control = _control_plane(State(spine, callers, under_way))
     data = DataPlane(spine.gateway, callers, under_way, max_body_bytes=values.max_body_bytes)

@@ -38,6 +38,7 @@ from genai_spine.server.hangup import HungUp, WhileThere
 from genai_spine.server.rules import check_scope
 from genai_spine.server.underway import UnderWay
 from genai_spine.telemetry.logging import logger
+from genai_spine.types.principal import STRANGER
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -124,6 +125,7 @@ class DataPlane:
             answer_id=new_id() if "x-request-id" in headers else request_id,
             door=route.door.name,
             started=self._gateway.clock.monotonic(),
+            principal=STRANGER,
         )
         try:
             with self._under_way.answering(call):
@@ -153,7 +155,7 @@ class DataPlane:
     async def _admit(
         self, call: Call, route: HotRoute, headers: Mapping[str, str], query: bytes, receive: Receive
     ) -> tuple[Envelope, bytes]:
-        """Let a request in, and read it; one that is refused is recorded like any other."""
+        """Let a request in, and read it; one that is refused is told of like any other."""
         try:
             presented = presented_key(headers, query.decode("latin-1"))
             call.principal = await self._callers.admit(presented, call.request_id)

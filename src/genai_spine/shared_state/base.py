@@ -1,7 +1,7 @@
 """What is kept between requests, for a time, and among all who share it: the contract of the places that keep it.
 
 A place may lose what it keeps (it is full, it was started anew): whoever puts bytes there goes on without them, and
-whoever counts there tells it anew, as ``shared_state/meters.py`` says.
+whoever writes notes or counts there tells it anew; of what is counted ``shared_state/meters.py`` says how.
 
 Where a place cannot be reached, its methods raise ``SharedStateUnavailableError``, soon, and those that settle do not
 raise at all.
@@ -13,9 +13,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from typing import ClassVar, TypeAlias
 
+from msgspec import Struct
+
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
-__all__ = ["Listener", "SharedState", "Told"]
+__all__ = ["Listener", "Note", "SharedState", "Told"]
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 """Told of each message; of None where some may have been missed, so that it looks for itself. It must not raise."""
@@ -24,8 +26,21 @@ Told: TypeAlias = Callable[[str], None]
 """Told why a place cannot be reached, when that begins; and nothing, when it is over. It must not raise."""
 
 
+class Note(Struct, frozen=True):
+    """What stands on a board under a name.
+
+    Attributes:
+        age: Seconds since it was written, by the place's own clock.
+        version: Another with each note that is written.
+    """
+
+    text: bytes
+    age: float
+    version: str
+
+
 class SharedState(ABC):
-    """Bytes by key, messages by topic, and meters."""
+    """Bytes by key, messages by topic, notes on boards, and meters."""
 
     immediate: ClassVar[bool] = False
     """Whether nothing ever waits: what is awaited here is done at once."""
@@ -33,6 +48,11 @@ class SharedState(ABC):
     @property
     def trouble(self) -> str:
         """Why the place cannot be reached now; empty where it can be, as far as anybody tried."""
+        return ""
+
+    @property
+    def concern(self) -> str:
+        """What must be looked at there, though the place can be reached; empty where nothing must."""
         return ""
 
     async def look(self) -> None:  # noqa: B027  # memory is always there
@@ -63,6 +83,24 @@ class SharedState(ABC):
         """Have ``listener`` told of what is published on ``topic``; return what ends it."""
 
     @abstractmethod
+    async def notes(self, board: str) -> dict[str, Note]:
+        """Return all that stands on a board, by name."""
+
+    @abstractmethod
+    async def write(self, board: str, name: str, text: bytes, seconds: float, over: str) -> str | None:
+        """Write a note, if what stands there is what the writer knows: of several who know the same one succeeds.
+
+        Args:
+            board: Where; few names stand there at a time, for they are read together.
+            name: Under which it stands.
+            text: What it says.
+            seconds: For how long it stands.
+            over: The version of the note that it takes the place of; empty where none stands.
+
+        Returns the note's version; None where another stands, and nothing was written.
+        """
+
+    @abstractmethod
     async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         """Set amounts aside on all meters, or on none.
 
@@ -86,6 +124,18 @@ class SharedState(ABC):
     async def release(self, hold: Hold) -> bool:
         """Hold it no more, for nothing was used; otherwise like ``settle``."""
         return await self.settle(hold, (0,) * len(hold.stakes))
+
+    @abstractmethod
+    async def abandon(self, owner: str) -> int:
+        """Hold no more what somebody has set aside who is gone for good; return how many holds that were.
+
+        Args:
+            owner: What the ids of his holds begin with, up to a ``-``. What of them can be settled, because it is known
+                what was used, is to be settled before.
+
+        Raises:
+            SharedStateUnavailableError: The place cannot be reached.
+        """
 
     @abstractmethod
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 from typing_extensions import override
 
 from genai_spine.clock import Clock
-from genai_spine.shared_state.base import Listener, SharedState
+from genai_spine.shared_state.base import Listener, Note, SharedState
 from genai_spine.shared_state.memory_meters import MemoryMeters
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
@@ -24,8 +24,15 @@ class _Entry(NamedTuple):
     until: float
 
 
+class _Written(NamedTuple):
+    text: bytes
+    at: float
+    until: float
+    version: str
+
+
 class MemoryState(SharedState):
-    """Keeps at most so many bytes; what was not used for the longest time goes first. Meters are counted apart."""
+    """Keeps at most so many bytes; what was not used for the longest time goes first. Notes and meters do not count."""
 
     immediate = True
 
@@ -35,6 +42,8 @@ class MemoryState(SharedState):
         self._entries: OrderedDict[str, _Entry] = OrderedDict()
         self._bytes = 0
         self._listeners: dict[str, list[Listener]] = {}
+        self._boards: dict[str, dict[str, _Written]] = {}
+        self._written = 0
         self._meters = MemoryMeters(clock)
 
     @override
@@ -78,12 +87,33 @@ class MemoryState(SharedState):
         return lambda: listeners.remove(listener)
 
     @override
+    async def notes(self, board: str) -> dict[str, Note]:
+        now = self._clock.monotonic()
+        found = {name: note for name, note in self._boards.get(board, {}).items() if now < note.until}
+        self._boards[board] = found
+        return {name: Note(note.text, now - note.at, note.version) for name, note in found.items()}
+
+    @override
+    async def write(self, board: str, name: str, text: bytes, seconds: float, over: str) -> str | None:
+        known = (await self.notes(board)).get(name)
+        if over != (known.version if known else ""):
+            return None
+        self._written += 1
+        now, version = self._clock.monotonic(), str(self._written)
+        self._boards[board][name] = _Written(text, now, now + seconds, version)
+        return version
+
+    @override
     async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         return self._meters.take(hold_id, claims, seconds)
 
     @override
     async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
         return self._meters.settle(hold, amounts)
+
+    @override
+    async def abandon(self, owner: str) -> int:
+        return self._meters.abandon(owner)
 
     @override
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:

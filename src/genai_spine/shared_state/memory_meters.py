@@ -134,6 +134,9 @@ class _Fading(Generic[V]):
             self._most = 2 * len(self._values) + _FEW
         self._values[key] = value, until
 
+    def values(self, now: float) -> list[V]:
+        return [value for value, until in self._values.values() if now < until]
+
     def pop(self, key: str, now: float) -> V | None:
         found = self._values.pop(key, None)
         return found[0] if found is not None and now < found[1] else None
@@ -197,6 +200,13 @@ class MemoryMeters:
         for stake, amount in zip(hold.stakes if known is None else known.stakes, amounts, strict=True):
             self._at(stake.meter, now).settle(hold.id, stake, amount, known=known is not None)
         return True
+
+    def abandon(self, owner: str) -> int:
+        """See ``SharedState.abandon``."""
+        holds = [hold for hold in self._holds.values(self._clock.now()) if hold.id.startswith(f"{owner}-")]
+        for hold in holds:
+            self.settle(hold, (0,) * len(hold.stakes))
+        return len(holds)
 
     def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
         """See ``SharedState.seed``."""

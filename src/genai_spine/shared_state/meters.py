@@ -8,7 +8,8 @@ however many ask at the same time.
 
     take ──▶ held ──settle──▶ used, by what was really used; once, whoever repeats it
                │───release──▶ gone
-               └─── never settled: in a counter it stands until the window ends, in flight until its age
+               └─── never settled: in a counter it stands until the window ends, in flight until its age; or until its
+                    owner is known to be gone, and it is abandoned
 
 **Windows** go by the calendar in UTC and by the clock of the place that counts. What was taken in a window that is over
 burdens no later one. A clock that is set back opens no window anew: the meter stays in the later one.

@@ -41,7 +41,8 @@ class AuditObserver(Observer):
 
     @override
     def circuit_changed(self, record: CircuitChanged) -> None:
-        if event := _CIRCUITS.get(record.after):
+        # Who found it out has it in the audit, once.
+        if not record.elsewhere and (event := _CIRCUITS.get(record.after)):
             model = f"{record.provider}/{record.model}" if record.model else ""
             details = {"provider": record.provider, "before": record.before}
             self._take(AuditEvent(at=self._now, event=event, model=model, reason=record.reason, details=details))

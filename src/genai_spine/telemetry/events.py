@@ -89,6 +89,7 @@ class CircuitChanged(Struct, frozen=True, kw_only=True):
         model: Whose circuit it is; empty for the provider's own.
         before: ``closed``, ``open`` or ``half_open``.
         after: The same, since.
+        elsewhere: Another worker found it out, and this one was told.
     """
 
     provider: str
@@ -96,6 +97,7 @@ class CircuitChanged(Struct, frozen=True, kw_only=True):
     before: str
     after: str
     reason: str
+    elsewhere: bool = False
 
 
 class KeyFailed(Struct, frozen=True, kw_only=True):

@@ -24,6 +24,7 @@ WRITE_SECONDS = 0.5
 
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0)
 _LABELS = ("door", "provider")
+_NOT_LET_IN = 401
 _STATES = {"closed": 0, "half_open": 1, "open": 2}
 
 
@@ -81,6 +82,7 @@ class PrometheusObserver(Observer, Collector):
         self.registry = CollectorRegistry()
         self.registry.register(self)
         self._series: dict[tuple[str, str], _Series] = {}
+        self._strangers: Counter[str] = Counter()
         self._attempts: Counter[tuple[str, str]] = Counter()
         self._retries: Counter[str] = Counter()
         self._key_failures: Counter[tuple[str, str]] = Counter()
@@ -99,6 +101,8 @@ class PrometheusObserver(Observer, Collector):
             series.first_tokens.observe(record.first_token_seconds)
         series.input_tokens += record.input_tokens
         series.output_tokens += record.output_tokens
+        if record.status == _NOT_LET_IN and not record.attempts:
+            self._strangers[record.error] += 1
         self._changed()
 
     @override
@@ -174,7 +178,12 @@ class PrometheusObserver(Observer, Collector):
             tokens.add_metric((*key, "output"), series.output_tokens)
             durations.add_metric(key, series.durations.cumulated(), series.durations.total)
             first_tokens.add_metric(key, series.first_tokens.cumulated(), series.first_tokens.total)
-        yield from (requests, tokens, durations, first_tokens)
+        strangers = CounterMetricFamily(
+            "genai_unauthenticated_requests", "Requests refused for their key, by reason.", labels=("reason",)
+        )
+        for reason, count in self._strangers.items():
+            strangers.add_metric((reason,), count)
+        yield from (requests, tokens, durations, first_tokens, strangers)
 
     def _of_providers(self) -> Iterator[Metric]:
         attempts = CounterMetricFamily(

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
 
 from msgspec import Struct
 from typing_extensions import override
@@ -20,6 +21,7 @@ from genai_spine.server.serving import Server
 from genai_spine.settings import Settings
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import AttemptEnded, CircuitChanged, KeyFailed, RequestEnded
+from genai_spine.testing.databases import make_sqlite
 from genai_spine.types.ledger import AuditEvent
 
 __all__ = ["Recorder", "RunningGateway", "running_gateway"]
@@ -113,9 +115,10 @@ async def running_gateway(
     Nobody is looked for on the machine unless the environment says so.
     """
     with tempfile.TemporaryDirectory(prefix="genai-spine-") as folder:
-        settings = Settings(
-            {"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", "GENAI_DATA_DIR": folder, **environ}
-        )
+        own = {"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", "GENAI_DATA_DIR": folder, **environ}
+        if own["GENAI_DATA_DIR"] == folder and not own.keys() & {"GENAI_DATABASE_URL", "DATABASE_URL"}:
+            own["GENAI_DATABASE_URL"] = await make_sqlite(Path(folder) / "spine.db")
+        settings = Settings(own)
         recorder = Recorder()
         spine = Spine(settings, clock=clock, observers=[recorder, *observers])
         spine.office.audit = recorder.heard(spine.office.audit)

@@ -258,11 +258,27 @@ async def check_exact_at_once(state: SharedState, _: ManualClock) -> None:
     assert [await _figures(state, meter) for meter in (MONEY, FLIGHT)] == [(900, 0), (0, 0)]
 
 
+async def check_abandoned(state: SharedState, clock: ManualClock) -> None:
+    """What is held for somebody who is gone is held no more; what he settled, and what others hold, stands."""
+    settled = await _taken(state, "dead-1", Claim(DAY, 5, 100), Claim(FLIGHT, 1, 9))
+    await state.settle(settled, [5, 0])
+    for hold_id in ("dead-2", "dead-3", "deadly-1", "alive-1"):
+        await _taken(state, hold_id, Claim(MINUTE, 1, 9), Claim(DAY, 10, 100), Claim(FLIGHT, 1, 9))
+    assert await state.abandon("dead") == 2
+    assert await state.abandon("dead") == 0
+    assert await state.abandon("nobody") == 0
+    assert [await _figures(state, meter) for meter in (MINUTE, DAY, FLIGHT)] == [(0, 2), (5, 20), (0, 2)]
+    clock.advance(86400)
+    assert await state.abandon("deadly") == 1
+    assert await _figures(state, DAY) == (0, 0)
+
+
 CHECKS: Final = (
     check_all_or_none,
     check_nothing_at_the_limit,
     check_settled_once,
     check_released,
+    check_abandoned,
     check_taken_twice,
     check_windows,
     check_months,

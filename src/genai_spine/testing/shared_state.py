@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
-from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.base import Note, SharedState
 from genai_spine.testing.clock import ManualClock
 
-__all__ = ["check_bytes_by_key", "check_time_to_live", "check_topics"]
+__all__ = ["check_bytes_by_key", "check_notes", "check_time_to_live", "check_topics"]
 
 
 async def check_bytes_by_key(state: SharedState) -> None:
@@ -39,6 +39,33 @@ async def check_time_to_live(state: SharedState, clock: ManualClock) -> None:
     assert await state.get("short") is None
     assert not await state.delete("short")
     assert await state.get("long") == b"2"
+
+
+async def check_notes(state: SharedState, clock: ManualClock) -> None:
+    """A note takes the place of the one that its writer knows, or of none; it tells its age, and goes with its time."""
+    text = bytes(range(256))
+    assert await state.notes("a") == {}
+    assert await state.write("a", "one", b"?", 10, "unknown") is None
+    first = await state.write("a", "one", text, 10, "")
+    assert first
+    assert await state.write("a", "one", b"?", 10, "") is None
+    clock.advance(4)
+    other = await state.write("a", "two", b"2", 100, "")
+    assert other
+    assert first != other
+    assert {"one": Note(text, 4, first), "two": Note(b"2", 0, other)} == await state.notes("a")
+    assert await state.notes("b") == {}
+    writers = [state.write("a", "one", b"%d" % number, 10, first) for number in range(10)]
+    versions = await asyncio.gather(*writers)
+    (latest,) = [version for version in versions if version]
+    assert latest != first
+    clock.advance(9)
+    note = (await state.notes("a"))["one"]
+    assert Note(b"%d" % versions.index(latest), 9, latest) == note
+    clock.advance(1)
+    assert {"two"} == set(await state.notes("a"))
+    assert await state.write("a", "one", b"?", 10, latest) is None
+    assert await state.write("a", "one", b"new", 10, "")
 
 
 async def check_topics(state: SharedState) -> None:

@@ -12,7 +12,7 @@ from msgspec.structs import force_setattr
 from genai_spine.types.ledger import NOBODY, Caller
 from genai_spine.types.limits import Limit
 
-__all__ = ["ANYBODY", "SCOPES", "SCOPES_OF", "Allowance", "Principal", "Role", "Scope"]
+__all__ = ["ANYBODY", "SCOPES", "SCOPES_OF", "STRANGER", "Allowance", "Principal", "Role", "Scope"]
 
 Role: TypeAlias = Literal["admin", "member"]
 Scope: TypeAlias = Literal["inference", "read", "keys", "metrics", "admin"]
@@ -110,3 +110,6 @@ class Principal(Struct, frozen=True):
 
 ANYBODY: Final = Principal("", role="admin", scopes=SCOPES_OF["admin"])
 """The caller where nobody is asked for a key, and a program that uses the library."""
+
+STRANGER: Final = Principal("")
+"""The caller who has not been let in yet; what he sends is nobody's."""

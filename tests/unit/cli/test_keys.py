@@ -1,18 +1,23 @@
-"""``spine keys`` and ``spine users``: on the database of the settings, without a gateway."""
+"""``spine keys``, ``spine users`` and ``spine budgets``: on the database of the settings, without a gateway."""
 
 from __future__ import annotations
 
 import asyncio
+import json
+import os
 
 import pytest
 from typer.testing import CliRunner, Result
 
+from genai_spine.cli.greeting import access_to
 from genai_spine.cli.main import app
 from genai_spine.clock import SystemClock
 from genai_spine.identity.api_keys import is_secret, prefix_of
+from genai_spine.settings import Settings
 from genai_spine.storage.records import FoundKey
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.identities import Identities
+from tests.conftest import Gateways
 from tests.databases import KINDS, fresh_address
 
 
@@ -107,6 +112,74 @@ def test_users_are_changed_and_removed(address: str) -> None:
     assert [] == cells(run("users", "list"))
 
 
+def test_budgets_are_set_listed_and_removed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a gateway they are listed all the same, with those of the settings; what is spent is left out."""
+    monkeypatch.setenv("GENAI_BUDGET_HOURLY", "3")
+    run("users", "add", "ada")
+    run("keys", "create", "laptop")
+    assert "budget 1 is set" in run("budgets", "set", "12.5", "--window", "day").stderr
+    run("budgets", "set", "1", "--window", "month", "--user", "ada", "--action", "warn")
+    run("budgets", "set", "0.000000001", "--window", "none", "--key", "1")
+    run("budgets", "set", "20", "--window", "day")
+    listed = run("budgets", "list")
+    expected = [
+        ["settings", "everybody", "hour", "3", "block"],
+        ["1", "everybody", "day", "20", "block"],
+        ["2", "user", "1", "month", "1", "warn"],
+        ["3", "key", "1", "none", "0.000000001", "block"],
+    ]
+    assert expected == cells(listed)
+    assert "no gateway answers" in listed.stderr
+    assert "budget 2 is removed" in run("budgets", "remove", "2").stderr
+    assert ["settings", "1", "3"] == [row[0] for row in cells(run("budgets", "list"))]
+
+
+def test_what_the_command_line_changes_is_in_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each change is in the chain, with whose command line it was; what fails is none."""
+    monkeypatch.setenv("LOGNAME", "operator")
+    for words in (
+        "users add ada",
+        "users change ada --barred",
+        "keys create laptop --user ada",
+        "keys rotate 1",
+        "keys revoke 1",
+        "keys revoke 7",
+        "budgets set 1 --window day",
+        "budgets remove 1",
+        "users remove ada",
+        "config set routing_strategy speed",
+        "config unset routing_strategy",
+    ):
+        run(*words.split())
+    told = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    expected = [
+        *("user_created", "user_changed", "key_created", "key_rotated", "key_revoked"),
+        *("budget_changed", "budget_removed", "user_removed", "config_change", "config_change"),
+    ]
+    assert expected == [one["event"] for one in told]
+    assert {("command line", "operator")} == {(one["details"]["actor"], one["details"]["account"]) for one in told}
+    assert ("key 1 was revoked", "1") == (told[4]["reason"], told[4]["details"]["key"])
+    assert 0 == run("audit", "verify").exit_code
+
+
+def test_the_first_key_is_in_the_audit() -> None:
+    """It may do everything, so that it was made is told, once."""
+    settings = Settings(os.environ)
+    for _ in range(2):
+        access_to(settings, auth=True)
+    (told,) = [json.loads(line) for line in run("audit", "export").stdout.splitlines()]
+    assert ("key_created", "the first key was made") == (told["event"], told["reason"])
+
+
+async def test_a_gateway_tells_how_they_stand(address: str, gateways: Gateways) -> None:
+    """What is spent and set aside, what is left, and when each begins anew."""
+    gateway = await gateways.start(GENAI_DATABASE_URL=address)
+    await asyncio.to_thread(run, "budgets", "set", "2", "--window", "none")
+    listed = await asyncio.to_thread(run, "budgets", "list", "--url", gateway.url, "--key", gateway.key)
+    assert [["1", "everybody", "none", "2", "block", "0", "0", "2"]] == cells(listed)
+    assert "" == listed.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
@@ -117,6 +190,11 @@ def test_users_are_changed_and_removed(address: str) -> None:
         (("keys", "rotate", "7"), "no API key 7"),
         (("keys", "revoke", "7"), "no API key 7"),
         (("users", "remove", "nobody"), "no user 'nobody'"),
+        (("budgets", "set", "much", "--window", "day"), "'much' is not an amount"),
+        (("budgets", "set", "1", "--window", "day", "--key", "7"), "no key 7"),
+        (("budgets", "set", "1", "--window", "day", "--key", "7", "--user", "ada"), "--user or --key"),
+        (("budgets", "remove", "7"), "no budget 7"),
+        (("budgets", "list", "--url", "http://127.0.0.1:9"), "no gateway answers"),
     ],
     ids=str,
 )

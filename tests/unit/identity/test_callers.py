@@ -17,6 +17,7 @@ from genai_spine.identity.api_keys import KeyRing, new_key
 from genai_spine.identity.callers import MOST_TOLD, UNKNOWN_SECONDS, Callers
 from genai_spine.identity.office import Office
 from genai_spine.redact import Secret
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.storage.records import KeyFacts, KeyRecord, Rates, UserFacts
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.identities import TOPIC
@@ -66,7 +67,7 @@ def door(
     """Return callers before a database."""
     clock, events, looks = ManualClock(), list[AuditEvent](), list[str]()
     office = Office(database, clock=clock, audit=events.append)
-    callers = Callers(ring or KeyRing([OWN]), office, limits=limits, rates=rates)
+    callers = Callers(ring or KeyRing([OWN]), office, limits=lambda: limits, rates=rates)
 
     def look(_: object, __: object, statement: str, *more: object) -> None:  # noqa: ARG001  # as SQLAlchemy calls it
         if "api_keys.prefix IN" in statement:
@@ -227,7 +228,7 @@ async def test_what_changes_while_it_is_looked_up_is_not_remembered(before: Door
 
 async def test_a_watcher_brings_what_others_changed(before: Door) -> None:
     """Each change of users, keys and budgets is told of, so that one look reads it; use of keys is none."""
-    watcher = Watcher(before.database)
+    watcher = Watcher(before.database, MemoryState(1024, before.clock))
     watcher.on(TOPIC, before.callers.refresh)
     await watcher.look()
     user = await before.office.add_user(ANYBODY, UserFacts(name="ada"))

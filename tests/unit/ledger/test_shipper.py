@@ -231,6 +231,21 @@ async def test_holds_of_the_dead_are_settled(tmp_path: Path, sqlite: Database) -
     await heir.stop()
 
 
+async def test_what_the_dead_never_wrote_down(tmp_path: Path, sqlite: Database) -> None:
+    """What a worker had set aside for requests under way, and for calls that it was killed before writing, is free."""
+    dead = Worker(tmp_path, sqlite)
+    heir = Worker(tmp_path, sqlite)
+    meter = Meter("concurrent:key:7", "flight")
+    for owner in (dead, heir):
+        taken = await heir.state.take(owner.ledger.call_id(), [Claim(meter, 1, 2)], 3600)
+        assert isinstance(taken, Taken)
+    dead.die()
+    await heir.shipper.start()
+    (after,) = await heir.state.read([meter])
+    assert 1 == after.held
+    await heir.stop()
+
+
 async def test_two_heirs(tmp_path: Path, database: Database) -> None:
     """Each run has one heir, and whoever looks at once with others leaves nothing out and tells nothing twice."""
     for life in range(6):

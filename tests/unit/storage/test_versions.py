@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from genai_spine.clock import SystemClock
 from genai_spine.errors import DatabaseDownError
+from genai_spine.shared_state.memory import MemoryState
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.tables import versions
 from genai_spine.storage.sql.versions import Watcher, bump, read
@@ -63,7 +65,7 @@ async def test_only_what_changed_is_read(database: Database) -> None:
     async def note(topic: str) -> None:
         read_.append(topic)
 
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", lambda: note("keys"))
     watcher.on("configuration", lambda: note("configuration"))
     await watcher.look()
@@ -77,6 +79,25 @@ async def test_only_what_changed_is_read(database: Database) -> None:
     assert ["keys", "configuration", "configuration"] == read_
 
 
+async def test_a_topic_may_have_several_readers(database: Database) -> None:
+    """They read in the order in which they came; a topic that is wanted again is read whether it changed or not."""
+    read_: list[str] = []
+
+    async def note(who: str) -> None:
+        read_.append(who)
+
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
+    watcher.on("configuration", lambda: note("configuration"))
+    watcher.on("keys", lambda: note("first"))
+    watcher.on("keys", lambda: note("second"))
+    for _ in range(2):
+        await watcher.look()
+    assert ["configuration", "first", "second"] == read_
+    watcher.again("keys")
+    await watcher.look()
+    assert ["first", "second"] == read_[3:]
+
+
 async def test_a_version_that_went_back_is_a_change(database: Database) -> None:
     """A database that was put back to an older state is read anew."""
     seen: list[int] = []
@@ -85,7 +106,7 @@ async def test_a_version_that_went_back_is_a_change(database: Database) -> None:
         seen.append((await read(database)).get("keys", 0))
 
     await bumped(database, "keys")
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", note)
     await watcher.look()
     async with database.writing() as connection:
@@ -106,7 +127,7 @@ async def test_what_could_not_be_read_is_read_again(database: Database, caplog: 
     async def work() -> None:
         calls.append("works")
 
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", fail)
     watcher.on("configuration", work)
     for _ in range(4):
@@ -125,7 +146,7 @@ async def test_a_database_that_is_down_is_told_once(tmp_path: Path, caplog: pyte
     folder = tmp_path / "data"
     folder.write_text("in the way", encoding="utf-8")
     database = Database.at(f"sqlite:///{folder}/spine.db", upgrades=True)
-    watcher = Watcher(database)
+    watcher = Watcher(database, MemoryState(1024, SystemClock()))
     watcher.on("keys", note)
     caplog.set_level("INFO")
     await watcher.look()

@@ -63,6 +63,8 @@ def test_circuits(observer: AuditObserver, told: list[AuditEvent]) -> None:
     """Opening and closing are events; letting one call ask is not."""
     observer.circuit_changed(CIRCUIT)
     observer.circuit_changed(replace(CIRCUIT, before="open", after="half_open"))
+    # Who found it out has told it.
+    observer.circuit_changed(replace(CIRCUIT, elsewhere=True))
     observer.circuit_changed(replace(CIRCUIT, model="m", before="half_open", after="closed", reason="it answered"))
     assert [("circuit_open", "", "5 failures"), ("circuit_close", "openai/m", "it answered")] == [
         (one.event, one.model, one.reason) for one in told

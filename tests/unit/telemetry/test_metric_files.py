@@ -49,6 +49,7 @@ def observe(*observers: PrometheusObserver) -> None:
         seen.request_ended(msgspec.structs.replace(record, first_token_seconds=None if number % 4 else 0.01 * number))
         seen.attempt_ended(msgspec.structs.replace(ATTEMPT, provider=provider, retry=number % 5 == 0))
         seen.key_failed(KeyFailed(provider=provider, key="a", fault="limited", status="cooling", usable_in=1.0))
+        seen.request_ended(msgspec.structs.replace(RECORD, status=401, attempts=0, error="missing_api_key"))
         seen.ledger_failed(LedgerFault(kind=("torn", "refused")[number % 2], count=2))
 
 

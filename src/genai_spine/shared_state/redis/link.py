@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
@@ -21,6 +23,9 @@ from genai_spine.shared_state.redis.wire import AnswerLost, Wire
 __all__ = ["Link", "Patience", "unavailable"]
 
 EPOCH: Final = "spine:epoch"
+
+_NUMBERED: Final = ("redis://", "rediss://")
+_DATABASE: Final = re.compile(r"(/\d*)?")
 
 Greeting = Callable[[Wire], Awaitable[None]]
 
@@ -83,6 +88,13 @@ class Link:
                 "unix:///path/to/socket, and : / ? # @ of a password as %3A %2F %3F %23 %40"
             )
             raise ConfigurationError(message) from None
+        if url.startswith(_NUMBERED) and not _DATABASE.fullmatch(urlsplit(url).path):
+            # redis-py would take the first database; and what stands there may be the rest of a password.
+            message = (
+                "GENAI_REDIS_URL: behind the host stands the number of a database, as in redis://host:6379/0; write "
+                ": / ? # @ of a password as %3A %2F %3F %23 %40"
+            )
+            raise ConfigurationError(message)
         self.trouble = ""
         self.shut_out = False
         self._told = told

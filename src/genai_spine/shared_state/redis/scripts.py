@@ -16,7 +16,7 @@ local now = clock[1] * 1000 + math.floor(clock[2] / 1000)
 """
 """Sets ``now``, in milliseconds: the server's own clock is everybody's."""
 
-_NAMES: Final = ("open", "read", "restore", "seed", "settle", "take")
+_NAMES: Final = ("abandon", "notes", "open", "read", "restore", "seed", "settle", "take", "write")
 
 
 class Script(Struct, frozen=True):

@@ -20,7 +20,7 @@ from typing_extensions import override
 
 from genai_spine.clock import Clock
 from genai_spine.errors import ConfigurationError, SharedStateUnavailableError
-from genai_spine.shared_state.base import Listener, SharedState, Told
+from genai_spine.shared_state.base import Listener, Note, SharedState, Told
 from genai_spine.shared_state.meters import (
     NEVER,
     Claim,
@@ -44,6 +44,10 @@ __all__ = ["RedisState"]
 
 BYTES: Final = "spine:bytes:"
 
+_KEEPS: Final = "noeviction"
+# How many names the server looks at before it serves others.
+_AT_ONCE: Final = 1000
+
 _Word = str | bytes | float
 
 
@@ -57,6 +61,7 @@ class RedisState(SharedState):
         *,
         patience: Patience | None = None,
         told: Told = lambda _: None,
+        concerned: Told = lambda _: None,
         grace_seconds: float = 2.0,
         beat_seconds: float = 0.5,
         remembered_seconds: float = 60.0,
@@ -69,6 +74,7 @@ class RedisState(SharedState):
             clock: Whose ``monotonic`` counts how long the server is left alone, and how long is remembered.
             patience: How long is waited for the server.
             told: Told when it cannot be reached any more, and when it is back.
+            concerned: Told what must be looked at there, when that is found.
             grace_seconds: So long an accounted meter admits nothing in a new epoch.
             beat_seconds: So often a process with holds looks whether the epoch is another, and tells what it owes;
                 several times in the grace.
@@ -85,6 +91,8 @@ class RedisState(SharedState):
         self._holds = Holds(clock, remembered_seconds)
         self._grace = grace_seconds
         self._beat_seconds = beat_seconds
+        self._concern = ""
+        self._concerned = concerned
         self._epoch = ""
         # The epoch that has been told all that is ours.
         self._told = ""
@@ -95,6 +103,11 @@ class RedisState(SharedState):
     @override
     def trouble(self) -> str:
         return self._link.trouble
+
+    @property
+    @override
+    def concern(self) -> str:
+        return self._concern
 
     @override
     async def look(self) -> None:
@@ -130,6 +143,18 @@ class RedisState(SharedState):
     @override
     async def subscribe(self, topic: str, listener: Listener) -> Callable[[], None]:
         return await self._topics.subscribe(topic, listener)
+
+    # Notes.
+
+    @override
+    async def notes(self, board: str) -> dict[str, Note]:
+        found = await _heard(self._run("notes", board))
+        return {name.decode(): Note(text, age / 1000, version.decode()) for name, text, age, version in found[2]}
+
+    @override
+    async def write(self, board: str, name: str, text: bytes, seconds: float, over: str) -> str | None:
+        found = await _heard(self._run("write", board, name, text, seconds, over))
+        return found[2].decode() if found[0] == b"written" else None
 
     # Meters.
 
@@ -179,6 +204,18 @@ class RedisState(SharedState):
             return True
 
     @override
+    async def abandon(self, owner: str) -> int:
+        count, cursor = 0, b"0"
+        while True:
+            pattern = f"spine:*:hold:{owner}-*"
+            cursor, names = await _heard(self._link.call("SCAN", cursor, "MATCH", pattern, "COUNT", _AT_ONCE))
+            if names:
+                holds = [name.partition(b":hold:")[2] for name in names]
+                count += (await _heard(self._run("abandon", *holds)))[2]
+            if cursor == b"0":
+                return count
+
+    @override
     async def seed(self, gap: Gap, used: int, counted: Iterable[str]) -> bool:
         words: list[_Word] = [gap.meter.key, gap.meter.window, gap.ends_at, used, *counted]
         found = await _heard(self._run("seed", *words))
@@ -220,6 +257,9 @@ class RedisState(SharedState):
             message = "the server runs no scripts, or not now"
             raise AnswerLost(message) from error
         self._notice(found[1])
+        before, self._concern = self._concern, await _concern_of(wire, seconds)
+        if self._concern and self._concern != before:
+            self._concerned(self._concern)
 
     async def _open(self) -> bytes:
         found = await _heard(self._link.run(self._scripts["open"], secrets.token_hex(8)))
@@ -283,6 +323,19 @@ class RedisState(SharedState):
                 return found
             self._notice(await self._open())
         raise unavailable()
+
+
+async def _concern_of(wire: Wire, seconds: float) -> str:
+    """What of a server's settings takes meters away; nothing, where the server tells nobody."""
+    try:
+        told = bytes(await wire.call("INFO", "memory", seconds=seconds)).decode()
+    except ResponseError:
+        return ""
+    facts = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
+    policy = facts.get("maxmemory_policy", _KEEPS)
+    if policy == _KEEPS or facts.get("maxmemory") == "0":
+        return ""
+    return f"it evicts what it keeps ({policy}) when its memory is full, and forgets what was spent; set {_KEEPS}"
 
 
 async def _heard(work: Awaitable[Any]) -> Any:

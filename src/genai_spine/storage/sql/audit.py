@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
@@ -95,10 +96,15 @@ class AuditFilter(Struct, frozen=True, kw_only=True):
 
 
 class AuditStore:
-    """Reads the audit, and examines it."""
+    """Reads the audit, examines it, and adds to it."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    async def add(self, events: Sequence[AuditEvent]) -> None:
+        """Add events that are nowhere else yet."""
+        named = [(uuid.uuid4().hex, event) for event in events]
+        await self._database.write(lambda connection: append(connection, named))
 
     async def newest(
         self, which: Sequence[AuditFilter], *, before: int | None = None, limit: int

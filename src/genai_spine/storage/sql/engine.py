@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
@@ -27,7 +27,7 @@ from sqlalchemy.pool import ConnectionPoolEntry
 from genai_spine.errors import ConfigurationError, DatabaseDownError
 from genai_spine.storage.sql.tables import HEAD
 
-__all__ = ["Database"]
+__all__ = ["CHANGED", "Database"]
 
 T = TypeVar("T")
 
@@ -36,6 +36,9 @@ COMMAND_SECONDS: Final = 30
 POOL: Final = 5
 # How long a writer of SQLite waits for another.
 BUSY_MILLISECONDS: Final = 10_000
+
+CHANGED: Final = "spine_changed"
+"""Among the infos of a connection: that its transaction changes what others remember."""
 
 _DRIVERS: Final = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg", "postgres": "postgresql+asyncpg"}
 # What PostgreSQL says when it stops, starts, or has no connection left: SQLSTATE classes 08, 53 and 57.
@@ -59,6 +62,7 @@ class Database:
         is_sqlite: It is a file of this machine.
         upgrades: Its tables are brought to the form that this version needs before they are first used: at the start,
             or once it can be reached.
+        changed: Awaited after each transaction that has changed what others remember; it must not raise.
     """
 
     def __init__(self, url: URL, *, upgrades: bool = False) -> None:
@@ -66,6 +70,7 @@ class Database:
         self.url = url
         self.is_sqlite = url.get_backend_name() == "sqlite"
         self.upgrades = upgrades
+        self.changed: Callable[[], Awaitable[None]] | None = None
         self._upgrading = asyncio.Lock()
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
         # Of many statements each would go to the driver's thread and back.
@@ -121,7 +126,14 @@ class Database:
         """
         await self._upgraded()
         async with self._writing() as connection:
-            yield connection
+            # Looked at now, for a connection that breaks shows none any more.
+            info = connection.info
+            try:
+                yield connection
+            finally:
+                changed = info.pop(CHANGED, False)
+        if changed and self.changed is not None:
+            await self.changed()
 
     @asynccontextmanager
     async def _writing(self) -> AsyncIterator[AsyncConnection]:

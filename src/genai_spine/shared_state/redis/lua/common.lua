@@ -1,11 +1,12 @@
 -- What each script begins with. Before it stands what sets `now`, the server's time in milliseconds.
 --
---   spine:epoch                   hash: id, began (ms), run (of the server)
+--   spine:epoch                   hash: id, began (ms), run (of the server), notes (how many were written)
 --   spine:<id>:meter:<key>        hash: ends (s), used, held, seeded (1 where it is, 2 where ids were counted with it)
 --   spine:<id>:told:<key>:<ends>  hash: what was settled before the seed, by id of hold
 --   spine:<id>:counted:<key>:<ends>  set: the ids that the seed contained
 --   spine:<id>:flight:<key>       sorted set: what is in flight, by the end of its age (ms)
---   spine:<id>:hold:<hold>        amount and end of window for each stake, packed; or 'settled'
+--   spine:<id>:hold:<hold>        amount, end of window, key, window and accounted for each stake, packed; or 'settled'
+--   spine:<id>:board:<board>      hash: by name text, when it was written and is taken down (ms), version, packed
 --
 -- Names hold the epoch's id, so what an older one left behind is seen by nobody, and goes with its time.
 --

@@ -16,7 +16,9 @@ for i = 3, #ARGV, 5 do
     meter.held = meter.held + amount
     save(meter)
   end
-  stakes[#stakes + 1], stakes[#stakes + 2] = amount, ends
+  local at = #stakes
+  stakes[at + 1], stakes[at + 2] = amount, ends
+  stakes[at + 3], stakes[at + 4], stakes[at + 5] = ARGV[i], ARGV[i + 1], ARGV[i + 2]
 end
 redis.call('SET', place, cmsgpack.pack(stakes), 'PX', math.ceil(age * 1000) + KEPT)
 return {'done', epoch, 1}

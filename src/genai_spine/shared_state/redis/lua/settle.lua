@@ -14,7 +14,7 @@ for i = 4, #ARGV, 6 do
   local meter = load(ARGV[i], ARGV[i + 1], ARGV[i + 2])
   local held, ends, used = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4]), tonumber(ARGV[i + 5])
   if stakes then
-    local at = (i - 4) / 3 + 1
+    local at = (i - 4) / 6 * 5 + 1
     held, ends = stakes[at], stakes[at + 1]
   end
   if meter.flight then

@@ -34,7 +34,9 @@ if not known and fits then
       meter.held = meter.held + meter.amount
       save(meter)
     end
-    stakes[2 * i - 1], stakes[2 * i] = meter.amount, meter.ends
+    local at = 5 * i - 4
+    stakes[at], stakes[at + 1] = meter.amount, meter.ends
+    stakes[at + 2], stakes[at + 3], stakes[at + 4] = ARGV[at + 3], ARGV[at + 4], ARGV[at + 5]
   end
   redis.call('SET', place, cmsgpack.pack(stakes), 'PX', math.ceil(age * 1000) + KEPT)
 end
