@@ -10,14 +10,14 @@ from genai_spine.types.ledger import CallBegun, CallEnded, RequestDone
 __all__ = ["Matcher", "Place", "Unfinished"]
 
 
-class Place(Struct, frozen=True):
+class Place(Struct, frozen=True, gc=False):
     """Where a record stands: in which run, and from which position on."""
 
     run: str
     start: int
 
 
-class Unfinished(Struct, frozen=True):
+class Unfinished(Struct, frozen=True, gc=False):
     """A request of whose end nothing is known, with its calls as far as they are over."""
 
     place: Place

@@ -9,7 +9,7 @@ from msgspec import Struct, field
 __all__ = ["CostByKind", "Usage"]
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one answer. Totals include their parts, whatever the provider's own way of counting.
 
     Attributes:
@@ -60,7 +60,7 @@ class Usage(Struct, frozen=True, kw_only=True):
         return self.input_tokens + self.output_tokens
 
 
-class CostByKind(Struct, frozen=True, array_like=True):
+class CostByKind(Struct, frozen=True, array_like=True, gc=False):
     """What tokens cost, each counted once by its kind, in picodollars.
 
     Attributes:

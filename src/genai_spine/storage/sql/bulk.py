@@ -42,6 +42,8 @@ Row: TypeAlias = tuple[Any, ...]
 # So many rows go into one statement. SQLite takes 32,766 values, and prepares each text once for as long as it lives.
 _PIECES: Final = (128, 16)
 _DIALECTS: Final = {"sqlite": sqlite.dialect(), "postgresql": asyncpg_dialect()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+# What SQLite counts rows by.
+_NUMBER: Final = literal_column("rowid", Integer)
 
 
 class Forms(NamedTuple):
@@ -104,8 +106,7 @@ class NewRows:
         return self._into_postgresql(connection, rows)
 
     def _into_sqlite(self, connection: Connection, rows: Sequence[Row]) -> Collection[str]:
-        number = literal_column("rowid", Integer)
-        last = connection.execute(select(func.max(number)).select_from(self._table)).scalar() or 0
+        last = connection.exec_driver_sql(self._last_text(connection)).scalar() or 0
         start = count = 0
         for size in _PIECES:
             while start + size <= len(rows):
@@ -117,7 +118,7 @@ class NewRows:
         if count == len(rows):
             return [self._key_of(row) for row in rows]
         # There is one writer at a time, and each new row has a higher number than all before.
-        return connection.execute(select(self._key).where(number > last)).scalars().all()
+        return connection.execute(select(self._key).where(last < _NUMBER)).scalars().all()
 
     def _into_postgresql(self, connection: Connection, rows: Sequence[Row]) -> Collection[str]:
         # In one order, as everybody does it: two who write the same wait for each other, and never crosswise.
@@ -126,6 +127,13 @@ class NewRows:
         for start in range(0, len(ordered), size):
             arrays = tuple(zip(*ordered[start : start + size], strict=True))
             found += connection.exec_driver_sql(text, arrays).scalars()
+        return found
+
+    def _last_text(self, connection: Connection) -> str:
+        """Return the text that asks for the number of the last row."""
+        if (found := self._texts.get(("last", 0))) is None:
+            found = text_of(select(func.max(_NUMBER)).select_from(self._table), connection)
+            self._texts["last", 0] = found
         return found
 
     def _values_text(self, connection: Connection, size: int) -> str:
