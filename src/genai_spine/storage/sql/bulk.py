@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import chain
 from operator import itemgetter
+from time import sleep
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import (
@@ -42,6 +43,9 @@ Row: TypeAlias = tuple[Any, ...]
 # So many rows go into one statement. SQLite takes 32,766 values, and prepares each text once for as long as it lives.
 _PIECES: Final = (128, 16)
 _DIALECTS: Final = {"sqlite": sqlite.dialect(), "postgresql": asyncpg_dialect()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own
+# Seconds for which a thread makes way for the event loop between statements: at each of them it could have the
+# interpreter, but wakes too late to get it.
+_PAUSE: Final = 0.0001
 # What SQLite counts rows by.
 _NUMBER: Final = literal_column("rowid", Integer)
 
@@ -113,6 +117,7 @@ class NewRows:
                 values = tuple(chain.from_iterable(rows[start : start + size]))
                 count += connection.exec_driver_sql(self._values_text(connection, size), values).rowcount
                 start += size
+                sleep(_PAUSE)
         if start < len(rows):
             count += connection.exec_driver_sql(self._values_text(connection, 1), list(rows[start:])).rowcount
         if count == len(rows):
