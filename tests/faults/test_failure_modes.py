@@ -131,6 +131,7 @@ async def test_a_database_without_room(log: Log) -> None:
                 for _ in range(5):
                     connection = await stack.enter_async_context(books.database.reading())
                     await connection.exec_driver_sql(f"PRAGMA max_page_count={pages}")
+            await books.database.write(lambda writer: writer.exec_driver_sql(f"PRAGMA max_page_count={pages}").close())
 
         await may_have(1)
         asked = 0

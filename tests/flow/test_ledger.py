@@ -90,6 +90,8 @@ async def test_an_answer(gateway: RunningGateway, session: aiohttp.ClientSession
     assert {request for _, request, *_ in calls} == {id_ for (id_,) in await over(gateway, "id")}
     # 9 tokens at 0.15 USD a million, 7 at 0.60.
     assert [9 * 150_000 + 7 * 600_000] * 2 == [cost for _, _, cost, _ in calls]
+    kinds = [f"{kind}_cost_picodollars" for kind in ("input", "output", "cache_read", "cache_write")]
+    assert [(9 * 150_000, 7 * 600_000, 0, 0)] * 2 == await told(gateway, *kinds)
     sums = [
         row
         for row in await rows(gateway.spine.books.database, usage_rollups)

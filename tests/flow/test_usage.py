@@ -18,7 +18,7 @@ from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.gateway import RunningGateway, running_gateway
 from genai_spine.types.ledger import Caller
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 from tests.databases import KINDS, fresh_address
 from tests.ledgers import NOON, call, request
 
@@ -56,7 +56,15 @@ def ledger() -> tuple[list[Any], list[Any]]:
     calls = [
         call("c1", request="r1", caller=mine, outcome="error", error="overloaded", usage=None, cost=0, seconds=4.0),
         call(
-            "c2", request="r1", number=2, caller=mine, provider="groq", model="llama", usage=usage, cost=1_234_567_890
+            "c2",
+            request="r1",
+            number=2,
+            caller=mine,
+            provider="groq",
+            model="llama",
+            usage=usage,
+            cost=1_234_567_890,
+            by_kind=CostByKind(input=1_000_000_000, output=230_000_000, cache_read=4_567_890),
         ),
         call("c3", request="r2", at=NOON + 60, caller=mine, usage=usage, cost=1, first_token_seconds=None),
         call("c4", request="r3", at=NOON + 120, caller=of(OTHERS), usage=usage, cost=10**12, cost_estimated=True),
@@ -176,6 +184,12 @@ async def test_the_story_of_a_request(gateway: RunningGateway) -> None:
     assert [("c1", "openai", "error", "overloaded", 4.0), ("c2", "groq", "success", None, 1.5)] == [
         tuple(one[name] for name in ("id", "provider", "status", "error", "seconds")) for one in told["calls"]
     ]
+    assert [
+        {"input": 0, "output": 0, "cache_read": 0, "cache_write": 0},
+        {"input": 0.001, "output": 0.00023, "cache_read": 0.00000456789, "cache_write": 0},
+    ] == [one["cost_usd_by_kind"] for one in told["calls"]]
+    _, told = await get(gateway, "/v1/usage/requests/r2")
+    assert [None] == [one["cost_usd_by_kind"] for one in told["calls"]]
 
 
 @pytest.mark.parametrize(

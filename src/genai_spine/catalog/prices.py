@@ -17,7 +17,7 @@ from genai_spine.catalog.models import ModelCatalog
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import to_usd
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -37,10 +37,12 @@ class Cost(Struct, frozen=True):
     Attributes:
         picodollars: The amount, in 1e-12 USD.
         known: By a price that is known, not by the stand-in.
+        by_kind: The same by kind of token; None where whoever named the amount does not tell them apart.
     """
 
     picodollars: int
     known: bool
+    by_kind: CostByKind | None = None
 
     @property
     def usd(self) -> Decimal:
@@ -120,35 +122,50 @@ class Rate(Struct, frozen=True, kw_only=True):
         finer = (self.cache_read, self.cache_write, self.cache_write_1h, self.reasoning)
         return not (self.input or self.output or any(finer))
 
-    def charge(self, usage: Usage) -> int:
-        """The cost of the usage in picodollars, rounded up to a whole one.
+    def charge(self, usage: Usage) -> CostByKind:
+        """The cost of the usage by kind of token; all of it together is rounded up to a whole picodollar.
 
         Parts that exceed their total, as a provider may report them, count as far as the total goes: cache reads first.
         """
         prompt = max(usage.input_tokens, 0)
         answer = max(usage.output_tokens, 0)
-        amount = prompt * self.input + answer * self.output
-        if self.cache_read is not None and usage.cache_read_tokens:
-            amount += _part(usage.cache_read_tokens, prompt) * (self.cache_read - self.input)
+        read = write = 0
+        if usage.cache_read_tokens:
+            tokens = _part(usage.cache_read_tokens, prompt)
+            prompt -= tokens
+            read = tokens * (self.input if self.cache_read is None else self.cache_read)
         if usage.cache_write_tokens or usage.cache_write_1h_tokens:
-            amount += self._surcharge_of_writes(usage, prompt - _part(usage.cache_read_tokens, prompt))
+            written = usage.cache_write_1h_tokens if usage.cache_write_tokens is None else usage.cache_write_tokens
+            tokens = _part(written, prompt)
+            prompt -= tokens
+            write = self._of_writes(tokens, usage.cache_write_1h_tokens)
+        output = answer * self.output
         if self.reasoning is not None and usage.reasoning_tokens:
-            amount += _part(usage.reasoning_tokens, answer) * (self.reasoning - self.output)
-        return amount if self.per == 1 else -(-amount // self.per)
+            output += _part(usage.reasoning_tokens, answer) * (self.reasoning - self.output)
+        if self.per == 1:
+            return CostByKind(prompt * self.input, output, read, write)
+        return CostByKind(*_whole((prompt * self.input, output, read, write), self.per))
 
-    def _surcharge_of_writes(self, usage: Usage, most: int) -> int:
-        """What writing to the cache adds to the price of the same tokens as plain input."""
+    def _of_writes(self, tokens: int, kept_1h: int | None) -> int:
+        """What it costs to write tokens to the cache, some of which are kept there for an hour."""
         rate = self.input if self.cache_write is None else self.cache_write
-        written = usage.cache_write_1h_tokens if usage.cache_write_tokens is None else usage.cache_write_tokens
-        written = _part(written, most)
-        amount = written * (rate - self.input)
+        amount = tokens * rate
         if self.cache_write_1h is not None:
-            amount += _part(usage.cache_write_1h_tokens, written) * (self.cache_write_1h - rate)
+            amount += _part(kept_1h, tokens) * (self.cache_write_1h - rate)
         return amount
 
 
 def _part(tokens: int | None, total: int) -> int:
     return min(tokens, total) if tokens and tokens > 0 else 0
+
+
+def _whole(amounts: tuple[int, ...], per: int) -> Iterator[int]:
+    """Amounts as whole numbers of ``per``: what is rounded is their sum, up, and none is off by one or more."""
+    exact = told = 0
+    for amount in amounts:
+        exact += amount
+        yield -(-exact // per) - told
+        told = -(-exact // per)
 
 
 def _ratio(name: str, usd_per_million: Decimal | str | int) -> tuple[int, int]:
@@ -309,9 +326,8 @@ class Prices:
             local: The provider runs on the user's own machines, whether the catalogue knows it or not.
         """
         rate = self.rate(provider, model, at, input_tokens=usage.input_tokens, context=context, local=local)
-        if rate is None:
-            return Cost(self._stand_in.charge(usage), known=False)
-        return Cost(rate.charge(usage), known=True)
+        charged = (rate or self._stand_in).charge(usage)
+        return Cost(charged.total, known=rate is not None, by_kind=charged)
 
     def rate(
         self,
@@ -370,7 +386,8 @@ class Prices:
         """The same, with whether the price is known."""
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         rate = self.rate_of(model_id, input_tokens)
-        return Cost((rate or self._stand_in).charge(usage), known=rate is not None)
+        charged = (rate or self._stand_in).charge(usage)
+        return Cost(charged.total, known=rate is not None, by_kind=charged)
 
     def is_free(self, model_id: str) -> bool:
         """Whether a model is known to cost nothing, however much it reads and writes."""

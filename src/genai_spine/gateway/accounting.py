@@ -148,6 +148,7 @@ class Accounts:
             over_held=over_held,
             seconds=trial.ended - trial.started,
             first_token_seconds=None if first is None else first - trial.started,
+            by_kind=None if cost is None else cost.by_kind,
         )
 
     # Of a request.

@@ -40,7 +40,7 @@ class Journal:
     one step that no other task sees half done.
 
     Attributes:
-        name: The run's, unlike that of any other.
+        run: The name of the run, unlike that of any other.
     """
 
     def __init__(self, root: Path, clock: Clock, *, segment_bytes: int = 1 << 24, max_bytes: int = 1 << 30) -> None:
@@ -59,8 +59,8 @@ class Journal:
         self._segment_bytes = segment_bytes
         self._max_bytes = max_bytes
         self._lock = begin_run(root, clock)
-        self.name = self.folder.name
-        self._seal = Seal(self.name)
+        self.run = self.folder.name
+        self._seal = Seal(self.run)
         self._released = 0
         # What was promised to records to come, and what of the segment is left beside it.
         self._promised = 0

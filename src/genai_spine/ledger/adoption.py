@@ -143,6 +143,7 @@ class _Estate:
             while await self._replay.step(run.folder.name, run.records):
                 if stopping():
                     return False
+        await self._replay.ship()
         matcher = self._replay.matcher
         while matcher.calls or matcher.requests:
             self._cut_off(matcher)
@@ -188,6 +189,7 @@ class _Estate:
             over_held=False,
             seconds=(latest - begun.at) / MICROSECONDS,
             first_token_seconds=None,
+            by_kind=cost.by_kind,
         )
 
     def _shipped(self, batch: Batch) -> None:

@@ -16,8 +16,9 @@ from msgspec.structs import asdict
 from genai_spine.clock import Clock
 from genai_spine.errors import DatabaseDownError
 from genai_spine.journal.records import HEADER_BYTES, Damage, Record
-from genai_spine.ledger.matching import Matcher, Place
-from genai_spine.ledger.records import Batch, Entry, decoded
+from genai_spine.ledger.matching import Matcher
+from genai_spine.ledger.records import Batch, Entry, decoded, tamed
+from genai_spine.ledger.tail import Tail
 from genai_spine.redact import scrub
 from genai_spine.storage.sql.ledger import LedgerStore, Rejected
 from genai_spine.telemetry.base import Observer
@@ -27,7 +28,10 @@ from genai_spine.telemetry.logging import logger
 __all__ = ["SLICE", "Delivery", "Replay", "Source"]
 
 SLICE: Final = 300
-"""How many records are read, and go into the database, in one piece: about a hundred requests."""
+"""How many records are read in one piece, before others have their turn: those of about a hundred requests."""
+
+_PIECE: Final = 2000
+"""How many rows go into the database in one transaction where there are so many: those of a thousand requests."""
 
 Source: TypeAlias = Callable[[int], Iterator[Record | Damage]]
 """Returns the records of a run from a position on."""
@@ -85,7 +89,7 @@ class Delivery:
         """
         reason = scrub(rejected.reason)
         at = datetime.fromtimestamp(self._clock.now(), UTC).isoformat()
-        line = {"at": at, "id": rejected.id, "reason": reason, "record": record}
+        line = {"at": at, "id": rejected.id, "reason": reason, "record": tamed(record)}
         self._aside.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(self._aside, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
         try:
@@ -129,6 +133,7 @@ class Replay:
         self._delivery = delivery
         self._shipped = shipped
         self._read: dict[str, int] = {}
+        self._settled: dict[str, int] = {}
         self._batch = Batch([], [], [])
         self._damaged = False
 
@@ -136,30 +141,50 @@ class Replay:
         """Return the position up to which a run was read."""
         return self._read.get(run, 0)
 
+    def settled(self, run: str) -> int:
+        """Return the position up to which a run is not needed any more: all before is complete, and was shipped."""
+        return self._settled.get(run, 0)
+
     async def step(self, run: str, source: Source) -> bool:
-        """Ship a further piece of a run; return whether there may be more.
+        """Read a further piece of a run, and ship when there is enough; return whether there may be more.
 
         Raises:
-            DatabaseDownError: The database cannot be reached; the piece is shipped with the next.
+            DatabaseDownError: The database cannot be reached; what was read is shipped with the next.
             JournalError: The run cannot be read.
         """
-        await self.ship()
+        await self._ship_enough()
         found = await asyncio.to_thread(_piece, source(self.read(run)))
         for record, entry in found:
             self._take(run, record, entry)
-        await self.ship()
         return len(found) == SLICE
+
+    async def take(self, run: str, tail: Tail) -> bool:
+        """Do the same with what is in memory; return whether there was something, raise as ``step`` does."""
+        await self._ship_enough()
+        found = tail.take(self.read(run), SLICE)
+        for start, end, record in found:
+            self._read[run] = end
+            self.matcher.add(record, run, start)
+        await asyncio.sleep(0)
+        return bool(found)
 
     async def ship(self) -> None:
         """Ship what is complete of what was read; raises as ``step`` does."""
-        if not self._batch:
-            self._batch = self.matcher.take()
-        if self._batch:
-            batch = self._batch
+        while self._batch or self.matcher.batch:
+            # What could not be shipped goes before what was read since.
+            batch = self._batch = self._batch or self.matcher.take()
             await self._delivery.ship(batch)
             self._batch = Batch([], [], [])
             if self._shipped is not None:
                 self._shipped(batch)
+        # What is open now may end soon, and is not shipped then.
+        for run, read in self._read.items():
+            oldest = self.matcher.oldest(run)
+            self._settled[run] = read if oldest is None else min(read, oldest)
+
+    async def _ship_enough(self) -> None:
+        if self._batch or self.matcher.batch.size >= _PIECE:
+            await self.ship()
 
     def _take(self, run: str, record: Record | Damage, entry: Entry | str | None) -> None:
         self._read[run] = record.position
@@ -167,14 +192,12 @@ class Replay:
             self._damaged = self._damaged or not record.torn
             self._delivery.damaged(run, record)
             return
-        place = Place(run, record.position - len(record.payload) - HEADER_BYTES)
+        start = record.position - len(record.payload) - HEADER_BYTES
         if isinstance(entry, str):
-            self._delivery.refuse(Rejected(f"{run}@{place.start}", entry), record)
-        elif entry is not None and not self.matcher.add(entry, place) and self._damaged:
+            self._delivery.refuse(Rejected(f"{run}@{start}", entry), record)
+        elif entry is not None and not self.matcher.add(entry, run, start) and self._damaged:
             # Where nothing is damaged, its call was shipped before.
-            self._delivery.refuse(
-                Rejected(f"{run}@{place.start}", "the call's beginning cannot be read"), asdict(entry)
-            )
+            self._delivery.refuse(Rejected(f"{run}@{start}", "the call's beginning cannot be read"), asdict(entry))
 
 
 def _piece(records: Iterator[Record | Damage]) -> list[tuple[Record | Damage, Entry | str | None]]:

@@ -17,8 +17,10 @@ from msgspec.structs import replace
 
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import JournalError, JournalFullError
+from genai_spine.journal.records import HEADER_BYTES
 from genai_spine.journal.writer import Journal
 from genai_spine.ledger.records import AUDIT, BEGUN, ENDED, REQUEST, Entry, encoded
+from genai_spine.ledger.tail import Tail
 from genai_spine.telemetry.logging import logger
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
@@ -74,6 +76,7 @@ class Ledger:
         self._name = secrets.token_hex(8)
         # The beginnings of calls that are not over, and the requests of which room was promised to the end.
         self._calls: dict[str, bytes] = {}
+        self._tail = Tail()
         self._requests: set[str] = set()
         # Positions go on where those of the last journal ended; what was open then is written again up to here.
         self._base = self._again = 0
@@ -90,11 +93,16 @@ class Ledger:
             JournalFullError: There is no room for it.
         """
         self.journal, self._make = make(), make
+        self._tail = Tail()
 
     @property
     def journals(self) -> list[Journal]:
         """All that may hold what is not shipped, the oldest first."""
         return [*self.retired, *((self.journal,) if self.journal is not None else ())]
+
+    def tail(self, journal: Journal) -> Tail | None:
+        """Return what of a journal's records is in memory; None where nothing is."""
+        return self._tail if journal is self.journal else None
 
     @property
     def has_room(self) -> bool:
@@ -103,7 +111,7 @@ class Ledger:
 
     def call_id(self) -> str:
         """Return an id that no other call has, in this run or any other; it begins with the run's name."""
-        run = self.journal.name if self.journal is not None else self._name
+        run = self.journal.run if self.journal is not None else self._name
         return f"{run}-{next(self._count):x}"
 
     def begin(self, begun: CallBegun) -> int:
@@ -117,7 +125,7 @@ class Ledger:
             return 0
         payload = encoded(begun)
         first = begun.request not in self._requests
-        position = self._begin(payload, _ROOM_OF_AN_END * (2 if first else 1))
+        position = self._begin(begun, payload, _ROOM_OF_AN_END * (2 if first else 1))
         self._calls[begun.id] = payload
         self._requests.add(begun.request)
         return position
@@ -190,16 +198,18 @@ class Ledger:
             except JournalError as error:
                 logger.error("the journal was not closed in good order", reason=error.message)
 
-    def _begin(self, payload: bytes, reserve: int) -> int:
+    def _begin(self, begun: CallBegun, payload: bytes, reserve: int) -> int:
         """Write a beginning; in another journal where the disk of this one has failed."""
         assert self.journal is not None  # noqa: S101  # looked at by who calls
         journal = self.journal
         try:
-            return self._base + journal.append(BEGUN, payload, reserve=reserve, sync=True)
+            end = journal.append(BEGUN, payload, reserve=reserve, sync=True)
         except JournalError:
             if journal.broken is None:
                 raise
-            return self._base + self._renew(journal).append(BEGUN, payload, reserve=reserve, sync=True)
+            end = self._renew(journal).append(BEGUN, payload, reserve=reserve, sync=True)
+        self._tail.note(end - len(payload) - HEADER_BYTES, end, begun)
+        return self._base + end
 
     def _renew(self, broken: Journal) -> Journal:
         """Begin another journal, with all that is open.
@@ -223,29 +233,30 @@ class Ledger:
             journal.append(BEGUN, payload, reserve=_ROOM_OF_AN_END + room, sync=True)
             room = 0
         self._again = journal.position
+        self._tail = Tail()
         return journal
 
     def _keep(self, kind: int, record: CallEnded | RequestDone | AuditEvent, reserved: int) -> None:
         """Write what has happened: it cannot be refused any more, so it is kept until the disk takes it."""
         if self.journal is None:
             return
-        late = Late(kind, record, self.journal.name, next(self._count), reserved)
         if not self.late:
-            if (reason := self._written(late)) is None:
+            if (reason := self._written(kind, record, reserved)) is None:
                 return
             logger.error("records are kept in memory, for the journal does not take them", reason=reason)
-        elif self._catch_up() and self._written(late) is None:
+        elif self._catch_up() and self._written(kind, record, reserved) is None:
             return
         if not reserved and len(self.late) >= _MOST_LATE:
             # Room was promised to each call that is open, so what is left is of requests that were refused.
             self.dropped += 1
             return
-        self.late.append(late)
+        self.late.append(Late(kind, record, self.journal.run, next(self._count), reserved))
 
     def _catch_up(self) -> bool:
         """Write what is late; return whether nothing is any more."""
         while self.late:
-            if self.late[0].taken or self._written(self.late[0]) is not None:
+            late = self.late[0]
+            if late.taken or self._written(late.kind, late.record, late.reserved) is not None:
                 return False
             self.late.popleft()
             self._told_of_catching_up()
@@ -255,11 +266,13 @@ class Ledger:
         if not self.late:
             logger.info("no records are kept in memory any more")
 
-    def _written(self, late: Late) -> str | None:
+    def _written(self, kind: int, record: Entry, reserved: int) -> str | None:
         """Write a record; return why it could not be."""
         assert self.journal is not None  # noqa: S101  # looked at by who calls
+        payload = encoded(record)
         try:
-            self.journal.append(late.kind, encoded(late.record), reserved=late.reserved)
+            end = self.journal.append(kind, payload, reserved=reserved)
         except (JournalError, JournalFullError) as error:
             return error.message
+        self._tail.note(end - len(payload) - HEADER_BYTES, end, record)
         return None

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from msgspec import Struct
 
 from genai_spine.ledger.records import Batch, Entry
-from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
+from genai_spine.types.ledger import CallBegun, CallEnded, RequestDone
 
 __all__ = ["Matcher", "Place", "Unfinished"]
 
 
-class Place(NamedTuple):
+class Place(Struct, frozen=True, gc=False):
     """Where a record stands: in which run, and from which position on."""
 
     run: str
     start: int
 
 
-class Unfinished(NamedTuple):
+class Unfinished(Struct, frozen=True, gc=False):
     """A request of whose end nothing is known, with its calls as far as they are over."""
 
     place: Place
@@ -40,21 +40,20 @@ class Matcher:
         self.requests: dict[str, Unfinished] = {}
         self.latest = 0
 
-    def add(self, record: Entry, place: Place) -> bool:
-        """Take a record; return False for the end of a call that has no beginning here."""
-        match record:
-            case CallBegun():
-                self._begin(record, place)
-            case CallEnded():
-                found = self.calls.pop(record.id, None)
-                if found is None:
-                    return False
-                self.end(found[1], record)
-            case RequestDone():
-                self.requests.pop(record.id, None)
-                self.batch.requests.append(record)
-            case AuditEvent():
-                self.batch.events.append((f"{place.run}@{place.start}", record))
+    def add(self, record: Entry, run: str, start: int) -> bool:
+        """Take a record, and where it stands; return False for the end of a call that has no beginning here."""
+        if isinstance(record, CallBegun):
+            self._begin(record, Place(run, start))
+        elif isinstance(record, CallEnded):
+            found = self.calls.pop(record.id, None)
+            if found is None:
+                return False
+            self.end(found[1], record)
+        elif isinstance(record, RequestDone):
+            self.requests.pop(record.id, None)
+            self.batch.requests.append(record)
+        else:
+            self.batch.events.append((f"{run}@{start}", record))
         return True
 
     def end(self, begun: CallBegun, ended: CallEnded) -> None:

@@ -9,7 +9,7 @@ import msgspec
 
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
-__all__ = ["AUDIT", "BEGUN", "ENDED", "REQUEST", "Batch", "Entry", "decoded", "encoded"]
+__all__ = ["AUDIT", "BEGUN", "ENDED", "REQUEST", "Batch", "Entry", "decoded", "encoded", "tamed"]
 
 BEGUN: Final = 1
 ENDED: Final = 2
@@ -42,6 +42,11 @@ class Batch(NamedTuple):
     def __bool__(self) -> bool:
         return bool(self.calls or self.requests or self.events)
 
+    @property
+    def size(self) -> int:
+        """How many rows it makes."""
+        return len(self.calls) + len(self.requests) + len(self.events)
+
 
 def encoded(record: Entry) -> bytes:
     """Return the bytes of a record; what providers and callers put into it may be odd or long, and must not lose it."""
@@ -51,7 +56,7 @@ def encoded(record: Entry) -> bytes:
         payload = b""
     if 0 < len(payload) <= _LONG:
         return payload
-    return _encoder.encode(_tamed(msgspec.to_builtins(record, builtin_types=(bytes,))))
+    return _encoder.encode(tamed(record))
 
 
 def decoded(kind: int, payload: bytes) -> Entry:
@@ -69,8 +74,12 @@ def decoded(kind: int, payload: bytes) -> Entry:
         raise ValueError(str(error)) from error
 
 
+def tamed(record: object) -> Any:
+    """Return what can be written of a record: numbers within bounds, texts of whole characters."""
+    return _tamed(msgspec.to_builtins(record, builtin_types=(bytes,)))
+
+
 def _tamed(value: Any) -> Any:
-    """What can be written of a value: numbers within bounds, texts of whole characters."""
     match value:
         case bool():
             return value

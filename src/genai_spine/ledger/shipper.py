@@ -18,7 +18,6 @@ from genai_spine.journal.writer import Journal
 from genai_spine.ledger.adoption import Adopter, Price
 from genai_spine.ledger.delivery import Delivery, Replay
 from genai_spine.ledger.ledger import Ledger
-from genai_spine.ledger.matching import Place
 from genai_spine.shared_state.base import SharedState
 from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.telemetry.base import Observer
@@ -187,18 +186,18 @@ class Shipper:
 
     async def _follow(self, journal: Journal) -> None:
         """Ship what a journal holds by now, and release it as far as nothing in it is open."""
-        run, end = journal.folder.name, journal.position
+        run, end = journal.run, journal.position
         more = True
         while more and self._replay.read(run) < end:
-            more = await self._replay.step(run, journal.records)
+            tail = self._ledger.tail(journal)
+            if tail is None or not await self._replay.take(run, tail):
+                more = await self._replay.step(run, journal.records)
             self._release(journal)
         await self._replay.ship()
 
     def _release(self, journal: Journal) -> None:
-        run = journal.folder.name
-        read, held = self._replay.read(run), self._replay.matcher.oldest(run)
         try:
-            journal.release(read if held is None else min(read, held))
+            journal.release(self._replay.settled(journal.run))
         except JournalError as error:
             logger.warning("the journal keeps more than it need", reason=error.message)
 
@@ -209,7 +208,7 @@ class Shipper:
             return
         for one in late:
             one.taken = True
-            self._replay.matcher.add(one.record, Place(one.run, -one.number))
+            self._replay.matcher.add(one.record, one.run, -one.number)
         await self._replay.ship()
         self._ledger.shipped(late)
 

@@ -14,6 +14,7 @@ from genai_spine.ledger.spans import Span, stamp
 from genai_spine.ledger.usage import tokens_of
 from genai_spine.money import usd_json
 from genai_spine.storage.sql.usage import EVERYTHING, UsageFilter, UsageStore
+from genai_spine.types.usage import CostByKind
 
 __all__ = ["Page", "Stories"]
 
@@ -126,6 +127,7 @@ def _call(row: Mapping[str, Any]) -> dict[str, Any]:
         "reason": row["reason"],
         "retry": row["retry"],
         "over_held": row["over_held"],
+        "cost_usd_by_kind": _cost_by_kind(row),
         "chat": row["chat_id"],
         "message": row["message_id"],
         **_ended(row),
@@ -139,6 +141,13 @@ def _asked_by(row: Mapping[str, Any]) -> dict[str, Any]:
         "api_key_id": row["api_key_id"],
         "tags": row["tags"] or [],
     }
+
+
+def _cost_by_kind(row: Mapping[str, Any]) -> dict[str, Any] | None:
+    amounts = {kind: row[f"{kind}_cost_picodollars"] for kind in CostByKind.__struct_fields__}
+    if None in amounts.values():
+        return None
+    return {kind: usd_json(amount) for kind, amount in amounts.items()}
 
 
 def _ended(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,19 +1,20 @@
 """What the ledger is told: that a call begins, that it has ended, that a request is over, and what an audit keeps.
 
 These are written to the journal as the things happen, and become rows of the database later. Money is in picodollars,
-moments are microseconds since the Unix epoch, durations are seconds.
+moments are microseconds since the Unix epoch, durations are seconds. Thousands may be waiting to be shipped; the
+collector need not look at them (``gc=False``), for they hold nothing that could hold them.
 """
 
 from __future__ import annotations
 
 from msgspec import Struct
 
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 
 __all__ = ["NOBODY", "AuditEvent", "CallBegun", "CallEnded", "Caller", "RequestDone"]
 
 
-class Caller(Struct, frozen=True, kw_only=True, array_like=True):
+class Caller(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Who asked.
 
     Attributes:
@@ -32,7 +33,7 @@ class Caller(Struct, frozen=True, kw_only=True, array_like=True):
 NOBODY = Caller()
 
 
-class CallBegun(Struct, frozen=True, kw_only=True, array_like=True):
+class CallBegun(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A call is about to be sent to a provider; written before its first byte leaves.
 
     Attributes:
@@ -75,7 +76,7 @@ class CallBegun(Struct, frozen=True, kw_only=True, array_like=True):
     hold: bytes = b""
 
 
-class CallEnded(Struct, frozen=True, kw_only=True, array_like=True):
+class CallEnded(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A call is over, whatever its end.
 
     Attributes:
@@ -89,6 +90,7 @@ class CallEnded(Struct, frozen=True, kw_only=True, array_like=True):
         over_held: It cost more than was set aside for it.
         seconds: From the call to its end.
         first_token_seconds: From the call to the first piece of the answer; None where none came.
+        by_kind: What the cost is made of; None where nothing was used, or nobody tells.
     """
 
     id: str
@@ -102,9 +104,10 @@ class CallEnded(Struct, frozen=True, kw_only=True, array_like=True):
     over_held: bool
     seconds: float
     first_token_seconds: float | None
+    by_kind: CostByKind | None = None
 
 
-class RequestDone(Struct, frozen=True, kw_only=True, array_like=True):
+class RequestDone(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """A request is over, whatever its end, refused ones included.
 
     Attributes:
@@ -146,7 +149,7 @@ class RequestDone(Struct, frozen=True, kw_only=True, array_like=True):
     first_token_seconds: float | None
 
 
-class AuditEvent(Struct, frozen=True, kw_only=True, array_like=True):
+class AuditEvent(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """Something that an audit wants to know; without prompts, answers or secrets.
 
     Attributes:

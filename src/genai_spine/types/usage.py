@@ -1,4 +1,4 @@
-"""Tokens used, counted one way for every provider."""
+"""Tokens used and what they cost, counted one way for every provider."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Any
 
 from msgspec import Struct, field
 
-__all__ = ["Usage"]
+__all__ = ["CostByKind", "Usage"]
 
 
-class Usage(Struct, frozen=True, kw_only=True):
+class Usage(Struct, frozen=True, kw_only=True, gc=False):
     """Tokens of one answer. Totals include their parts, whatever the provider's own way of counting.
 
     Attributes:
@@ -58,6 +58,27 @@ class Usage(Struct, frozen=True, kw_only=True):
     def total_tokens(self) -> int:
         """Input and output together."""
         return self.input_tokens + self.output_tokens
+
+
+class CostByKind(Struct, frozen=True, array_like=True, gc=False):
+    """What tokens cost, each counted once by its kind, in picodollars.
+
+    Attributes:
+        input: What was read and has nothing to do with the cache.
+        output: All that was written, reasoning included.
+        cache_read: What was read from the cache.
+        cache_write: What was written to it.
+    """
+
+    input: int = 0
+    output: int = 0
+    cache_read: int = 0
+    cache_write: int = 0
+
+    @property
+    def total(self) -> int:
+        """All kinds together."""
+        return self.input + self.output + self.cache_read + self.cache_write
 
 
 def _sum(one: int | None, other: int | None) -> int | None:

@@ -15,13 +15,14 @@ from genai_prices import types as library
 from genai_prices.data_snapshot import get_snapshot
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import astuple, replace
 
 from genai_spine.catalog.book import SHIPPED, PriceBook
 from genai_spine.catalog.compiling import PROVIDERS as THEIRS
 from genai_spine.catalog.prices import STAND_IN, Cost, Prices, Rate, estimate_cost_usd
 from genai_spine.errors import ConfigurationError
 from genai_spine.money import picodollars_from
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -102,9 +103,14 @@ def oracle(
     return Cost(picodollars_from(answer.total_price.quantize(PICODOLLAR, ROUND_CEILING)), known=True)
 
 
+def whole(cost: Cost) -> Cost:
+    """The cost as it is told who does not ask for its kinds."""
+    return replace(cost, by_kind=None)
+
+
 def known(cost: Cost) -> Cost | None:
     """The cost, unless it is a guess."""
-    return cost if cost.known else None
+    return whole(cost) if cost.known else None
 
 
 @pytest.mark.parametrize("provider", THEIRS)
@@ -247,7 +253,7 @@ def test_well_known_models(provider: str, model: str, input_price: str, output_p
     """A million tokens in and a million out cost the published prices."""
     cost = Prices.builtin().cost(provider, model, Usage(input_tokens=10**6, output_tokens=10**6), NOW)
 
-    assert Cost(picodollars_from(Decimal(input_price) + Decimal(output_price)), known=True) == cost
+    assert Cost(picodollars_from(Decimal(input_price) + Decimal(output_price)), known=True) == whole(cost)
 
 
 def test_cached_tokens_are_not_counted_twice() -> None:
@@ -257,7 +263,7 @@ def test_cached_tokens_are_not_counted_twice() -> None:
 
     expected = 1 * 1_000 + 4 * 10 + 3 * 100_000 + 2 * 10_000_000 + 7
 
-    assert expected == rate.charge(usage)
+    assert expected == rate.charge(usage).total
 
 
 @pytest.mark.parametrize(
@@ -275,10 +281,45 @@ def test_parts_larger_than_their_total_are_cut(usage: Usage, picodollars: int) -
     """A part counts as far as its total goes, reads before writes; what is negative counts as nothing."""
     rate = Rate(input=100, output=7, cache_read=1, cache_write=1_000, cache_write_1h=10_000, reasoning=50)
 
-    assert picodollars == rate.charge(usage)
+    assert picodollars == rate.charge(usage).total
 
 
 counts = st.none() | st.integers(-(10**7), 10**7)
+
+
+def test_each_token_is_charged_by_its_kind() -> None:
+    """What is read from the cache or written to it stands apart, at input's price too; reasoning is output."""
+    usage = Usage(input_tokens=100, output_tokens=10, cache_read_tokens=40, cache_write_tokens=20, reasoning_tokens=4)
+    own = Rate(input=10, output=50, cache_read=1, cache_write=13, reasoning=60)
+    assert CostByKind(input=400, output=540, cache_read=40, cache_write=260) == own.charge(usage)
+    plain = Rate(input=10, output=50)
+    assert CostByKind(input=400, output=500, cache_read=400, cache_write=200) == plain.charge(usage)
+
+
+@settings(max_examples=300)
+@given(st.data())
+def test_the_kinds_add_up_to_the_cost(data: st.DataObject) -> None:
+    """At any price, tiers and fractions of picodollars included, none is negative and together they are the cost."""
+    provider, model, lengths, _ = data.draw(st.sampled_from(BORDERED))
+    tokens = data.draw(st.sampled_from(lengths or (1,)).map(lambda border: border + 1) | counts)
+    usage = Usage(
+        input_tokens=tokens or 0,
+        output_tokens=data.draw(counts) or 0,
+        cache_read_tokens=data.draw(counts),
+        cache_write_tokens=data.draw(counts),
+        cache_write_1h_tokens=data.draw(counts),
+        reasoning_tokens=data.draw(counts),
+    )
+    cost = Prices.builtin().cost(provider, model, usage, NOW)
+    assert cost.by_kind is not None
+    assert cost.picodollars == cost.by_kind.total
+    assert min(astuple(cost.by_kind)) >= 0
+    rate = Rate(input=data.draw(st.integers(0, 500)), output=7, cache_read=3, cache_write=11, reasoning=13, per=100)
+    exact = replace(rate, per=1).charge(usage)
+    assert -(-exact.total // 100) == rate.charge(usage).total
+    assert all(
+        abs(told * 100 - one) < 100 for told, one in zip(astuple(rate.charge(usage)), astuple(exact), strict=True)
+    )
 
 
 @given(
@@ -321,7 +362,7 @@ def test_an_unknown_price_is_the_stand_in_never_nothing(provider: str, model: st
     """A model without a price per token costs 0.05 in and 0.08 out per million, and says that it is a guess."""
     usage = Usage(input_tokens=10**6, output_tokens=10**6)
 
-    assert Cost(picodollars_from("0.13"), known=False) == Prices.builtin().cost(provider, model, usage)
+    assert Cost(picodollars_from("0.13"), known=False) == whole(Prices.builtin().cost(provider, model, usage))
     assert Prices.builtin().rate(provider, model) is None
 
 
@@ -329,8 +370,8 @@ def test_the_stand_in_is_settable() -> None:
     """The operator's own stand-in takes the place of the default."""
     prices = Prices(PriceBook(), stand_in=Rate.per_million(input=1, output=2))
 
-    assert Cost(picodollars_from(3), known=False) == prices.cost(
-        "scaleway", "m", Usage(input_tokens=10**6, output_tokens=10**6)
+    assert Cost(picodollars_from(3), known=False) == whole(
+        prices.cost("scaleway", "m", Usage(input_tokens=10**6, output_tokens=10**6))
     )
 
 
@@ -338,12 +379,12 @@ def test_free_providers_cost_nothing() -> None:
     """A local provider's models cost 0, which is known, even where a hosted model has the same name."""
     prices = Prices.builtin()
 
-    assert Cost(0, known=True) == prices.cost("ollama", "gpt-4o", USAGES[0])
+    assert Cost(0, known=True) == whole(prices.cost("ollama", "gpt-4o", USAGES[0]))
     assert [Decimal(0)] * 2 == [
         prices.estimate_cost_usd(model, 10**6, 10**6) for model in ("ollama/llama3.2", "llama3.2:latest")
     ]
-    assert Cost(0, known=True) == prices.cost("mine", "gpt-4o", USAGES[0], local=True)
-    assert Cost(7_500_000_000, known=True) == prices.cost("openai", "gpt-4o", USAGES[0])
+    assert Cost(0, known=True) == whole(prices.cost("mine", "gpt-4o", USAGES[0], local=True))
+    assert Cost(7_500_000_000, known=True) == whole(prices.cost("openai", "gpt-4o", USAGES[0]))
 
 
 def test_the_users_own_prices_come_first() -> None:
@@ -354,13 +395,13 @@ def test_the_users_own_prices_come_first() -> None:
     expected = Cost(picodollars_from("0.001"), known=True)
 
     assert [expected] * 3 == [
-        prices.cost("openai", "gpt-4o", USAGES[0]),
-        prices.cost("ollama", "big", USAGES[0]),
-        prices.cost("scaleway", "Llama-3.1-8B-instruct", USAGES[0]),
+        whole(prices.cost("openai", "gpt-4o", USAGES[0])),
+        whole(prices.cost("ollama", "big", USAGES[0])),
+        whole(prices.cost("scaleway", "Llama-3.1-8B-instruct", USAGES[0])),
     ]
     assert Decimal("0.001") == prices.estimate_cost_usd("llama-3.1-8b-instruct", 1_000, 500)
-    assert Cost(600_000_000, known=True) == prices.cost("openai", "gpt-4o-mini", Usage(output_tokens=1_000))
-    assert Cost(7_500_000_000, known=True) == Prices.builtin().cost("openai", "gpt-4o", USAGES[0])
+    assert Cost(600_000_000, known=True) == whole(prices.cost("openai", "gpt-4o-mini", Usage(output_tokens=1_000)))
+    assert Cost(7_500_000_000, known=True) == whole(Prices.builtin().cost("openai", "gpt-4o", USAGES[0]))
 
 
 def test_a_rate_may_be_finer_than_a_picodollar() -> None:
@@ -371,7 +412,7 @@ def test_a_rate_may_be_finer_than_a_picodollar() -> None:
 
     charges = [1, 1, 2, 25]
 
-    assert charges == [rate.charge(Usage(input_tokens=tokens)) for tokens in (1, 4, 5, 100)]
+    assert charges == [rate.charge(Usage(input_tokens=tokens)).total for tokens in (1, 4, 5, 100)]
 
 
 @pytest.mark.parametrize("price", ["-1", "abc", "", "NaN", "Infinity", "1e99", "1e-99"])

@@ -18,6 +18,7 @@ from genai_spine.journal.runs import adopt, runs
 from genai_spine.journal.writer import Journal
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.ledger.shipper import Shipper
+from genai_spine.ledger.tail import Tail
 from genai_spine.shared_state.memory import MemoryState
 from genai_spine.shared_state.meters import Claim, Meter, Taken
 from genai_spine.storage.sql.engine import Database
@@ -48,11 +49,14 @@ class Moody(LedgerStore):
     """A store whose database is there or not."""
 
     down = False
+    down_after: int | None = None
 
     @override
     async def record(self, *batch: Any) -> Recorded:
-        if self.down:
+        if self.down or self.down_after == 0:
             raise DatabaseDownError
+        if self.down_after is not None:
+            self.down_after -= 1
         return await super().record(*batch)
 
 
@@ -440,6 +444,78 @@ async def test_a_damaged_journal(tmp_path: Path, sqlite: Database) -> None:
     told = json.loads((tmp_path / "rejected.jsonl").read_text(encoding="utf-8"))
     assert ("hurt", "the call's beginning cannot be read") == (told["record"]["id"], told["reason"])
     await heir.stop()
+
+
+async def test_what_was_written_lately_is_not_read_again(tmp_path: Path, sqlite: Database) -> None:
+    """A worker ships from memory what it has just written, even where its file can no longer be read."""
+    worker = Worker(tmp_path, sqlite, segment_bytes=1 << 16)
+    for number in range(10):
+        worker.serve(f"c{number}")
+    (segment,) = segments(worker.journal.folder)
+    segment.write_bytes(bytes(1 << 16))
+    await worker.shipper.flush()
+    assert 10 == len(await calls(sqlite))
+    assert [] == worker.faults.kinds
+    assert worker.journal.position == worker.journal.released
+    await worker.stop()
+
+
+async def test_nothing_is_let_go_before_it_is_there(tmp_path: Path, sqlite: Database) -> None:
+    """A call that was open when others were shipped keeps its place when it ends, until it is shipped too."""
+    worker = Worker(tmp_path, sqlite)
+    begun, ended = call("open")
+    worker.ledger.begin(begun)
+    worker.serve("others")
+    await worker.shipper.flush()
+    worker.ledger.end(ended)
+    worker.ledger.request(request(begun.request))
+    worker.store.down = True
+    with pytest.raises(DatabaseDownError):
+        await worker.shipper.flush()
+    assert 0 == worker.journal.released
+    worker.die()
+    heir = Worker(tmp_path, sqlite)
+    await heir.shipper.start()
+    assert {"open": "success", "others": "success"} == await calls(sqlite)
+    await heir.stop()
+
+
+async def test_more_than_memory_holds(tmp_path: Path, sqlite: Database) -> None:
+    """What was written before the newest is read from the journal, and all of it is there once."""
+    worker = Worker(tmp_path, sqlite, segment_bytes=1 << 20, max_bytes=1 << 26)
+    worker.ledger._tail = Tail(most=100)  # its own is for a second of heavy work
+    worker.store.down = True
+    for number in range(250):
+        worker.serve(f"c{number}")
+        if number == 90:
+            with pytest.raises(DatabaseDownError):
+                await worker.shipper.flush()
+    worker.store.down = False
+    await worker.shipper.flush()
+    worker.serve("later")
+    await worker.shipper.flush()
+    assert {*(f"c{number}" for number in range(250)), "later"} == set(await calls(sqlite))
+    assert 251 == len(await rows(sqlite, requests))
+    assert worker.journal.position == worker.journal.released
+    await worker.stop()
+
+
+async def test_many_go_in_one_transaction(tmp_path: Path, sqlite: Database) -> None:
+    """A long run goes in pieces of a bounded size; what failed is told again whole, and nothing is let go before."""
+    worker = Worker(tmp_path, sqlite, segment_bytes=1 << 16, max_bytes=1 << 26)
+    for number in range(1200):
+        worker.serve(f"c{number}")
+    worker.store.down_after = 1
+    with pytest.raises(DatabaseDownError):
+        await worker.shipper.flush()
+    there = len(await calls(sqlite))
+    assert 1000 <= there < 1200
+    assert 0 < worker.journal.released < worker.journal.position
+    worker.store.down_after = None
+    await worker.shipper.flush()
+    assert 1200 == len(await calls(sqlite)) == len(await rows(sqlite, requests))
+    assert worker.journal.position == worker.journal.released
+    await worker.stop()
 
 
 async def test_records_of_another_version(tmp_path: Path, sqlite: Database) -> None:

@@ -24,7 +24,7 @@ from genai_spine.types.json import JsonObject
 from genai_spine.types.messages import Message, Text
 from genai_spine.types.stream import Event, Failed, Start
 from genai_spine.types.tools import OpaqueTool
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 from tests.context import context
 
 ANSWER: Final[JsonObject] = {
@@ -303,7 +303,7 @@ def test_costs() -> None:
     assert not cost.known
     assert cost.usd > 0
     local = provider_from_row("ollama", builtin_rows()["ollama"], context())
-    assert Cost(0, known=True) == local.cost_of("no-such-model", Usage(input_tokens=1_000_000))
+    assert Cost(0, known=True, by_kind=CostByKind()) == local.cost_of("no-such-model", Usage(input_tokens=1_000_000))
 
 
 def test_what_it_knows() -> None:

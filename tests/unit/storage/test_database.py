@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -155,6 +156,28 @@ async def test_writers_of_one_file_wait_for_each_other() -> None:
         async with other.reading() as connection:
             assert 40 == (await connection.execute(sa.select(sa.func.count()).select_from(users))).scalar_one()
         await other.close()
+
+
+async def test_who_is_cancelled_leaves_no_writer_behind() -> None:
+    """A task that is cancelled while a thread writes for it ends when the thread has, so that nobody finds it there."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    def work(connection: sa.Connection) -> None:
+        begun.set()
+        go_on.wait()
+        connection.execute(users.insert().values(name="ada"))
+
+    async with fresh_database("sqlite") as database:
+        task = asyncio.create_task(database.write(work))
+        await asyncio.to_thread(begun.wait)
+        task.cancel()
+        done, _ = await asyncio.wait([task], timeout=0)
+        assert not done
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        async with database.reading() as connection:
+            assert ["ada"] == list((await connection.execute(sa.select(users.c.name))).scalars())
 
 
 async def test_only_the_owner_reads_the_file(tmp_path: Path) -> None:

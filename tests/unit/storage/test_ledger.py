@@ -25,7 +25,7 @@ from genai_spine.storage.sql.tables import (
 )
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import AuditEvent, Caller
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 from tests.ledgers import NOON, call, request, rows
 
 ADA = Caller(user=7, api_key=70, fingerprint="aaaa0001", tags=("alpha", "beta"))
@@ -50,6 +50,7 @@ async def test_a_call_becomes_a_row(database: Database) -> None:
         caller=ADA,
         usage=usage,
         cost=123_456_789_012,
+        by_kind=CostByKind(input=100_000_000_000, output=23_000_000_000, cache_read=456_789_000, cache_write=12),
         seconds=2.3456,
         first_token_seconds=None,
         outcome="error",
@@ -86,6 +87,10 @@ async def test_a_call_becomes_a_row(database: Database) -> None:
         "cache_write_tokens": 0,
         "reasoning_tokens": 10,
         "cost_picodollars": 123_456_789_012,
+        "input_cost_picodollars": 100_000_000_000,
+        "output_cost_picodollars": 23_000_000_000,
+        "cache_read_cost_picodollars": 456_789_000,
+        "cache_write_cost_picodollars": 12,
         "cost": pytest.approx(0.123456789012),
         "price_known": True,
         "cost_estimated": True,
@@ -136,6 +141,21 @@ async def test_what_is_told_twice_is_kept_and_counted_once(database: Database) -
     assert [3, 2, 2] == [len(await rows(database, table)) for table in (provider_usage, requests, audit)]
     assert [(3, 81_000_000)] == [(row["calls"], row["cost_picodollars"]) for row in await whole(database)]
     assert Recorded() == await store.record([], [], [])
+
+
+async def test_a_long_batch_is_told_twice_in_part(database: Database) -> None:
+    """However many rows go into a statement, exactly those that were not there are new, and the sums are of these."""
+    store = LedgerStore(database)
+    told = [call(f"c{number:03}", cost=number) for number in range(300)]
+    over = [request(f"r{number:03}") for number in range(300)]
+    first = await store.record(told[100:250], over[:17], [])
+    assert {begun.id for begun, _ in told[100:250]} == first.calls
+    again = await store.record(told, over, [])
+    assert {f"c{number:03}" for number in range(300) if not 100 <= number < 250} == again.calls
+    assert {f"r{number:03}" for number in range(17, 300)} == again.requests
+    assert Recorded() == await store.record(told, over, [])
+    assert [300, 300] == [len(await rows(database, table)) for table in (provider_usage, requests)]
+    assert [(300, sum(range(300)))] == [(row["calls"], row["cost_picodollars"]) for row in await whole(database)]
 
 
 async def test_calls_are_added_up(database: Database) -> None:

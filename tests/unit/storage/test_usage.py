@@ -18,6 +18,7 @@ from genai_spine.storage.sql.tables import provider_usage, usage_histograms, usa
 from genai_spine.storage.sql.usage import DIMENSIONS, EVERYTHING, Figures, UsageFilter, UsageStore
 from genai_spine.types.ledger import CallBegun, CallEnded, Caller
 from genai_spine.types.usage import Usage
+from tests.databases import fresh_database
 from tests.ledgers import NOON, call, request
 
 HOUR: Final = NOON // 3600
@@ -212,3 +213,20 @@ async def test_an_older_call_has_no_request(database: Database) -> None:
             sa.insert(provider_usage).values(provider_name="ollama", model_name="m", created_at=datetime.now(UTC))
         )
     assert (None, []) == await UsageStore(database).request("", [EVERYTHING])
+
+
+async def test_an_id_is_found_by_an_index() -> None:
+    """Whosever the id is: of callers' ids only those are in an index that differ, and the database sees that."""
+    asked: list[tuple[str, Any]] = []
+    async with fresh_database("sqlite") as database:
+        engine = database._engine.sync_engine  # what is asked is not to be seen from outside
+        sa.event.listen(engine, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
+        await UsageStore(database).request("nothing", [])
+        questions = [(text, values) for text, values in asked if text.startswith("SELECT")]
+        async with database.reading() as connection:
+            plans = [
+                [step[-1] for step in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+                for text, values in questions
+            ]
+    assert 2 == len(plans)
+    assert not [step for plan in plans for step in plan if step.startswith("SCAN")]

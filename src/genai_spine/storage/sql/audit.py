@@ -10,8 +10,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 from msgspec import Struct
-from sqlalchemy import ColumnElement, select, text
-from sqlalchemy.ext.asyncio import AsyncConnection
+from sqlalchemy import ColumnElement, Connection, select, text
 
 from genai_spine.redact import scrub
 from genai_spine.storage.sql import fitting
@@ -104,8 +103,8 @@ class AuditStore:
 
     async def add(self, events: Sequence[AuditEvent]) -> None:
         """Add events that are nowhere else yet."""
-        async with self._database.writing() as connection:
-            await append(connection, [(uuid.uuid4().hex, event) for event in events])
+        named = [(uuid.uuid4().hex, event) for event in events]
+        await self._database.write(lambda connection: append(connection, named))
 
     async def newest(
         self, which: Sequence[AuditFilter], *, before: int | None = None, limit: int
@@ -187,17 +186,16 @@ def _fault(row: Mapping[str, Any], last: Anchor, expected: Anchor | None) -> str
     return ""
 
 
-async def append(connection: AsyncConnection, events: Sequence[tuple[str, AuditEvent]]) -> frozenset[str]:
+def append(connection: Connection, events: Sequence[tuple[str, AuditEvent]]) -> frozenset[str]:
     """Add events to the chain, in their order, within a transaction; return the ids of those that were not there."""
     named = {fitting.ident(id_, 64): (id_, event) for id_, event in events}
     if not named:
         return frozenset()
     if connection.dialect.name == "postgresql":
-        await connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
-    there = set((await connection.execute(select(audit.c.event_id).where(audit.c.event_id.in_(named)))).scalars())
-    last = (
-        await connection.execute(select(audit.c.sequence, audit.c.hash).order_by(audit.c.sequence.desc()).limit(1))
-    ).first()
+        connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _LOCK})
+    there = set(connection.execute(select(audit.c.event_id).where(audit.c.event_id.in_(named))).scalars())
+    newest = select(audit.c.sequence, audit.c.hash).order_by(audit.c.sequence.desc()).limit(1)
+    last = connection.execute(newest).first()
     sequence, previous = (0, BEGINNING) if last is None else (last.sequence, last.hash)
     rows = []
     for event_id, (_, event) in named.items():
@@ -208,7 +206,7 @@ async def append(connection: AsyncConnection, events: Sequence[tuple[str, AuditE
             previous = row["hash"]
             rows.append(row)
     if rows:
-        await connection.execute(audit.insert(), rows)
+        connection.execute(audit.insert(), rows)
     return frozenset(id_ for event_id, (id_, _) in named.items() if event_id not in there)
 
 

@@ -18,7 +18,7 @@ from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import URL, Connection, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, create_engine, event, inspect, make_url, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
@@ -73,6 +73,8 @@ class Database:
         self.changed: Callable[[], Awaitable[None]] | None = None
         self._upgrading = asyncio.Lock()
         self._engine = _sqlite_engine(url) if self.is_sqlite else _postgres_engine(url)
+        # Of many statements each would go to the driver's thread and back.
+        self._writer = _sqlite_writer(url) if self.is_sqlite else None
         # SQLite shows a transaction one state of itself anyway.
         self._reader = self._engine if self.is_sqlite else self._engine.execution_options(**_ONE_STATE)
 
@@ -141,6 +143,18 @@ class Database:
             async with connection.begin():
                 yield connection
 
+    async def write(self, work: Callable[[Connection], T]) -> T:
+        """Do something in a transaction, by SQLAlchemy's synchronous face; SQLite has a thread for it meanwhile.
+
+        Raises:
+            DatabaseDownError: The database cannot be reached, or the changes could not be made for now.
+        """
+        await self._upgraded()
+        if self._writer is None:
+            return await self.run(work)
+        with _translated():
+            return await _in_thread(_written, self._writer, work)
+
     async def run(self, work: Callable[[Connection], T]) -> T:
         """Do something that needs SQLAlchemy's synchronous face, in a transaction and on the tables as they are."""
         async with self._writing() as connection:
@@ -184,6 +198,8 @@ class Database:
     async def close(self) -> None:
         """Close all connections."""
         await self._engine.dispose()
+        if self._writer is not None:
+            self._writer.dispose()
 
 
 def _revision(connection: Connection) -> str | None:
@@ -200,8 +216,42 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
     engine = create_async_engine(
         url, pool_size=POOL, max_overflow=0, connect_args={"timeout": BUSY_MILLISECONDS / 1000}
     )
+    _prepare_sqlite(engine.sync_engine, path)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "do_connect")
+
+def _sqlite_writer(url: URL) -> Engine:
+    """An engine for a thread that only writes."""
+    seconds = BUSY_MILLISECONDS / 1000
+    engine = create_engine(
+        url.set(drivername="sqlite"),
+        pool_size=1,
+        max_overflow=0,
+        pool_timeout=seconds,
+        connect_args={"timeout": seconds},
+        execution_options={"spine_writes": True},
+    )
+    _prepare_sqlite(engine, Path(url.database or ""))
+    return engine
+
+
+def _written(writer: Engine, work: Callable[[Connection], T]) -> T:
+    with writer.begin() as connection:
+        return work(connection)
+
+
+async def _in_thread(work: Callable[..., T], *args: Any) -> T:
+    """Do something in a thread, and return when it has ended, whoever is cancelled meanwhile."""
+    doing = asyncio.ensure_future(asyncio.to_thread(work, *args))
+    try:
+        return await asyncio.shield(doing)
+    except asyncio.CancelledError:
+        await asyncio.wait([doing])
+        raise
+
+
+def _prepare_sqlite(engine: Engine, path: Path) -> None:
+    @event.listens_for(engine, "do_connect")
     def make_file(*_: object) -> None:
         # Its owner alone may read it, whatever the umask; the files beside it take after it.
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -210,7 +260,7 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
         with suppress(FileExistsError):
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
-    @event.listens_for(engine.sync_engine, "connect")
+    @event.listens_for(engine, "connect")
     def prepare(connection: Any, _: ConnectionPoolEntry) -> None:
         # The driver would begin transactions late, and by itself.
         connection.isolation_level = None
@@ -219,13 +269,11 @@ def _sqlite_engine(url: URL) -> AsyncEngine:
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
-    @event.listens_for(engine.sync_engine, "begin")
+    @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         # A writer says so at once: two readers that want to become writers would wait for each other.
         writes = connection.get_execution_options().get("spine_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
-
-    return engine
 
 
 def _postgres_engine(url: URL) -> AsyncEngine:

@@ -7,7 +7,7 @@ import math
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
-__all__ = ["MICROSECONDS", "count", "ident", "milliseconds", "moment", "small", "text"]
+__all__ = ["MICROSECONDS", "count", "ident", "microseconds", "milliseconds", "moment", "small", "text"]
 
 MICROSECONDS: Final = 10**6
 
@@ -17,6 +17,8 @@ _LAST: Final = int((datetime(9999, 12, 31, tzinfo=UTC) - _EPOCH).total_seconds()
 _MOST: Final = 2**60
 _MOST_SMALL: Final = 2**31 - 1
 _DIGEST: Final = 32
+# Seconds that need no second look.
+_USUAL: Final = 10**6
 
 
 def text(value: str, length: int | None = None) -> str:
@@ -36,7 +38,9 @@ def ident(value: str, length: int) -> str:
 
 def count(value: int | None) -> int:
     """A number of something, or an amount, that can be added up."""
-    return min(max(value or 0, 0), _MOST)
+    if not value or value < 0:
+        return 0
+    return min(value, _MOST)
 
 
 def small(value: int) -> int:
@@ -46,11 +50,18 @@ def small(value: int) -> int:
 
 def milliseconds(seconds: float | None) -> int | None:
     """A duration, rounded; None where it is none."""
+    if seconds is not None and 0 <= seconds <= _USUAL:
+        return round(seconds * 1000)
     if seconds is None or not math.isfinite(seconds):
         return None
     return round(min(max(seconds * 1000, 0), _MOST_SMALL))
 
 
-def moment(microseconds: int) -> datetime:
-    """A moment, given in microseconds since the Unix epoch."""
-    return _EPOCH + timedelta(microseconds=min(max(microseconds, 0), _LAST))
+def microseconds(since: int) -> int:
+    """A moment, in microseconds since the Unix epoch."""
+    return min(max(since, 0), _LAST)
+
+
+def moment(since: int) -> datetime:
+    """The same as such."""
+    return _EPOCH + timedelta(microseconds=microseconds(since))

@@ -2,38 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Table, func, select
+from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import DatabaseDownError
 from genai_spine.money import nanodollars_up
-from genai_spine.storage.sql import audit, fitting
+from genai_spine.storage.sql import audit
+from genai_spine.storage.sql.bulk import POSTGRESQL, SQLITE, Forms, Row
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.rollups import HOUR, Sums, covering, insert_for
-from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, requests, usage_rollups
-from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, Caller, RequestDone
-from genai_spine.types.usage import Usage
+from genai_spine.storage.sql.fitting import MICROSECONDS
+from genai_spine.storage.sql.rollups import HOUR, Sums, covering
+from genai_spine.storage.sql.rows import CALLS, REQUESTS, call_key, call_row, request_key, request_row
+from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, usage_rollups
+from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
 __all__ = ["LedgerStore", "Recorded", "Rejected", "Spent"]
 
 Calls = Sequence[tuple[CallBegun, CallEnded]]
 Events = Sequence[tuple[str, AuditEvent]]
 
-# Of a request's tags so many are kept, each so long.
-_TAGS: Final = 16
-_TAG: Final = 100
+# So many rows of a kind are made before others have their turn.
+_SLICE: Final = 50
 _TRIES: Final = 5
 # SQLSTATE: two transactions stood in each other's way; a value, or a constraint.
 _AGAIN: Final = ("40001", "40P01")
 _OF_A_ROW: Final = ("22", "23")
-_PICODIGITS: Final = -12
 
 
 class Rejected(NamedTuple):
@@ -97,7 +96,8 @@ class LedgerStore:
         if not (calls or requests or events):
             return Recorded()
         try:
-            return await self._in_turn(lambda connection: self._write(connection, calls, requests, events))
+            made = await self._made(calls, requests)
+            return await self._in_turn(lambda connection: made.write(connection, events))
         except DBAPIError as error:
             if not _of_a_row(error):
                 raise
@@ -159,36 +159,60 @@ class LedgerStore:
         async with self._database.reading() as connection:
             return frozenset((await connection.execute(ids)).scalars())
 
-    async def _in_turn(self, work: Callable[[AsyncConnection], Any]) -> Recorded:
+    async def _in_turn(self, work: Callable[[Connection], Recorded]) -> Recorded:
         """Do something in a transaction, again where another transaction stood in its way."""
         for _ in range(_TRIES):
             try:
-                async with self._database.writing() as connection:
-                    found: Recorded = await work(connection)
-                    return found
+                return await self._database.write(work)
             except DBAPIError as error:
                 if getattr(error.orig, "sqlstate", None) not in _AGAIN:
                     raise
         raise DatabaseDownError
 
-    async def _write(
-        self, connection: AsyncConnection, calls: Calls, done: Sequence[RequestDone], events: Events
-    ) -> Recorded:
-        now = datetime.fromtimestamp(self._clock.now(), UTC)
-        pairs = {fitting.ident(begun.id, 64): (begun, ended) for begun, ended in calls}
-        rows = {id_: _call(id_, begun, ended, now) for id_, (begun, ended) in pairs.items()}
-        new_calls = await _insert(connection, provider_usage, "call_id", rows)
-        over = {fitting.ident(one.id, 160): one for one in done}
-        new_requests = await _insert(connection, requests, "id", {id_: _request(id_, one) for id_, one in over.items()})
-        sums = Sums()
-        for id_ in new_calls:
-            ended = pairs[id_][1]
-            sums.add(rows[id_], ended.seconds, ended.first_token_seconds)
-        await sums.write(connection)
+    async def _made(self, calls: Calls, done: Sequence[RequestDone]) -> _Made:
+        """Make the rows, a few at a time: the event loop has other things to do."""
+        made = _Made(SQLITE if self._database.is_sqlite else POSTGRESQL, int(self._clock.now() * MICROSECONDS))
+        for start in range(0, max(len(calls), len(done)), _SLICE):
+            made.add(calls[start : start + _SLICE], done[start : start + _SLICE])
+            await asyncio.sleep(0)
+        return made
+
+
+class _Made:
+    """What is to be written: rows by their keys, with what was told."""
+
+    def __init__(self, forms: Forms, now: int) -> None:
+        self._forms = forms
+        self._now = forms.moment(now)
+        self._calls: dict[str, tuple[Row, CallBegun, CallEnded]] = {}
+        self._requests: dict[str, tuple[Row, RequestDone]] = {}
+        self._sums = Sums()
+
+    def add(self, calls: Calls, done: Iterable[RequestDone]) -> None:
+        """Make rows; what is told twice counts once."""
+        for begun, ended in calls:
+            if (key := call_key(begun)) not in self._calls:
+                row = call_row(key, begun, ended, self._now, self._forms)
+                self._calls[key] = row, begun, ended
+                self._sums.add(row, begun, ended)
+        for one in done:
+            if (key := request_key(one)) not in self._requests:
+                self._requests[key] = request_row(key, one, self._forms), one
+
+    def write(self, connection: Connection, events: Events) -> Recorded:
+        """Write what is not there."""
+        calls = CALLS.insert(connection, [row for row, *_ in self._calls.values()])
+        requests = REQUESTS.insert(connection, [row for row, _ in self._requests.values()])
+        sums = self._sums
+        if len(calls) < len(self._calls):
+            sums = Sums()
+            for key in calls:
+                sums.add(*self._calls[key])
+        sums.write(connection)
         return Recorded(
-            frozenset(pairs[id_][0].id for id_ in new_calls),
-            frozenset(over[id_].id for id_ in new_requests),
-            await audit.append(connection, events),
+            frozenset(self._calls[key][1].id for key in calls),
+            frozenset(self._requests[key][1].id for key in requests),
+            audit.append(connection, events),
         )
 
 
@@ -204,101 +228,6 @@ def _parts(calls: Calls, requests: Sequence[RequestDone], events: Events) -> Ite
         return [(calls, (), ()), ((), requests, ()), ((), (), events)]
     half = (len(calls) + len(requests) + len(events) + 1) // 2
     return [(calls[:half], requests[:half], events[:half]), (calls[half:], requests[half:], events[half:])]
-
-
-async def _insert(
-    connection: AsyncConnection, table: Table, key: str, rows: dict[str, dict[str, Any]]
-) -> Sequence[str]:
-    """Insert the rows that are not there, and return their keys."""
-    if not rows:
-        return ()
-    # In one order, as everybody does it: two who write the same wait for each other, and never crosswise.
-    values = [rows[id_] for id_ in sorted(rows)]
-    insert = insert_for(connection, table).on_conflict_do_nothing(index_elements=[key]).returning(table.c[key])
-    return (await connection.execute(insert, values)).scalars().all()
-
-
-def _asked_by(caller: Caller) -> dict[str, Any]:
-    tags = dict.fromkeys(tag for each in caller.tags if (tag := fitting.text(each, _TAG)))
-    return {
-        "user_id": caller.user,
-        "api_key_id": caller.api_key,
-        "key_fingerprint": fitting.text(caller.fingerprint, 16),
-        "tags": list(tags)[:_TAGS],
-    }
-
-
-def _used(usage: Usage | None, cost: int) -> dict[str, Any]:
-    usage = usage or Usage()
-    return {
-        "input_tokens": fitting.count(usage.input_tokens),
-        "output_tokens": fitting.count(usage.output_tokens),
-        "cache_read_tokens": fitting.count(usage.cache_read_tokens),
-        "cache_write_tokens": fitting.count(usage.cache_write_tokens),
-        "reasoning_tokens": fitting.count(usage.reasoning_tokens),
-        "cost_picodollars": fitting.count(cost),
-    }
-
-
-def _call(id_: str, begun: CallBegun, ended: CallEnded, now: datetime) -> dict[str, Any]:
-    used = _used(ended.usage, ended.cost)
-    return {
-        "call_id": id_,
-        "request": fitting.ident(begun.request, 160),
-        "request_id": fitting.text(begun.request_id, 128),
-        "number": fitting.small(begun.number),
-        **_asked_by(begun.caller),
-        "provider_name": fitting.text(begun.provider, 50),
-        "model_name": fitting.text(begun.model, 255),
-        "provider_key": fitting.text(begun.key, 16),
-        "chat_id": begun.chat,
-        "message_id": begun.message,
-        "tokens_used": fitting.count(used["input_tokens"] + used["output_tokens"]),
-        **used,
-        "cost": Decimal(used["cost_picodollars"]).scaleb(_PICODIGITS),
-        "price_known": ended.price_known,
-        "cost_estimated": ended.cost_estimated,
-        "over_held": ended.over_held,
-        "response_time_ms": fitting.milliseconds(ended.seconds),
-        "first_token_ms": fitting.milliseconds(ended.first_token_seconds),
-        "status": fitting.text(ended.outcome, 20),
-        "error": fitting.text(ended.error, 100),
-        "reason": fitting.text(begun.reason, 255),
-        "strategy": fitting.text(begun.strategy, 50),
-        "retry": begun.retry,
-        "fallback": begun.fallback,
-        "stream": begun.stream,
-        "door": fitting.text(begun.door, 50),
-        "created_at": fitting.moment(begun.at),
-        "recorded_at": now,
-    }
-
-
-def _request(id_: str, done: RequestDone) -> dict[str, Any]:
-    return {
-        "id": id_,
-        "request_id": fitting.text(done.request_id, 128),
-        **_asked_by(done.caller),
-        "door": fitting.text(done.door, 50),
-        "asked_model": fitting.text(done.asked_model, 255),
-        "provider_name": fitting.text(done.provider, 50),
-        "model_name": fitting.text(done.model, 255),
-        "status": fitting.text(done.outcome, 20),
-        "http_status": fitting.small(done.status),
-        "error": fitting.text(done.error, 100),
-        "attempts": fitting.small(done.attempts),
-        "fallback": done.fallback,
-        "strategy": fitting.text(done.strategy, 50),
-        "affinity": done.affinity,
-        "stream": done.stream,
-        "passthrough": done.passthrough,
-        **_used(done.usage, done.cost),
-        "price_known": done.price_known,
-        "cost_estimated": done.cost_estimated,
-        "response_time_ms": fitting.milliseconds(done.seconds),
-        "first_token_ms": fitting.milliseconds(done.first_token_seconds),
-        "created_at": fitting.moment(done.at),
-    }
 
 
 def _at(hour: int) -> datetime:

@@ -2,27 +2,45 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from operator import add
 from typing import Any, Final, TypeAlias
 
-from sqlalchemy import ColumnElement, Table, and_
+import msgspec
+from sqlalchemy import ColumnElement, Connection, Table, and_
 from sqlalchemy.dialects import postgresql, sqlite
-from sqlalchemy.ext.asyncio import AsyncConnection
 
+from genai_spine.storage.sql.bulk import Row, text_of
+from genai_spine.storage.sql.fitting import MICROSECONDS, microseconds
 from genai_spine.storage.sql.histograms import bucket_of
+from genai_spine.storage.sql.rows import CALLS
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
+from genai_spine.types.ledger import CallBegun, CallEnded
 
-__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "covering_days", "insert_for"]
+__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "covering_days"]
 
 HOUR: Final = 3600
 HOURS_PER_DAY: Final = 24
 DAY: Final = HOUR * HOURS_PER_DAY
 SPANS: Final = (1, HOURS_PER_DAY)
 
-# So many rows go into one statement: SQLite takes 32,766 values, asyncpg 32,767.
-_ROWS: Final = 1500
-_COUNTED: Final = ("input_tokens", "output_tokens", "cache_read_tokens", "cache_write_tokens", "reasoning_tokens")
+_HOUR: Final = HOUR * MICROSECONDS
+_in_common: Final = CALLS.picker(
+    "user_id", "api_key_id", "key_fingerprint", "tags", "provider_name", "model_name", "status"
+)
+_amounts: Final = CALLS.picker(
+    "input_tokens",
+    "output_tokens",
+    "cache_read_tokens",
+    "cache_write_tokens",
+    "reasoning_tokens",
+    "cost_picodollars",
+    "cost_estimated",
+    "price_known",
+)
+_COUNTED: Final = sum(not column.primary_key for column in usage_rollups.columns)
+_texts: Final[dict[tuple[str, str], str]] = {}
 
 ALL_NAMES: Final = ("", "", "")
 """The provider, model and status of durations that are not told apart by them."""
@@ -30,48 +48,54 @@ ALL_NAMES: Final = ("", "", "")
 Key: TypeAlias = tuple[Any, ...]
 
 
-def insert_for(connection: AsyncConnection, table: Table) -> Any:
-    """An INSERT that can say what is done where a row is there already; both databases write it alike."""
-    return (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-
-
 class Sums:
-    """What a batch of calls adds up to, by row."""
+    """What calls add up to, by row.
+
+    They are put together by what they have in common first: the rows in which each counts are many more.
+    """
 
     def __init__(self) -> None:
-        self._usage: defaultdict[Key, list[int]] = defaultdict(lambda: [0] * (len(_COUNTED) + 4))
-        self._times: defaultdict[Key, int] = defaultdict(int)
+        self._groups: defaultdict[Key, list[Key]] = defaultdict(list)
 
-    def add(self, row: Mapping[str, Any], total: float, first_token: float | None) -> None:
-        """Add a call, given as its row of ``provider_usage`` and how long it took in seconds."""
-        amounts = [
-            1,
-            *(row[name] for name in _COUNTED),
-            row["cost_picodollars"],
-            int(row["cost_estimated"]),
-            int(not row["price_known"]),
-        ]
-        hour = int(row["created_at"].timestamp()) // HOUR
-        who = (row["user_id"] or 0, row["api_key_id"] or 0, row["key_fingerprint"])
-        what = (row["provider_name"], row["model_name"], row["status"])
-        times = [("total", bucket_of(total))]
-        if first_token is not None:
-            times.append(("first_token", bucket_of(first_token)))
-        for span in SPANS:
-            for tag in ("", *(row["tags"] or ())):
-                for user, key, fingerprint in (who, (EVERYBODY, EVERYBODY, "")):
-                    whose = (span, tag, user, hour - hour % span, key, fingerprint)
-                    sums = self._usage[*whose, *what]
-                    for place, amount in enumerate(amounts):
-                        sums[place] += amount
-                    for names in _names(span, user, what):
-                        for time in times:
-                            self._times[*whose, *names, *time] += 1
+    def add(self, row: Row, begun: CallBegun, ended: CallEnded) -> None:
+        """Add a call, given as its row too."""
+        first = ended.first_token_seconds
+        times = bucket_of(ended.seconds), None if first is None else bucket_of(first)
+        self._groups[_in_common(row), microseconds(begun.at) // _HOUR].append((_amounts(row), *times))
 
-    async def write(self, connection: AsyncConnection) -> None:
+    def write(self, connection: Connection) -> None:
         """Add it to what is there, always in the same order, so that two who do it never wait for each other."""
-        await _add(connection, usage_rollups, [(*key, *sums) for key, sums in sorted(self._usage.items())])
-        await _add(connection, usage_histograms, [(*key, calls) for key, calls in sorted(self._times.items())])
+        usage, times = defaultdict[Key, list[int]](lambda: [0] * _COUNTED), defaultdict[Key, int](int)
+        for ((*caller, provider, model, status), hour), calls in self._groups.items():
+            amounts, totals, firsts = zip(*calls, strict=True)
+            *sums, priced = map(sum, zip(*amounts, strict=True))
+            sums = [len(calls), *sums, len(calls) - priced]
+            buckets = [*_counts("total", totals), *_counts("first_token", firsts)]
+            what = (provider, model, status)
+            for of in _counted_in(caller, hour):
+                usage[*of, *what] = list(map(add, usage[*of, *what], sums))
+                for names in _names(of[0], of[2], what):
+                    for *bucket, count in buckets:
+                        times[*of, *names, *bucket] += count
+        _add(connection, usage_rollups, [(*key, *sums) for key, sums in sorted(usage.items())])
+        _add(connection, usage_histograms, [(*key, count) for key, count in sorted(times.items())])
+
+
+def _counts(measure: str, buckets: Iterable[int | None]) -> Iterator[Key]:
+    """How many calls are in each bucket."""
+    for bucket, count in Counter(buckets).items():
+        if bucket is not None:
+            yield measure, bucket, count
+
+
+def _counted_in(caller: Sequence[Any], hour: int) -> Iterator[Key]:
+    """The rows in which a call counts, but for names: by span, tag, user, first hour, key and fingerprint."""
+    user_id, api_key_id, fingerprint, tags = caller
+    own = (user_id or 0, api_key_id or 0, fingerprint)
+    for span in SPANS:
+        for tag in ("", *msgspec.json.decode(tags)):
+            for user, key, name in (own, (EVERYBODY, EVERYBODY, "")):
+                yield span, tag, user, hour - hour % span, key, name
 
 
 def _names(span: int, user: int, what: Key) -> tuple[Key, ...]:
@@ -96,13 +120,21 @@ def covering_days(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]
     return [and_(sums.span == HOURS_PER_DAY, sums.hour > first - HOURS_PER_DAY, sums.hour < last)]
 
 
-async def _add(connection: AsyncConnection, table: Table, rows: list[Key]) -> None:
-    columns = list(table.columns)
-    insert = insert_for(connection, table)
-    add = insert.on_conflict_do_update(
-        index_elements=list(table.primary_key.columns),
-        set_={column.name: column + insert.excluded[column.name] for column in columns if not column.primary_key},
-    )
-    names = [column.name for column in columns]
-    for start in range(0, len(rows), _ROWS):
-        await connection.execute(add, [dict(zip(names, row, strict=True)) for row in rows[start : start + _ROWS]])
+def _add(connection: Connection, table: Table, rows: list[Key]) -> None:
+    if rows:
+        connection.exec_driver_sql(_text(connection, table), rows)
+
+
+def _text(connection: Connection, table: Table) -> str:
+    """The statement that adds a row to one that may be there already; both databases write it alike."""
+    found = _texts.get((connection.dialect.name, table.name))
+    if found is None:
+        columns = list(table.columns)
+        insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
+        statement = insert.on_conflict_do_update(
+            index_elements=list(table.primary_key.columns),
+            set_={each.name: each + insert.excluded[each.name] for each in columns if not each.primary_key},
+        )
+        found = text_of(statement, connection, [each.name for each in columns])
+        _texts[connection.dialect.name, table.name] = found
+    return found

@@ -31,6 +31,7 @@ from sqlalchemy import (
     TypeDecorator,
     UniqueConstraint,
     false,
+    text,
     true,
 )
 from typing_extensions import override
@@ -39,6 +40,7 @@ __all__ = [
     "EVERYBODY",
     "HEAD",
     "METADATA",
+    "UtcDateTime",
     "api_keys",
     "audit",
     "budgets",
@@ -69,7 +71,7 @@ METADATA: Final = MetaData(
 )
 
 
-class _UtcDateTime(TypeDecorator[datetime]):
+class UtcDateTime(TypeDecorator[datetime]):
     """A moment, in UTC whatever the database thinks of time zones."""
 
     impl = DateTime(timezone=True)
@@ -93,7 +95,7 @@ def _id() -> Column[int]:
 
 
 def _moment(name: str, *, null: bool = False, index: bool = False) -> Column[datetime]:
-    return Column(name, _UtcDateTime(), nullable=null, index=index)
+    return Column(name, UtcDateTime(), nullable=null, index=index)
 
 
 def _counter(name: str) -> Column[int]:
@@ -102,6 +104,12 @@ def _counter(name: str) -> Column[int]:
 
 def _flag(name: str, *, default: bool) -> Column[bool]:
     return Column(name, Boolean, nullable=False, server_default=true() if default else false())
+
+
+def _index_where(condition: str, name: str, *columns: str) -> Index:
+    """An index of some rows: each index costs every row that it holds some of the time to write it."""
+    where = text(condition)
+    return Index(name, *columns, sqlite_where=where, postgresql_where=where)
 
 
 def _limits() -> tuple[Column[Any], ...]:
@@ -282,7 +290,7 @@ provider_usage: Final = Table(
     # Of the call: what is shipped twice is kept once.
     Column("call_id", String(64), unique=True),
     Column("request", String(160), index=True),
-    Column("request_id", String(128), index=True),
+    Column("request_id", String(128)),
     Column("number", Integer, nullable=False, server_default="1"),
     *_asked_by(),
     Column("provider_name", String(50), nullable=False),
@@ -292,6 +300,8 @@ provider_usage: Final = Table(
     Column("message_id", Id),
     _counter("tokens_used"),
     *_used(),
+    # What that is made of; NULL where nobody tells. Reasoning is output.
+    *(Column(f"{kind}_cost_picodollars", BigInteger) for kind in ("input", "output", "cache_read", "cache_write")),
     Column("cost", Numeric(24, 12, asdecimal=False), nullable=False, server_default="0"),
     _flag("price_known", default=True),
     _flag("cost_estimated", default=False),
@@ -309,8 +319,9 @@ provider_usage: Final = Table(
     # When the call began; and when this row was written, which may be much later.
     _moment("created_at"),
     _moment("recorded_at", null=True, index=True),
-    Index("ix_provider_usage_user_id_created_at", "user_id", "created_at"),
+    _index_where("user_id IS NOT NULL", "ix_provider_usage_user_id_created_at", "user_id", "created_at"),
     Index("ix_provider_usage_created_at", "created_at"),
+    _index_where("request_id <> request", "ix_provider_usage_request_id", "request_id"),
 )
 """One row for each call to a provider."""
 
@@ -318,7 +329,7 @@ requests: Final = Table(
     "requests",
     METADATA,
     Column("id", String(160), primary_key=True),
-    Column("request_id", String(128), nullable=False, index=True),
+    Column("request_id", String(128), nullable=False),
     *_asked_by(),
     Column("door", String(50), nullable=False),
     Column("asked_model", String(255), nullable=False, server_default=""),
@@ -339,7 +350,9 @@ requests: Final = Table(
     Column("response_time_ms", Integer),
     Column("first_token_ms", Integer),
     _moment("created_at", index=True),
-    Index("ix_requests_user_id_created_at", "user_id", "created_at"),
+    _index_where("user_id IS NOT NULL", "ix_requests_user_id_created_at", "user_id", "created_at"),
+    # Most callers have no id of their own for a request.
+    _index_where("request_id <> id", "ix_requests_request_id", "request_id"),
     Index("ix_requests_key_fingerprint_created_at", "key_fingerprint", "created_at"),
 )
 """One row for each request, those that were refused included."""

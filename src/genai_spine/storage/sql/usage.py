@@ -136,7 +136,7 @@ class UsageStore:
         if before is not None:
             wanted.append(tuple_(columns.created_at, columns.id) < tuple_(*before))
         if request_id is not None:
-            wanted.append(columns.request_id == request_id)
+            wanted.append(_known_as(request_id, columns.request_id, columns.id))
         query = select(requests).order_by(columns.created_at.desc(), columns.id.desc()).limit(limit)
         return await self._rows(query, requests, which, wanted)
 
@@ -150,11 +150,11 @@ class UsageStore:
         """
         columns, calls = requests.c, provider_usage.c
         newest = select(requests).order_by((columns.id == id_).desc(), columns.created_at.desc()).limit(1)
-        found = await self._rows(newest, requests, which, [or_(columns.id == id_, columns.request_id == id_)])
+        found = await self._rows(newest, requests, which, [_known_as(id_, columns.request_id, columns.id)])
         whole = found[0]["id"] if found else None
         if whole is None:
             last = select(provider_usage).order_by((calls.request == id_).desc(), calls.id.desc()).limit(1)
-            cut = await self._rows(last, provider_usage, which, [or_(calls.request == id_, calls.request_id == id_)])
+            cut = await self._rows(last, provider_usage, which, [_known_as(id_, calls.request_id, calls.request)])
             whole = cut[0]["request"] if cut else None
         if whole is None:
             return None, []
@@ -267,6 +267,11 @@ def _paired(by: Sequence[str], values: Group) -> Group:
     """A value for each dimension: the two of a key together."""
     rest = iter(values)
     return tuple((next(rest), next(rest)) if name == "key" else next(rest) for name in by)
+
+
+def _known_as(id_: str, callers: ColumnElement[str], ours: ColumnElement[str]) -> ColumnElement[bool]:
+    """Whether a request has this id, or its caller knows it by that; said so that there is an index for each."""
+    return or_(ours == id_, and_(callers == id_, callers != ours))
 
 
 def _named(columns: Any, which: UsageFilter) -> list[ColumnElement[bool]]:

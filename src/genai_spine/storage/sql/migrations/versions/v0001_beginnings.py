@@ -87,10 +87,11 @@ def _table(name: str, *items: SchemaItem, **options: bool) -> None:
             op.add_column(name, item)
 
 
-def _index(name: str, table: str, columns: list[str]) -> None:
+def _index(name: str, table: str, columns: list[str], where: str | None = None) -> None:
     inspector = sa.inspect(op.get_bind())
     if name not in {index["name"] for index in inspector.get_indexes(table)}:
-        op.create_index(name, table, columns)
+        condition = None if where is None else sa.text(where)
+        op.create_index(name, table, columns, sqlite_where=condition, postgresql_where=condition)
 
 
 def _fill_what_was_taken_over() -> None:
@@ -228,6 +229,10 @@ def _make_tables() -> None:
         sa.Column("cache_write_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("reasoning_tokens", sa.BigInteger(), server_default="0", nullable=False),
         sa.Column("cost_picodollars", sa.BigInteger(), server_default="0", nullable=False),
+        sa.Column("input_cost_picodollars", sa.BigInteger(), nullable=True),
+        sa.Column("output_cost_picodollars", sa.BigInteger(), nullable=True),
+        sa.Column("cache_read_cost_picodollars", sa.BigInteger(), nullable=True),
+        sa.Column("cache_write_cost_picodollars", sa.BigInteger(), nullable=True),
         sa.Column("cost", sa.Numeric(precision=24, scale=12, asdecimal=False), server_default="0", nullable=False),
         sa.Column("price_known", sa.Boolean(), server_default=sa.true(), nullable=False),
         sa.Column("cost_estimated", sa.Boolean(), server_default=sa.false(), nullable=False),
@@ -250,8 +255,8 @@ def _make_tables() -> None:
     _index("ix_provider_usage_created_at", "provider_usage", ["created_at"])
     _index("ix_provider_usage_recorded_at", "provider_usage", ["recorded_at"])
     _index("ix_provider_usage_request", "provider_usage", ["request"])
-    _index("ix_provider_usage_request_id", "provider_usage", ["request_id"])
-    _index("ix_provider_usage_user_id_created_at", "provider_usage", ["user_id", "created_at"])
+    _index("ix_provider_usage_request_id", "provider_usage", ["request_id"], "request_id <> request")
+    _index("ix_provider_usage_user_id_created_at", "provider_usage", ["user_id", "created_at"], "user_id IS NOT NULL")
     _table(
         "requests",
         sa.Column("id", sa.String(length=160), nullable=False),
@@ -288,8 +293,8 @@ def _make_tables() -> None:
     )
     _index("ix_requests_created_at", "requests", ["created_at"])
     _index("ix_requests_key_fingerprint_created_at", "requests", ["key_fingerprint", "created_at"])
-    _index("ix_requests_request_id", "requests", ["request_id"])
-    _index("ix_requests_user_id_created_at", "requests", ["user_id", "created_at"])
+    _index("ix_requests_request_id", "requests", ["request_id"], "request_id <> id")
+    _index("ix_requests_user_id_created_at", "requests", ["user_id", "created_at"], "user_id IS NOT NULL")
     _table(
         "settings",
         sa.Column("name", sa.String(length=100), nullable=False),
