@@ -93,9 +93,10 @@ class _Flight:
         self.ends_at: float = inf
 
     def set_aside(self, hold_id: str, claim: Claim, until: float) -> Stake:
-        self._until[hold_id] = until
-        self.held += claim.amount
-        self.ends_at = min(self.ends_at, until)
+        if claim.amount:
+            self._until[hold_id] = until
+            self.held += claim.amount
+            self.ends_at = min(self.ends_at, until)
         return Stake(claim.meter, claim.amount, NEVER)
 
     def settle(self, hold_id: str, stake: Stake, amount: int, *, known: bool) -> None:  # noqa: ARG002  # counters need them

@@ -172,6 +172,7 @@ async def check_age(state: SharedState, clock: ManualClock) -> None:
     lost = await _taken(state, "lost", Claim(FLIGHT, 1, 2), Claim(DAY, 10, 100))
     clock.advance(SECONDS / 2)
     await _taken(state, "later", Claim(FLIGHT, 1, 2), Claim(DAY, 10, 100))
+    await _taken(state, "nothing", Claim(FLIGHT, 0, 2))
     clock.advance(SECONDS / 2 - 1)
     assert isinstance(await state.take("early", [Claim(FLIGHT, 1, 2)], SECONDS), Refused)
     clock.advance(1)
