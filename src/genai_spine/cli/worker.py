@@ -11,7 +11,7 @@ import gc
 import socket
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import msgspec
 import typer
@@ -29,6 +29,9 @@ if TYPE_CHECKING:
     from genai_spine.server.serving import Server
 
 __all__ = ["Orders", "command", "settle", "work"]
+
+_MADE: Final = 10_000
+"""After so many new objects that are still there the collector looks at them."""
 
 
 class Orders(Struct, frozen=True, kw_only=True):
@@ -87,9 +90,13 @@ def work(orders_: str) -> None:
 
 
 def settle() -> None:
-    """Note that what is here now stays: the collector need not look at it again and again."""
+    """Note that what is here now stays: the collector need not look at it again and again.
+
+    Nor need it look so often at what comes: a request leaves it nothing to do.
+    """
     gc.collect()
     gc.freeze()
+    gc.set_threshold(_MADE, *gc.get_threshold()[1:])
 
 
 async def _obey(control: socket.socket, server: Server) -> None:
