@@ -5,12 +5,14 @@ PYTHON ?= $(shell for python in python3.11 python3.12 python3.13 python3; do \
 VENV := .venv
 BIN := $(VENV)/bin
 CLIENTS := tests/clients
+# Tests start hundreds of short processes, and each would compile all anew.
+unexport PYTHONDONTWRITEBYTECODE
 # Tests of a file stay together, where they share a gateway, until some worker has nothing more to do.
 SPREAD := -n auto --dist worksteal
 PIP := -m pip install --quiet --disable-pip-version-check
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test test-fast test-clients lint format lock bench fuzz torture clean
+.PHONY: help serve test test-fast test-clients coverage lint format lock bench fuzz torture clean
 
 help: ## List the commands.
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -22,10 +24,13 @@ test: $(VENV)/.dev ## Lint, type-check and run every test that needs no browser.
 	@echo "==> lint" && $(BIN)/ruff check . && $(BIN)/ruff format --check .
 	@echo "==> floors" && $(BIN)/lint-imports
 	@echo "==> types" && $(BIN)/mypy
-	@echo "==> tests" && $(BIN)/pytest $(SPREAD) --cov --cov-report=term $(ARGS)
+	@echo "==> tests" && $(BIN)/pytest $(SPREAD) $(ARGS)
 
-test-fast: $(VENV)/.dev ## Run the tests alone, without coverage.
+test-fast: $(VENV)/.dev ## Run the tests alone.
 	@$(BIN)/pytest $(SPREAD) -q $(ARGS)
+
+coverage: $(VENV)/.dev ## Run the tests, and tell which lines and branches none of them reached: takes twice as long.
+	@$(BIN)/pytest $(SPREAD) -q --cov --cov-report=term $(ARGS)
 
 test-clients: $(VENV)/.dev $(VENV)-clients/.installed $(CLIENTS)/node_modules/.installed ## Run agents and frameworks through the gateway; needs Node 20 or newer.
 	@$(BIN)/pytest $(SPREAD) $(CLIENTS) $(ARGS)
