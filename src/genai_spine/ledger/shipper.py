@@ -182,7 +182,8 @@ class Shipper:
             if done is not None:
                 done.set()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait)
+                async with asyncio.timeout(wait):
+                    await self._stop.wait()
 
     async def _follow(self, journal: Journal) -> None:
         """Ship what a journal holds by now, and release it as far as nothing in it is open."""
