@@ -20,8 +20,10 @@ from sqlalchemy.exc import IntegrityError
 from genai_spine.errors import ConfigurationError, DatabaseDownError
 from genai_spine.storage.sql import revisions
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.tables import HEAD, METADATA, chats, messages, users
+from genai_spine.storage.sql.ledger import LedgerStore
+from genai_spine.storage.sql.tables import HEAD, METADATA, chats, messages, provider_usage, users
 from tests.databases import KINDS, empty_address, fresh_database
+from tests.ledgers import call
 from tests.postgres import PostgresServer
 
 NOW = datetime(2026, 11, 1, 12, 30, tzinfo=UTC)
@@ -31,6 +33,11 @@ CREATE TABLE users (id INTEGER PRIMARY KEY, username VARCHAR(80) NOT NULL, hashe
 CREATE TABLE chats (id INTEGER PRIMARY KEY, user_id INTEGER, title VARCHAR(200), created_at TIMESTAMP);
 CREATE TABLE messages (id INTEGER PRIMARY KEY, chat_id INTEGER NOT NULL, role VARCHAR(20), content TEXT);
 CREATE TABLE system_prompts (id INTEGER PRIMARY KEY, name VARCHAR(100), content TEXT, is_active BOOLEAN);
+CREATE TABLE provider_usage (id INTEGER PRIMARY KEY, user_id INTEGER, provider_name VARCHAR(50),
+    model_name VARCHAR(100), chat_id INTEGER, message_id INTEGER, tokens_used INTEGER, cost NUMERIC(10, 6),
+    response_time_ms INTEGER, created_at TIMESTAMP);
+INSERT INTO provider_usage (user_id, provider_name, model_name, chat_id, message_id, tokens_used, cost, created_at)
+    VALUES (1, 'ollama', 'llama3', 7, 71, 12, 0, '2024-05-01 10:00:00');
 INSERT INTO users VALUES (1, 'ada', 'x'), (2, 'grace', 'y');
 INSERT INTO chats VALUES (7, 1, 'Engines', '2024-05-01 10:00:00'), (8, 2, NULL, NULL);
 INSERT INTO messages VALUES (70, 7, 'user', 'Hello'), (71, 7, 'assistant', 'Good day');
@@ -95,6 +102,12 @@ async def test_an_older_chat_database_comes_forward_and_goes_back(empty: Databas
         assert ["ada", "grace"] == list((await connection.execute(sa.select(users.c.name).order_by("id"))).scalars())
         written = (await connection.execute(sa.select(messages.c.content).order_by("id"))).scalars()
         assert ["Hello", "Good day"] == list(written)
+    made = call("new")
+    for new in (frozenset({"new"}), frozenset()):
+        assert new == (await LedgerStore(empty).record([made], [], [])).calls
+    async with empty.reading() as connection:
+        found = await connection.execute(sa.select(provider_usage.c.model_name).order_by("id"))
+        assert ["llama3", made[0].model] == list(found.scalars())
     async with empty.writing() as connection:
         await connection.execute(chats.insert().values(title="new", user_id=1, created_at=NOW))
     await revisions.downgrade(empty, revisions.BASE)

@@ -87,6 +87,13 @@ def _table(name: str, *items: SchemaItem, **options: bool) -> None:
             op.add_column(name, item)
 
 
+def _once(table: str, column: str) -> None:
+    """Have a column tell rows apart in a table that was there before too: no older row has anything in it."""
+    inspector = sa.inspect(op.get_bind())
+    if [column] not in [unique["column_names"] for unique in inspector.get_unique_constraints(table)]:
+        op.create_index(f"ix_{table}_{column}_once", table, [column], unique=True)
+
+
 def _index(name: str, table: str, columns: list[str], where: str | None = None) -> None:
     inspector = sa.inspect(op.get_bind())
     if name not in {index["name"] for index in inspector.get_indexes(table)}:
@@ -252,6 +259,7 @@ def _make_tables() -> None:
         sa.PrimaryKeyConstraint("id", name="pk_provider_usage"),
         sa.UniqueConstraint("call_id", name="uq_provider_usage_call_id"),
     )
+    _once("provider_usage", "call_id")
     _index("ix_provider_usage_created_at", "provider_usage", ["created_at"])
     _index("ix_provider_usage_recorded_at", "provider_usage", ["recorded_at"])
     _index("ix_provider_usage_request", "provider_usage", ["request"])
