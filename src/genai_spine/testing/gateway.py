@@ -116,7 +116,7 @@ async def running_gateway(
     """
     with tempfile.TemporaryDirectory(prefix="genai-spine-") as folder:
         own = {"GENAI_PROBE_LOCAL": "false", "GENAI_STOP_SECONDS": "5", "GENAI_DATA_DIR": folder, **environ}
-        if own["GENAI_DATA_DIR"] == folder and not own.keys() & {"GENAI_DATABASE_URL", "DATABASE_URL"}:
+        if not environ.keys() & {"GENAI_DATA_DIR", "GENAI_DATABASE_URL"}:
             own["GENAI_DATABASE_URL"] = await make_sqlite(Path(folder) / "spine.db")
         settings = Settings(own)
         recorder = Recorder()
