@@ -78,15 +78,12 @@ class Seal:
 
     def record(self, start: int, kind: int, payload: bytes) -> bytes:
         """Return the bytes of a record that starts at a position."""
-        back = _BACK.pack(len(payload), kind)
-        return _FRONT.pack(self.mark, self._checksum(start, back, payload)) + back + payload
+        body = _BACK.pack(len(payload), kind) + payload
+        return _FRONT.pack(self.mark, crc32(body, (self._salt + start) & 0xFFFFFFFF)) + body
 
     def opened(self, start: int, header: bytes, payload: bytes) -> bool:
         """Whether these are header and payload of a record that starts at a position."""
-        return _FRONT.pack(self.mark, self._checksum(start, header[_FRONT.size :], payload)) == header[: _FRONT.size]
-
-    def _checksum(self, start: int, back: bytes, payload: bytes) -> int:
-        return crc32(payload, crc32(back, (self._salt + start) & 0xFFFFFFFF))
+        return self.record(start, header[-1], payload) == header + payload
 
 
 def segment_name(base: int) -> str:
