@@ -31,8 +31,6 @@ MOST_PAYLOAD: Final = 1 << 20
 _SUFFIX: Final = ".segment"
 _FORMAT: Final = b"genai-spine journal 1 "
 _WINDOW: Final = 1 << 18
-_FRONT: Final = Layout("<4sI")
-_BACK: Final = Layout("<IB")
 _HEADER: Final = Layout("<4sIIB")
 HEADER_BYTES: Final = _HEADER.size
 
@@ -78,8 +76,10 @@ class Seal:
 
     def record(self, start: int, kind: int, payload: bytes) -> bytes:
         """Return the bytes of a record that starts at a position."""
-        body = _BACK.pack(len(payload), kind) + payload
-        return _FRONT.pack(self.mark, crc32(body, (self._salt + start) & 0xFFFFFFFF)) + body
+        length = len(payload)
+        # It begins with what is beside the payload: another place, length or kind is another checksum.
+        checksum = crc32(payload, (self._salt + start + (length << 8) + kind) & 0xFFFFFFFF)
+        return _HEADER.pack(self.mark, checksum, length, kind) + payload
 
     def opened(self, start: int, header: bytes, payload: bytes) -> bool:
         """Whether these are header and payload of a record that starts at a position."""
