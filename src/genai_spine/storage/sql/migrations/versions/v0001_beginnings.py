@@ -299,9 +299,16 @@ def _make_tables() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
     )
+    _index(
+        "ix_requests_api_key_id_created_at",
+        "requests",
+        ["api_key_id", "created_at"],
+        "user_id IS NULL AND api_key_id IS NOT NULL",
+    )
     _index("ix_requests_created_at", "requests", ["created_at"])
     _index("ix_requests_key_fingerprint_created_at", "requests", ["key_fingerprint", "created_at"])
     _index("ix_requests_request_id", "requests", ["request_id"], "request_id <> id")
+    _index("ix_requests_status_created_at", "requests", ["status", "created_at"], "status <> 'success'")
     _index("ix_requests_user_id_created_at", "requests", ["user_id", "created_at"], "user_id IS NOT NULL")
     _table(
         "settings",
