@@ -32,6 +32,7 @@ from genai_spine.testing.upstream import Scripted
 from genai_spine.types.ledger import CallBegun
 from tests.databases import fresh_address
 from tests.flow.fleets import Fleet, fleet
+from tests.flow.replicas import change
 from tests.journals import begun, replaced, segments
 from tests.ledgers import NOON, call, rows
 from tests.postgres import postgres
@@ -208,6 +209,18 @@ async def test_callers_pass_without_redis_where_that_is_wanted(redis: RedisServe
         answer = await running.ask(**CALL)
         assert 200 == answer.status
         assert "budgets cannot be looked after now" in answer.headers["x-spine-warnings"]
+
+
+@pytest.mark.parametrize("limit", ["GENAI_BUDGET_DAILY", "GENAI_RATE_LIMIT_REQUESTS_PER_MINUTE"])
+async def test_whether_callers_pass_is_set_while_redis_is_away(redis: RedisServer, limit: str) -> None:
+    """What becomes of callers with a limit is changed when it is needed, and changed back, without another start."""
+    async with fleet("openai", environ=sharing(redis, **{limit: "100"})) as running:
+        redis.stop()
+        assert (503, "shared_state_unavailable") == await refusal(running)
+        await change(running, "PUT", "/v1/admin/settings/on_state_lost", {"value": "pass"})
+        assert 200 == (await running.ask(**CALL)).status
+        await change(running, "DELETE", "/v1/admin/settings/on_state_lost")
+        assert (503, "shared_state_unavailable") == await refusal(running)
 
 
 async def test_redis_forgets(redis: RedisServer) -> None:

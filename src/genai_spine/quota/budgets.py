@@ -83,7 +83,11 @@ class _Plan(Struct, frozen=True):
 
 
 class Budgets:
-    """Reserves, commits and releases; the amounts are in nanodollars."""
+    """Reserves, commits and releases; the amounts are in nanodollars.
+
+    Attributes:
+        on_state_lost: See below; it may change.
+    """
 
     def __init__(
         self,
@@ -107,7 +111,7 @@ class Budgets:
         self._state = state
         self._clock = clock
         self._spent = spent
-        self._on_state_lost = on_state_lost
+        self.on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
         self._plans: Plans[_Plan] = Plans(_plan)
         self._seeding: dict[str, asyncio.Task[None]] = {}
@@ -141,7 +145,7 @@ class Budgets:
             found = await self._take(plan, attempt_id, claims)
         except UnavailableError:
             # One that only warns never refuses.
-            if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
+            if self.on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
         if isinstance(found, Refused):
