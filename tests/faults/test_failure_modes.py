@@ -18,11 +18,13 @@ from typing import Any, Final
 import pytest
 
 from genai_spine.assembly import Spine
+from genai_spine.cli.office import in_database
 from genai_spine.cli.serve import tell
 from genai_spine.errors import DatabaseDownError, JournalError
 from genai_spine.ledger.records import BEGUN, ENDED, encoded
 from genai_spine.settings import Settings
 from genai_spine.shared_state.meters import Meter
+from genai_spine.storage.records import KeyFacts, KeyRecord
 from genai_spine.storage.sql.tables import provider_usage
 from genai_spine.telemetry.logging import LineWriter
 from genai_spine.telemetry.metric_files import MetricFiles
@@ -30,6 +32,7 @@ from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.upstream import Scripted
 from genai_spine.types.ledger import CallBegun
+from genai_spine.types.principal import ANYBODY
 from tests.databases import fresh_address
 from tests.flow.fleets import Fleet, fleet
 from tests.flow.replicas import change
@@ -119,6 +122,28 @@ async def test_a_database_that_goes_away(outage: Callable[[], None], log: Log) -
     told = events(log)
     assert "the ledger cannot be written to its database; what happens is kept in the journal" in told
     assert "the ledger's database is back" in told
+
+
+def test_a_database_that_goes_away_before_the_audit(
+    outage: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the command line has changed stands, and is shown, a new key's secret too; that no audit has it is told."""
+    settings = Settings({"GENAI_DATABASE_URL": asyncio.run(fresh_address("postgresql"))})
+
+    async def work(spine: Spine) -> KeyRecord:
+        record, _ = await spine.office.create_key(ANYBODY, KeyFacts(name="laptop"))
+        outage()
+        return record
+
+    async def look(spine: Spine) -> tuple[KeyRecord, list[str]]:
+        told = [event["event"] for event in (await spine.books.audit.page([])).data]
+        return await spine.office.key(ANYBODY, record.id), told
+
+    record = in_database(settings, work)
+    warning = "warning: the database went away before the audit had this: key_created, key 1 was made\n"
+    assert warning == capsys.readouterr().err
+    postgres().start()
+    assert (record, []) == in_database(settings, look)
 
 
 async def test_a_database_without_room(log: Log) -> None:
