@@ -132,6 +132,8 @@ users: Final = Table(
     *_limits(),
     _moment("created_at", null=True),
     _moment("updated_at", null=True),
+    # What was used stays when a user goes; SQLite would give his id, and so that, to the next.
+    sqlite_autoincrement=True,
 )
 """Those who ask. Older databases have further columns of their own, which stay."""
 
@@ -156,6 +158,8 @@ api_keys: Final = Table(
     _moment("last_used_at", null=True),
     Column("replaced_by", Id),
     _moment("created_at"),
+    # As for users.
+    sqlite_autoincrement=True,
 )
 
 budgets: Final = Table(

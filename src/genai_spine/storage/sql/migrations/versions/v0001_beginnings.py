@@ -411,6 +411,7 @@ def _make_tables() -> None:
         sa.Column("updated_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("name", name="uq_users_name"),
+        sqlite_autoincrement=True,
     )
     _table(
         "versions",
@@ -441,6 +442,7 @@ def _make_tables() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_api_keys_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("prefix", name="uq_api_keys_prefix"),
+        sqlite_autoincrement=True,
     )
     _index("ix_api_keys_user_id", "api_keys", ["user_id"])
     _table(
