@@ -26,6 +26,7 @@ from genai_spine.storage.sql.tables import (
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import AuditEvent, Caller
 from genai_spine.types.usage import CostByKind, Usage
+from tests.databases import fresh_database, plans_of
 from tests.ledgers import NOON, call, request, rows
 
 ADA = Caller(user=7, api_key=70, fingerprint="aaaa0001", tags=("alpha", "beta"))
@@ -323,6 +324,15 @@ async def test_what_several_spent(database: Database) -> None:
             id_: one.nanodollars for id_, one in spent.items()
         }
         assert all(len(one.recent) == 3 for one in spent.values())
+
+
+@pytest.mark.parametrize("scope", ["user", "key"])
+async def test_only_what_was_written_of_late_is_looked_at(scope: str) -> None:
+    """However much somebody ever spent: SQLite, which counts nothing beforehand, would look at all that is his."""
+    async with fresh_database("sqlite") as database:
+        spent = LedgerStore(database, ManualClock(NOON)).spent(scope, [7, 8], AT, AT + timedelta(days=1))
+        *_, late = await plans_of(database, spent)
+    assert ["SEARCH provider_usage USING INDEX ix_provider_usage_recorded_at (recorded_at>?)"] == late
 
 
 async def test_only_what_was_written_of_late_is_recent(database: Database) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -23,7 +22,7 @@ from genai_spine.storage.sql.usage import DIMENSIONS, EVERYTHING, Figures, Usage
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import CallBegun, CallEnded, Caller
 from genai_spine.types.usage import Usage
-from tests.databases import fresh_database
+from tests.databases import fresh_database, plans_of
 from tests.ledgers import NOON, call, request
 
 HOUR: Final = NOON // 3600
@@ -245,29 +244,10 @@ async def test_requests_of_a_key(database: Database) -> None:
             assert {f"{name}-{outcome}" for outcome in expected} == {row["id"] for row in found}
 
 
-async def plans_of(database: Database, ask: Callable[[UsageStore], Awaitable[object]]) -> list[list[str]]:
-    """By which steps SQLite answers what is asked of usage, for each question."""
-    asked: list[tuple[str, Any]] = []
-
-    def note(_: object, __: object, text: str, values: object, *___: object) -> None:
-        asked.append((text, values))
-
-    engine = database._engine.sync_engine  # what is asked is not to be seen from outside
-    sa.event.listen(engine, "before_cursor_execute", note)
-    await ask(UsageStore(database))
-    sa.event.remove(engine, "before_cursor_execute", note)
-    async with database.reading() as connection:
-        return [
-            [step[-1] for step in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
-            for text, values in asked
-            if text.startswith("SELECT")
-        ]
-
-
 async def test_an_id_is_found_by_an_index() -> None:
     """Whosever the id is: of callers' ids only those are in an index that differ, and the database sees that."""
     async with fresh_database("sqlite") as database:
-        plans = await plans_of(database, lambda usage: usage.request("nothing", []))
+        plans = await plans_of(database, UsageStore(database).request("nothing", []))
     assert 2 == len(plans)
     assert not [step for plan in plans for step in plan if step.startswith("SCAN")]
 
@@ -290,5 +270,5 @@ async def test_a_page_is_found_by_an_index(which: UsageFilter, index: str) -> No
         ada = await identities.add_user(UserFacts(name="ada"))
         for owner in (ada.id, None):
             await identities.add_key(KeyFacts(name="k", user=owner, scopes=("read",)), secret_of(new_key()))
-        *_, plan = await plans_of(database, lambda usage: usage.requests([which], AT, AT, limit=9))
+        *_, plan = await plans_of(database, UsageStore(database).requests([which], AT, AT, limit=9))
     assert f"SEARCH requests USING INDEX {index}" == plan[0]

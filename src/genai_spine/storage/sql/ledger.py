@@ -82,18 +82,19 @@ class _Whose:
 
     def __init__(self, column: ColumnElement[Any] | None, subjects: Collection[int]) -> None:
         self._column = column
+        self._subject = literal(0) if column is None else column
         self._subjects = list(subjects)
-
-    def told(self, *what: ColumnElement[Any]) -> Select[Any]:
-        """What is told of each row, behind its subject."""
-        if self._column is None:
-            return select(literal(0), *what)
-        return select(self._column, *what).where(self._column.in_(self._subjects))
 
     def cost(self, column: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[Any]:
         """What the rows add up to, by subject."""
-        query = self.told(func.sum(column)).where(*where)
-        return query if self._column is None else query.group_by(self._column)
+        query: Select[Any] = select(self._subject, func.sum(column)).where(*where)
+        return query if self._column is None else query.where(self._column.in_(self._subjects)).group_by(self._column)
+
+    def each(self, *what: ColumnElement[Any]) -> Select[Any]:
+        """What is told of each row, behind its subject, by whatever index finds it but the subject's."""
+        query: Select[Any] = select(self._subject, *what)
+        # SQLite prefers what is equal to what is greater, however much more that is; a sum is in no index.
+        return query if self._column is None else query.where((self._column + 0).in_(self._subjects))
 
 
 class LedgerStore:
@@ -167,7 +168,7 @@ class LedgerStore:
                     totals[subject] += int(cost or 0)
             # Which of them are inside is asked here, so that the database looks only at what was written of late.
             since = datetime.fromtimestamp(self._clock.now(), UTC) - recent
-            late = calls.told(usage.call_id, usage.created_at).where(usage.recorded_at >= since)
+            late = calls.each(usage.call_id, usage.created_at).where(usage.recorded_at >= since)
             for subject, id_, at in await connection.execute(late):
                 if start <= at < end:
                     ids[subject].add(id_)
