@@ -9,8 +9,10 @@ from msgspec import Struct, field
 __all__ = ["CostByKind", "Usage"]
 
 
-class Usage(Struct, frozen=True, kw_only=True, gc=False):
+class Usage(Struct, frozen=True, kw_only=True, gc=False, omit_defaults=True):
     """Tokens of one answer. Totals include their parts, whatever the provider's own way of counting.
+
+    Written down, which happens with each call, it leaves out what is 0 or not told.
 
     Attributes:
         input_tokens: All that was read, cached or not.
