@@ -15,6 +15,7 @@ _SCALE: Final = 1 / math.log(_GROWTH)
 _MICROSECONDS: Final = 1e6
 # A year; nothing takes longer.
 _LAST: Final = 330
+_LONGEST: Final = _GROWTH ** (_LAST - 0.5)
 
 
 def bucket_of(seconds: float) -> int:
@@ -23,7 +24,7 @@ def bucket_of(seconds: float) -> int:
     # Written so that what is no number counts as none.
     if not microseconds > 1:
         return 0
-    return _LAST if microseconds == math.inf else min(math.ceil(math.log(microseconds) * _SCALE), _LAST)
+    return math.ceil(math.log(microseconds) * _SCALE) if microseconds < _LONGEST else _LAST
 
 
 def seconds_of(bucket: int) -> float:
