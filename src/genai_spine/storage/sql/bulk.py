@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
-from itertools import chain, starmap
-from operator import itemgetter
+from functools import cached_property, lru_cache, reduce
+from itertools import starmap
+from operator import iadd, itemgetter
 from time import sleep
 from typing import Any, Final, TypeAlias
 
@@ -158,8 +158,8 @@ class NewRows:
         start = count = 0
         for size in _PIECES:
             while start + size <= len(rows):
-                told = tuple(chain.from_iterable(rows[start : start + size]))
-                count += connection.exec_driver_sql(self._values_text(size), told).rowcount
+                told = reduce(iadd, rows[start : start + size], list[Any]())
+                count += connection.exec_driver_sql(self._values_text(size), tuple(told)).rowcount
                 start += size
                 sleep(_PAUSE)
         if start < len(rows):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
 from operator import add, itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -12,8 +12,7 @@ from sqlalchemy import ColumnElement, Connection, Table, and_
 from sqlalchemy.dialects import postgresql, sqlite
 
 from genai_spine.storage.sql.bulk import Row, text_of
-from genai_spine.storage.sql.fitting import NEVER
-from genai_spine.storage.sql.histograms import bucket_of
+from genai_spine.storage.sql.histograms import buckets_of
 from genai_spine.storage.sql.rows import CALLS, CallRows
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
 
@@ -60,21 +59,19 @@ def add_up(connection: Connection, calls: CallRows, new: Collection[str]) -> Non
         estimated, priced = _flags(calls.shared[place])
         columns, count = list(zip(*group, strict=True)), len(group)
         sums = [count, *map(sum, columns[_AMOUNTS]), count * estimated, count * (not priced)]
-        buckets = [*_counts("total", columns[_TOTAL]), *_counts("first_token", columns[_FIRST])]
+        buckets = [
+            (measure, bucket, of_it)
+            for measure, column in (("total", _TOTAL), ("first_token", _FIRST))
+            for bucket, of_it in buckets_of(columns[column]).items()
+        ]
         what = (provider, model, status)
         for of in _counted_in(caller, calls.hours[place]):
             usage[*of, *what] = list(map(add, usage[*of, *what], sums))
             for names in _names(of[0], of[2], what):
-                for *bucket, calls_in_it in buckets:
-                    times[*of, *names, *bucket] += calls_in_it
+                for measure, bucket, of_it in buckets:
+                    times[*of, *names, measure, bucket] += of_it
     _add(connection, usage_rollups, [(*key, *sums) for key, sums in sorted(usage.items())])
     _add(connection, usage_histograms, [(*key, count) for key, count in sorted(times.items())])
-
-
-def _counts(measure: str, seconds: Iterable[float]) -> Iterator[Key]:
-    """How many durations are in each bucket."""
-    for bucket, count in Counter(bucket_of(each) for each in seconds if each != NEVER).items():
-        yield measure, bucket, count
 
 
 def _counted_in(caller: Sequence[Any], hour: int) -> Iterator[Key]:
