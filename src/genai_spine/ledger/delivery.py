@@ -161,10 +161,11 @@ class Replay:
     async def take(self, run: str, tail: Tail) -> bool:
         """Do the same with what is in memory; return whether there was something, raise as ``step`` does."""
         await self._ship_enough()
-        found = tail.take(self.read(run), SLICE)
-        for start, end, record in found:
-            self._read[run] = end
-            self.matcher.add(record, run, start)
+        found, add = tail.take(self.read(run), SLICE), self.matcher.add
+        for start, _, record in found:
+            add(record, run, start)
+        if found:
+            self._read[run] = found[-1][1]
         await asyncio.sleep(0)
         return bool(found)
 

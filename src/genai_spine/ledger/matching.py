@@ -30,20 +30,27 @@ class Matcher:
         self.latest = 0
 
     def add(self, record: Entry, run: str, start: int) -> bool:
-        """Take a record, and where it stands; return False for the end of a call that has no beginning here."""
-        # Each request brings three, and asking what they are derived from takes five times as long.
+        """Take a record, and where it stands; return False where a call ends that has no beginning here."""
+        ends: tuple[CallEnded, ...] = ()
+        # Each request brings two or three, and asking what they are derived from takes five times as long.
         if type(record) is CallBegun:
             self._begin(record, (run, start))
-        elif type(record) is CallEnded:
-            if (found := self.calls.pop(record.id, None)) is None:
-                return False
-            self.end(found[1], record)
         elif type(record) is RequestDone:
+            # It goes first: nobody asks any more which calls it made.
             self.requests.pop(record.id, None)
             self.batch.requests.append(record)
+            ends = record.ended
+        elif type(record) is CallEnded:
+            ends = (record,)
         elif isinstance(record, AuditEvent):
             self.batch.events.append((f"{run}@{start}", record))
-        return True
+        known = True
+        for ended in ends:
+            if (found := self.calls.pop(ended.id, None)) is None:
+                known = False
+            else:
+                self.end(found[1], ended)
+        return known
 
     def end(self, begun: CallBegun, ended: CallEnded) -> None:
         """Note that a call is over."""
@@ -70,12 +77,13 @@ class Matcher:
     def _begin(self, begun: CallBegun, place: Place) -> None:
         if begun.at > self.latest:  # noqa: PLR1730  # as above
             self.latest = begun.at
-        # It may be told again, in a further run: then it stands there, and so does its request.
-        self.calls.pop(begun.id, None)
-        self.calls[begun.id] = (place, begun)
-        request = self.requests.get(begun.request)
-        if request is None:
-            self.requests[begun.request] = (place, [])
+        calls, requests = self.calls, self.requests
+        if begun.id in calls:
+            # It is told again, in a further run: then it stands there, and so does its request.
+            del calls[begun.id]
+        calls[begun.id] = (place, begun)
+        if (request := requests.get(begun.request)) is None:
+            requests[begun.request] = (place, [])
         elif request[0][0] != place[0]:
-            del self.requests[begun.request]
-            self.requests[begun.request] = (place, request[1])
+            del requests[begun.request]
+            requests[begun.request] = (place, request[1])

@@ -205,7 +205,7 @@ async def test_only_what_was_not_shipped_is_shipped_again(tmp_path: Path, sqlite
     (folder,) = runs(tmp_path)
     run = adopt(folder)
     assert run is not None
-    assert 3 == len(list(run.records()))
+    assert 2 == len(list(run.records()))
     run.close()
 
 
@@ -345,7 +345,7 @@ async def test_a_disk_that_is_full(tmp_path: Path, sqlite: Database) -> None:
         worker.ledger.request(request(begun.request))
         for number in range(3):
             worker.ledger.audit(AuditEvent(at=NOON * 1_000_000, event=f"event-{number}"))
-        assert 5 == len(worker.ledger.late)
+        assert 4 == len(worker.ledger.late)
     worker.ledger.late[0].taken = True  # as where the connection broke while it was on its way
     await worker.shipper.flush()
     assert {"c": "success"} == await calls(sqlite)
