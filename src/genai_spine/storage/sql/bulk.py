@@ -40,14 +40,14 @@ from sqlalchemy.types import TypeEngine
 from genai_spine.storage.sql.fitting import MICROSECONDS, MOMENTS, Kind, microseconds
 from genai_spine.storage.sql.tables import UtcDateTime
 
-__all__ = ["Moment", "NewRows", "Row", "text_of", "texts_of_moments"]
+__all__ = ["Moment", "NewRows", "Pieces", "Row", "text_of", "texts_of_moments"]
 
 Row: TypeAlias = tuple[Any, ...]
 Moment: TypeAlias = Callable[[int], Any]
 """Gives a moment, in microseconds since the Unix epoch, the form in which a driver takes it."""
 
 # So many rows go into one statement. SQLite takes 32,766 values, and prepares each text once for as long as it lives.
-_PIECES: Final = (128, 16)
+_PIECES: Final = (128, 16, 4)
 _DIALECTS: Final = {"sqlite": sqlite.dialect(), "postgresql": asyncpg_dialect()}  # type: ignore[no-untyped-call]  # SQLAlchemy's own
 # SQLite's driver counts the rows of what begins with INSERT.
 _DIALECTS["sqlite"].cte_follows_insert = True
@@ -89,6 +89,34 @@ def text_of(statement: ClauseElement, dialect: str, columns: Sequence[str] | Non
     return str(statement.compile(dialect=_DIALECTS[dialect], **named))
 
 
+class Pieces:
+    """A statement of SQLite's that takes rows, many at a time."""
+
+    def __init__(self, text: str, width: int) -> None:
+        """Prepare it: its text takes one row of so many values."""
+        self._text = text
+        self._one = f"({', '.join('?' * width)})"
+        self._texts: dict[int, str] = {}
+
+    def write(self, connection: Connection, rows: Sequence[Row]) -> int:
+        """Hand it rows, and return how many of them it wrote."""
+        start = count = 0
+        for size in _PIECES:
+            while start + size <= len(rows):
+                told = reduce(iadd, rows[start : start + size], list[Any]())
+                count += connection.exec_driver_sql(self._of(size), tuple(told)).rowcount
+                start += size
+                sleep(_PAUSE)
+        if start < len(rows):
+            count += connection.exec_driver_sql(self._text, list(rows[start:])).rowcount
+        return count
+
+    def _of(self, size: int) -> str:
+        if (found := self._texts.get(size)) is None:
+            found = self._texts[size] = self._text.replace(self._one, ", ".join([self._one] * size))
+        return found
+
+
 class NewRows:
     """Inserts rows of a table that are not there yet.
 
@@ -125,7 +153,6 @@ class NewRows:
         self._made = made
         self._key_of: Callable[[Row], str] = itemgetter(self.own.index(key))
         self._names = [each.name for each in table.columns if each is not table.autoincrement_column]
-        self._sizes: dict[int, str] = {}
 
     def fitted(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return rows with each of their own values in a form that the database takes."""
@@ -155,16 +182,7 @@ class NewRows:
         connection.exec_driver_sql(self._create_text)
         connection.exec_driver_sql(self._share_text, [(place, *each) for place, each in enumerate(shared)])
         last = connection.exec_driver_sql(self._last_text).scalar() or 0
-        start = count = 0
-        for size in _PIECES:
-            while start + size <= len(rows):
-                told = reduce(iadd, rows[start : start + size], list[Any]())
-                count += connection.exec_driver_sql(self._values_text(size), tuple(told)).rowcount
-                start += size
-                sleep(_PAUSE)
-        if start < len(rows):
-            count += connection.exec_driver_sql(self._values_text(1), list(rows[start:])).rowcount
-        if count == len(rows):
+        if self._insert.write(connection, rows) == len(rows):
             return list(map(self._key_of, rows))
         # There is one writer at a time, and each new row has a higher number than all before.
         return connection.execute(select(self._key).where(last < _NUMBER)).scalars().all()
@@ -201,16 +219,12 @@ class NewRows:
         """What asks for the number of the last row."""
         return text_of(select(func.max(_NUMBER)).select_from(self._table), "sqlite")
 
-    def _values_text(self, size: int) -> str:
-        """What takes the values of so many rows after each other."""
-        if (found := self._sizes.get(size)) is None:
-            columns = [column(name, type_) for name, type_ in zip(self.own, self._types, strict=True)]
-            own = values(*columns).data([(0,) * len(columns)]).cte("own")
-            new = sqlite.insert(self._table).from_select(self._names, self._rows(own, self._told))
-            text = text_of(new.on_conflict_do_nothing(index_elements=[self._key]), "sqlite")
-            one = f"({', '.join('?' * len(columns))})"
-            found = self._sizes[size] = text.replace(one, ", ".join([one] * size))
-        return found
+    @cached_property
+    def _insert(self) -> Pieces:
+        columns = [column(name, type_) for name, type_ in zip(self.own, self._types, strict=True)]
+        own = values(*columns).data([(0,) * len(columns)]).cte("own")
+        new = sqlite.insert(self._table).from_select(self._names, self._rows(own, self._told))
+        return Pieces(text_of(new.on_conflict_do_nothing(index_elements=[self._key]), "sqlite"), len(columns))
 
     @cached_property
     def _arrays_text(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
+from functools import cache
 from operator import add, itemgetter
 from typing import Any, Final, TypeAlias
 
@@ -11,7 +12,7 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, and_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from genai_spine.storage.sql.bulk import Row, text_of
+from genai_spine.storage.sql.bulk import Pieces, Row, text_of
 from genai_spine.storage.sql.histograms import buckets_of
 from genai_spine.storage.sql.rows import CALLS, CallRows
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
@@ -35,7 +36,6 @@ _TOTAL: Final = CALLS.own.index("response_time_ms")
 _FIRST: Final = CALLS.own.index("first_token_ms")
 _AMOUNTS: Final = slice(CALLS.own.index("input_tokens"), CALLS.own.index("cost_picodollars") + 1)
 _COUNTED: Final = sum(not column.primary_key for column in usage_rollups.columns)
-_texts: Final[dict[tuple[str, str], str]] = {}
 
 ALL_NAMES: Final = ("", "", "")
 """The provider, model and status of durations that are not told apart by them."""
@@ -107,20 +107,24 @@ def covering_days(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]
 
 
 def _add(connection: Connection, table: Table, rows: list[Key]) -> None:
-    if rows:
-        connection.exec_driver_sql(_text(connection.dialect.name, table), rows)
+    if rows and connection.dialect.name == "sqlite":
+        _pieces(table).write(connection, rows)
+    elif rows:
+        connection.exec_driver_sql(_text("postgresql", table), rows)
 
 
+@cache
+def _pieces(table: Table) -> Pieces:
+    return Pieces(_text("sqlite", table), len(table.columns))
+
+
+@cache
 def _text(dialect: str, table: Table) -> str:
     """The statement that adds a row to one that may be there already; both databases write it alike."""
-    found = _texts.get((dialect, table.name))
-    if found is None:
-        columns = list(table.columns)
-        insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
-        statement = insert.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={each.name: each + insert.excluded[each.name] for each in columns if not each.primary_key},
-        )
-        found = text_of(statement, dialect, [each.name for each in columns])
-        _texts[dialect, table.name] = found
-    return found
+    columns = list(table.columns)
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    statement = insert.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={each.name: each + insert.excluded[each.name] for each in columns if not each.primary_key},
+    )
+    return text_of(statement, dialect, [each.name for each in columns])
