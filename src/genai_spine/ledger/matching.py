@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeAlias
 
-from genai_spine.ledger.records import Batch, Entry
+from genai_spine.ledger.records import Batch
+from genai_spine.ledger.tail import Noted
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
 __all__ = ["Matcher", "Place"]
@@ -29,27 +31,42 @@ class Matcher:
         self.requests: dict[str, tuple[Place, list[tuple[CallBegun, CallEnded]]]] = {}
         self.latest = 0
 
-    def add(self, record: Entry, run: str, start: int) -> bool:
-        """Take a record, and where it stands; return False where a call ends that has no beginning here."""
-        ends: tuple[CallEnded, ...] = ()
-        # Each request brings two or three, and asking what they are derived from takes five times as long.
-        if type(record) is CallBegun:
-            self._begin(record, (run, start))
-        elif type(record) is RequestDone:
-            # It goes first: nobody asks any more which calls it made.
-            self.requests.pop(record.id, None)
-            self.batch.requests.append(record)
-            ends = record.ended
-        elif type(record) is CallEnded:
-            ends = (record,)
-        elif isinstance(record, AuditEvent):
-            self.batch.events.append((f"{run}@{start}", record))
-        known = True
-        for ended in ends:
-            if (found := self.calls.pop(ended.id, None)) is None:
-                known = False
-            else:
-                self.end(found[1], ended)
+    def add(self, records: Iterable[Noted], run: str) -> bool:
+        """Take records of a run; return False where a call ends that has no beginning here.
+
+        All are taken in one go, and asked what they are and not what they are derived from: each request brings two or
+        three, and a call of a function takes as long as what is done with one of them.
+        """
+        calls, requests, batch, known = self.calls, self.requests, self.batch, True
+        for start, _, record in records:
+            ends: tuple[CallEnded, ...] = ()
+            if type(record) is CallBegun:
+                if record.at > self.latest:  # noqa: PLR1730  # see above
+                    self.latest = record.at
+                place, request = (run, start), requests.get(record.request)
+                if record.id in calls:
+                    # It is told again, in a further run: then it stands there, and so does its request.
+                    del calls[record.id]
+                calls[record.id] = (place, record)
+                if request is None:
+                    requests[record.request] = (place, [])
+                elif request[0][0] != run:
+                    del requests[record.request]
+                    requests[record.request] = (place, request[1])
+            elif type(record) is RequestDone:
+                # It goes first: nobody asks any more which calls it made.
+                requests.pop(record.id, None)
+                batch.requests.append(record)
+                ends = record.ended
+            elif type(record) is CallEnded:
+                ends = (record,)
+            elif isinstance(record, AuditEvent):
+                batch.events.append((f"{run}@{start}", record))
+            for ended in ends:
+                if (found := calls.pop(ended.id, None)) is None:
+                    known = False
+                else:
+                    self.end(found[1], ended)
         return known
 
     def end(self, begun: CallBegun, ended: CallEnded) -> None:
@@ -73,17 +90,3 @@ class Matcher:
             next((start for (of, start), _ in self.requests.values() if of == run), None),
         )
         return min((first for first in firsts if first is not None), default=None)
-
-    def _begin(self, begun: CallBegun, place: Place) -> None:
-        if begun.at > self.latest:  # noqa: PLR1730  # as above
-            self.latest = begun.at
-        calls, requests = self.calls, self.requests
-        if begun.id in calls:
-            # It is told again, in a further run: then it stands there, and so does its request.
-            del calls[begun.id]
-        calls[begun.id] = (place, begun)
-        if (request := requests.get(begun.request)) is None:
-            requests[begun.request] = (place, [])
-        elif request[0][0] != place[0]:
-            del requests[begun.request]
-            requests[begun.request] = (place, request[1])
