@@ -160,27 +160,7 @@ class CallRows:
             if not begins <= begun.at < ends:
                 hour = microseconds(begun.at) // _HOUR
                 begins, ends = hour * _HOUR, (hour + 1) * _HOUR
-            told = (
-                hour,
-                begun.caller,
-                begun.provider,
-                begun.model,
-                ended.outcome,
-                ended.price_known,
-                ended.cost_estimated,
-                ended.over_held,
-                begun.number,
-                begun.key,
-                begun.chat,
-                begun.message,
-                ended.error,
-                begun.reason,
-                begun.strategy,
-                begun.retry,
-                begun.fallback,
-                begun.stream,
-                begun.door,
-            )
+            told = _alike(hour, begun, ended)
             if told != last:
                 last = told
                 if (place := places.get(told, -1)) < 0:
@@ -301,6 +281,31 @@ class RequestRows:
                 )
             )
         self.rows += REQUESTS.fitted(made)
+
+
+def _alike(hour: int, begun: CallBegun, ended: CallEnded) -> Row:
+    """What calls are alike in that share the rest of their rows."""
+    return (
+        hour,
+        begun.caller,
+        begun.provider,
+        begun.model,
+        ended.outcome,
+        ended.price_known,
+        ended.cost_estimated,
+        ended.over_held,
+        begun.number,
+        begun.key,
+        begun.chat,
+        begun.message,
+        ended.error,
+        begun.reason,
+        begun.strategy,
+        begun.retry,
+        begun.fallback,
+        begun.stream,
+        begun.door,
+    )
 
 
 def _shared_by_request(done: RequestDone) -> Row:
