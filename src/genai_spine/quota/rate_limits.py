@@ -74,7 +74,11 @@ FREE: Final = Admission()
 
 
 class RateLimits:
-    """Lets requests in, and counts them."""
+    """Lets requests in, and counts them.
+
+    Attributes:
+        on_state_lost: See below; it may change.
+    """
 
     def __init__(
         self, state: SharedState, *, on_state_lost: OnStateLost = "refuse", hold_seconds: float = HOLD_SECONDS
@@ -87,7 +91,7 @@ class RateLimits:
             hold_seconds: So long a request that nobody settles counts as one under way.
         """
         self._state = state
-        self._on_state_lost = on_state_lost
+        self.on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
         self._plans: Plans[tuple[_Rate, ...]] = Plans(_plan)
 
@@ -113,7 +117,7 @@ class RateLimits:
         try:
             found = await self._state.take(hold_id, claims, self._hold_seconds)
         except SharedStateUnavailableError:
-            if self._on_state_lost == "refuse":
+            if self.on_state_lost == "refuse":
                 raise
             return FREE
         if isinstance(found, Taken):

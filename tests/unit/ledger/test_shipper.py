@@ -403,6 +403,15 @@ async def test_a_worker_that_dies_with_two_runs(tmp_path: Path, sqlite: Database
     await heir.stop()
 
 
+async def test_a_worker_that_died_before_its_run_began(tmp_path: Path, sqlite: Database) -> None:
+    """Who looks for what dead workers left behind removes what such a one was making."""
+    (tmp_path / f".20260101T000000Z-{'0' * 16}").mkdir()
+    heir = Worker(tmp_path, sqlite)
+    await heir.shipper.start()
+    assert [heir.journal.folder] == left(tmp_path)
+    await heir.stop()
+
+
 async def test_what_the_database_refuses(tmp_path: Path, sqlite: Database) -> None:
     """It is set aside in a file with the reason, told, and keeps nothing else from getting there."""
     async with sqlite.writing() as connection:
