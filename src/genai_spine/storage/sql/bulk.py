@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache, reduce
+from functools import cache, cached_property, lru_cache, reduce
 from itertools import starmap
 from operator import iadd, itemgetter
 from time import sleep
@@ -63,6 +63,8 @@ _NUMBER: Final = literal_column("rowid", Integer)
 _DIGITS: Final = tuple(f"{number:03}" for number in range(1000))
 # Where a row finds what it shares with others.
 _PLACE: Final = "place"
+# The tables in which SQLite keeps that while rows are inserted.
+_TOLD: Final = MetaData()
 
 
 @lru_cache(maxsize=256)
@@ -172,6 +174,9 @@ class NewRows:
         self._key = table.c[key]
         self._made = made
         self._key_of: Callable[[Row], str] = itemgetter(self.own.index(key))
+        columns = (Column(name, table.c[name].type) for name in shared)
+        place = Column(_PLACE, Integer, primary_key=True)
+        self._told = Table(f"{table.name}_shared", _TOLD, place, *columns, prefixes=["TEMPORARY"])
         self._names = [each.name for each in table.columns if each is not table.autoincrement_column]
 
     def fitted(self, rows: Sequence[Row]) -> Sequence[Row]:
@@ -200,7 +205,8 @@ class NewRows:
 
     def _into_sqlite(self, connection: Connection, shared: Sequence[Row], rows: Sequence[Row]) -> Collection[str]:
         with _cursor(connection) as cursor:
-            cursor.execute(self._create_text)
+            for text in _create_texts():
+                cursor.execute(text)
             cursor.executemany(self._share_text, [(place, *each) for place, each in enumerate(shared)])
             last = cursor.execute(self._last_text).fetchone()[0] or 0
         if self._insert.write(connection, rows) == len(rows):
@@ -218,17 +224,6 @@ class NewRows:
             arrays = (*zip(*piece, strict=True), *zip(*told, strict=True))
             found += connection.exec_driver_sql(self._arrays_text, arrays).scalars()
         return found
-
-    @cached_property
-    def _told(self) -> Table:
-        """Where SQLite keeps what rows share while they are inserted."""
-        columns = (Column(name, self._table.c[name].type) for name in self.shared)
-        place = Column(_PLACE, Integer, primary_key=True)
-        return Table(f"{self._table.name}_shared", MetaData(), place, *columns, prefixes=["TEMPORARY"])
-
-    @cached_property
-    def _create_text(self) -> str:
-        return text_of(CreateTable(self._told, if_not_exists=True), "sqlite")
 
     @cached_property
     def _share_text(self) -> str:
@@ -277,6 +272,12 @@ class NewRows:
         # Joined so that SQLite takes one row after the other, and gathers none.
         both = own.outerjoin(shared, shared.c[_PLACE] == own.c[_PLACE])
         return select(*(found[name] for name in self._names)).select_from(both)
+
+
+@cache
+def _create_texts() -> list[str]:
+    """What creates all tables of what rows share: after each, what was prepared before must be prepared again."""
+    return [text_of(CreateTable(each, if_not_exists=True), "sqlite") for each in _TOLD.sorted_tables]
 
 
 def _arrays(name: str, columns: Sequence[str], types: Sequence[TypeEngine[Any]]) -> FromClause:
