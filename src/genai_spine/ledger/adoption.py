@@ -172,7 +172,7 @@ class _Estate:
             matcher.end(begun, self._interrupted(begun, matcher.latest))
         if not matcher.calls:
             for id_ in list(islice(matcher.requests, SLICE)):
-                matcher.batch.requests.append(_cut(matcher.requests.pop(id_).calls, matcher.latest))
+                matcher.batch.requests.append(_cut(matcher.requests.pop(id_)[1], matcher.latest))
 
     def _interrupted(self, begun: CallBegun, latest: int) -> CallEnded:
         """The end of a call of which nobody knows: it lasted as long as its worker is known to have lived."""

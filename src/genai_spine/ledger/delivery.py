@@ -162,9 +162,9 @@ class Replay:
         """Do the same with what is in memory; return whether there was something, raise as ``step`` does."""
         await self._ship_enough()
         found = tail.take(self.read(run), SLICE)
-        for start, end, record in found:
-            self._read[run] = end
-            self.matcher.add(record, run, start)
+        self.matcher.add(found, run)
+        if found:
+            self._read[run] = found[-1][1]
         await asyncio.sleep(0)
         return bool(found)
 
@@ -195,7 +195,7 @@ class Replay:
         start = record.position - len(record.payload) - HEADER_BYTES
         if isinstance(entry, str):
             self._delivery.refuse(Rejected(f"{run}@{start}", entry), record)
-        elif entry is not None and not self.matcher.add(entry, run, start) and self._damaged:
+        elif entry is not None and not self.matcher.add([(start, record.position, entry)], run) and self._damaged:
             # Where nothing is damaged, its call was shipped before.
             self._delivery.refuse(Rejected(f"{run}@{start}", "the call's beginning cannot be read"), asdict(entry))
 

@@ -2,26 +2,17 @@
 
 from __future__ import annotations
 
-from msgspec import Struct
+from collections.abc import Iterable
+from typing import TypeAlias
 
-from genai_spine.ledger.records import Batch, Entry
-from genai_spine.types.ledger import CallBegun, CallEnded, RequestDone
+from genai_spine.ledger.records import Batch
+from genai_spine.ledger.tail import Noted
+from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
-__all__ = ["Matcher", "Place", "Unfinished"]
+__all__ = ["Matcher", "Place"]
 
-
-class Place(Struct, frozen=True, gc=False):
-    """Where a record stands: in which run, and from which position on."""
-
-    run: str
-    start: int
-
-
-class Unfinished(Struct, frozen=True, gc=False):
-    """A request of whose end nothing is known, with its calls as far as they are over."""
-
-    place: Place
-    calls: list[tuple[CallBegun, CallEnded]]
+Place: TypeAlias = tuple[str, int]
+"""Where a record stands: in which run, and from which position on."""
 
 
 class Matcher:
@@ -30,38 +21,62 @@ class Matcher:
     Attributes:
         batch: What is complete and was not taken away yet.
         calls: The beginnings of calls that are not over, by id; the oldest first.
-        requests: What is not over of those that made calls, by id; the oldest first.
+        requests: What is not over of those that made calls, with their calls that are, by id; the oldest first.
         latest: The moment of the latest beginning or end of a call.
     """
 
     def __init__(self) -> None:
         self.batch = Batch([], [], [])
         self.calls: dict[str, tuple[Place, CallBegun]] = {}
-        self.requests: dict[str, Unfinished] = {}
+        self.requests: dict[str, tuple[Place, list[tuple[CallBegun, CallEnded]]]] = {}
         self.latest = 0
 
-    def add(self, record: Entry, run: str, start: int) -> bool:
-        """Take a record, and where it stands; return False where a call ends that has no beginning here."""
-        if isinstance(record, CallBegun):
-            self._begin(record, Place(run, start))
-        elif isinstance(record, CallEnded):
-            return self._end(record)
-        elif isinstance(record, RequestDone):
-            found = [self._end(ended) for ended in record.ended]
-            self.requests.pop(record.id, None)
-            self.batch.requests.append(record)
-            return all(found)
-        else:
-            self.batch.events.append((f"{run}@{start}", record))
-        return True
+    def add(self, records: Iterable[Noted], run: str) -> bool:
+        """Take records of a run; return False where a call ends that has no beginning here.
+
+        All are taken in one go, and asked what they are and not what they are derived from: each request brings two or
+        three, and a call of a function takes as long as what is done with one of them.
+        """
+        calls, requests, batch, known = self.calls, self.requests, self.batch, True
+        for start, _, record in records:
+            ends: tuple[CallEnded, ...] = ()
+            if type(record) is CallBegun:
+                if record.at > self.latest:  # noqa: PLR1730  # see above
+                    self.latest = record.at
+                place, request = (run, start), requests.get(record.request)
+                if record.id in calls:
+                    # It is told again, in a further run: then it stands there, and so does its request.
+                    del calls[record.id]
+                calls[record.id] = (place, record)
+                if request is None:
+                    requests[record.request] = (place, [])
+                elif request[0][0] != run:
+                    del requests[record.request]
+                    requests[record.request] = (place, request[1])
+            elif type(record) is RequestDone:
+                # It goes first: nobody asks any more which calls it made.
+                requests.pop(record.id, None)
+                batch.requests.append(record)
+                ends = record.ended
+            elif type(record) is CallEnded:
+                ends = (record,)
+            elif isinstance(record, AuditEvent):
+                batch.events.append((f"{run}@{start}", record))
+            for ended in ends:
+                if (found := calls.pop(ended.id, None)) is None:
+                    known = False
+                else:
+                    self.end(found[1], ended)
+        return known
 
     def end(self, begun: CallBegun, ended: CallEnded) -> None:
         """Note that a call is over."""
-        self.latest = max(self.latest, ended.at)
-        self.batch.calls.append((begun, ended))
-        request = self.requests.get(begun.request)
-        if request is not None:
-            request.calls.append((begun, ended))
+        if ended.at > self.latest:  # noqa: PLR1730  # a call of max takes as long as the rest of this
+            self.latest = ended.at
+        call = (begun, ended)
+        self.batch.calls.append(call)
+        if (request := self.requests.get(begun.request)) is not None:
+            request[1].append(call)
 
     def take(self) -> Batch:
         """Return what is complete, and keep it no longer."""
@@ -71,24 +86,7 @@ class Matcher:
     def oldest(self, run: str) -> int | None:
         """Return where the oldest record of a run begins that belongs to something open; None where nothing is."""
         firsts = (
-            next((place.start for place, _ in self.calls.values() if place.run == run), None),
-            next((request.place.start for request in self.requests.values() if request.place.run == run), None),
+            next((start for (of, start), _ in self.calls.values() if of == run), None),
+            next((start for (of, start), _ in self.requests.values() if of == run), None),
         )
         return min((first for first in firsts if first is not None), default=None)
-
-    def _end(self, ended: CallEnded) -> bool:
-        found = self.calls.pop(ended.id, None)
-        if found is None:
-            return False
-        self.end(found[1], ended)
-        return True
-
-    def _begin(self, begun: CallBegun, place: Place) -> None:
-        self.latest = max(self.latest, begun.at)
-        # It may be told again, in a further run: then it stands there, and so does its request.
-        self.calls.pop(begun.id, None)
-        self.calls[begun.id] = (place, begun)
-        request = self.requests.get(begun.request)
-        if request is None or request.place.run != place.run:
-            self.requests.pop(begun.request, None)
-            self.requests[begun.request] = Unfinished(place, request.calls if request else [])

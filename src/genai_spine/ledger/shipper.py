@@ -209,7 +209,7 @@ class Shipper:
             return
         for one in late:
             one.taken = True
-            self._replay.matcher.add(one.record, one.run, -one.number)
+            self._replay.matcher.add([(-one.number, -one.number, one.record)], one.run)
         await self._replay.ship()
         self._ledger.shipped(late)
 

@@ -13,7 +13,9 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genai_spine.storage.sql.bulk import texts_of_moments
 from genai_spine.storage.sql.engine import Database
+from genai_spine.storage.sql.fitting import moment
 from genai_spine.storage.sql.ledger import LedgerStore, Recorded, Spent
 from genai_spine.storage.sql.tables import (
     EVERYBODY,
@@ -157,6 +159,81 @@ async def test_a_long_batch_is_told_twice_in_part(database: Database) -> None:
     assert Recorded() == await store.record(told, over, [])
     assert [300, 300] == [len(await rows(database, table)) for table in (provider_usage, requests)]
     assert [(300, sum(range(300)))] == [(row["calls"], row["cost_picodollars"]) for row in await whole(database)]
+
+
+async def test_what_rows_have_in_common_is_each_row_s(database: Database) -> None:
+    """Whatever calls and requests of a batch share with which others, each row says what was told of it."""
+    store = LedgerStore(database)
+    for size in (200, 3):
+        batch = f"{size}"
+        told = [
+            call(
+                f"{batch}-{number:03}",
+                model=f"model {batch} {number % 7}",
+                caller=(ADA, GRACE)[number % 2],
+                outcome=("success", "error", "timeout")[number % 3],
+                retry=number % 5 == 0,
+                cost=number,
+            )
+            for number in range(size)
+        ]
+        over = [request(f"{batch}-{number:03}", asked_model=f"asked {number % 11}", cost=1) for number in range(size)]
+        await store.record(told, over, [])
+    found = {row["call_id"]: row for row in await rows(database, provider_usage)}
+    for id_, row in found.items():
+        batch, number = id_.split("-")[0], int(id_.split("-")[1])
+        assert (
+            f"model {batch} {number % 7}",
+            (ADA, GRACE)[number % 2].fingerprint,
+            ("success", "error", "timeout")[number % 3],
+            number % 5 == 0,
+            number,
+        ) == (row["model_name"], row["key_fingerprint"], row["status"], row["retry"], row["cost_picodollars"])
+    asked = {row["id"]: row["asked_model"] for row in await rows(database, requests)}
+    assert {id_: f"asked {int(id_.split('-')[1]) % 11}" for id_ in found} == asked
+    sums = await whole(database)
+    assert (203, sum(range(200)) + sum(range(3))) == (
+        sum(row["calls"] for row in sums),
+        sum(row["cost_picodollars"] for row in sums),
+    )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"),
+    [(0.0, 0), (0.0127, 13), (1e5, 100_000_000), (math.nan, None), (-1.5, None), (math.inf, 2_000_000_000)],
+)
+async def test_durations(database: Database, seconds: float, milliseconds: int | None) -> None:
+    """They are kept in milliseconds; what is no duration is none, and no other of the batch suffers by it."""
+    told = [call("odd", seconds=1.0, first_token_seconds=seconds), call("usual"), call("cut", first_token_seconds=None)]
+    await LedgerStore(database).record(told, [request("odd", seconds=seconds)], [])
+    found = {row["call_id"]: row["first_token_ms"] for row in await rows(database, provider_usage)}
+    assert {"odd": milliseconds, "usual": 250, "cut": None} == found
+    assert [(milliseconds, 500)] == [
+        (row["response_time_ms"], row["first_token_ms"]) for row in await rows(database, requests)
+    ]
+
+
+async def test_what_nobody_tells_of_a_cost(database: Database) -> None:
+    """What a cost is made of is NULL where nobody tells, and nothing where there is none."""
+    told = [
+        call("told", by_kind=CostByKind(input=7, output=2**70)),
+        call("untold", by_kind=None),
+        call("free", by_kind=None, cost=0),
+    ]
+    await LedgerStore(database).record(told, [], [])
+    kinds = ("input", "output", "cache_read", "cache_write")
+    assert {"told": [7, 2**60, 0, 0], "untold": [None] * 4, "free": [0] * 4} == {
+        row["call_id"]: [row[f"{kind}_cost_picodollars"] for kind in kinds]
+        for row in await rows(database, provider_usage)
+    }
+
+
+@given(st.lists(st.integers(-(2**62), 2**62) | st.integers(NOON * 10**6, NOON * 10**6 + 3 * 10**6), max_size=9))
+def test_moments_as_texts(moments: list[int]) -> None:
+    """Each is what SQLAlchemy makes of it, whichever came before; what no calendar has is as near as may be."""
+    text = texts_of_moments()
+    for since in moments:
+        assert moment(since).strftime("%Y-%m-%d %H:%M:%S.%f").zfill(26) == text(since)
 
 
 async def test_calls_are_added_up(database: Database) -> None:

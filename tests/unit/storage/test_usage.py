@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from genai_spine.identity.api_keys import new_key, secret_of
 from genai_spine.storage.records import KeyFacts, UserFacts
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.histograms import ERROR, bucket_of, seconds_of
+from genai_spine.storage.sql.histograms import ERROR, bucket_of, buckets_of, seconds_of
 from genai_spine.storage.sql.identities import Identities
 from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.storage.sql.tables import provider_usage, usage_histograms, usage_rollups
@@ -159,6 +159,16 @@ def test_a_bucket_is_near_what_it_holds(seconds: float) -> None:
 def test_odd_durations_have_buckets(odd: float) -> None:
     """Whatever a clock says is counted somewhere."""
     assert 0 <= bucket_of(odd) <= 330
+
+
+@given(st.lists(st.floats(-1, 1e9)))
+def test_durations_are_counted_by_bucket(durations: list[float]) -> None:
+    """Each is in the bucket that is its own, or beside it where it stands on the border; none is lost."""
+    found = buckets_of(durations)
+    expected = sorted(bucket_of(each) for each in durations if each >= 0)
+    counted = sorted(bucket for bucket, count in found.items() for _ in range(count))
+    assert len(expected) == len(counted)
+    assert all(abs(one - other) <= 1 for one, other in zip(expected, counted, strict=True))
 
 
 async def test_requests_come_in_pages(database: Database) -> None:

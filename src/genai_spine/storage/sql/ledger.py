@@ -14,11 +14,11 @@ from genai_spine.clock import Clock, SystemClock
 from genai_spine.errors import DatabaseDownError
 from genai_spine.money import nanodollars_up
 from genai_spine.storage.sql import audit
-from genai_spine.storage.sql.bulk import POSTGRESQL, SQLITE, Forms, Row
+from genai_spine.storage.sql.bulk import texts_of_moments
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.fitting import MICROSECONDS
-from genai_spine.storage.sql.rollups import HOUR, Sums, covering
-from genai_spine.storage.sql.rows import CALLS, REQUESTS, call_key, call_row, request_key, request_row
+from genai_spine.storage.sql.fitting import MICROSECONDS, microseconds
+from genai_spine.storage.sql.rollups import HOUR, add_up, covering
+from genai_spine.storage.sql.rows import CALLS, REQUESTS, CallRows, RequestRows
 from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, usage_rollups
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
 
@@ -28,7 +28,7 @@ Calls = Sequence[tuple[CallBegun, CallEnded]]
 Events = Sequence[tuple[str, AuditEvent]]
 
 # So many rows of a kind are made before others have their turn.
-_SLICE: Final = 50
+_SLICE: Final = 100
 _TRIES: Final = 5
 # SQLSTATE: two transactions stood in each other's way; a value, or a constraint.
 _AGAIN: Final = ("40001", "40P01")
@@ -48,7 +48,7 @@ class Rejected(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """What became of a batch: the ids of what was not there before, and what is to be kept elsewhere."""
+    """What became of a batch: the ids of what was not there before, as the rows have them, and what is refused."""
 
     calls: frozenset[str] = frozenset()
     requests: frozenset[str] = frozenset()
@@ -117,7 +117,7 @@ class LedgerStore:
             return Recorded()
         try:
             made = await self._made(calls, requests)
-            return await self._in_turn(lambda connection: made.write(connection, events))
+            return await self._in_turn(lambda connection: _written(connection, *made, events))
         except DBAPIError as error:
             if not _of_a_row(error):
                 raise
@@ -192,51 +192,23 @@ class LedgerStore:
                     raise
         raise DatabaseDownError
 
-    async def _made(self, calls: Calls, done: Sequence[RequestDone]) -> _Made:
+    async def _made(self, calls: Calls, done: Sequence[RequestDone]) -> tuple[CallRows, RequestRows]:
         """Make the rows, a few at a time: the event loop has other things to do."""
-        made = _Made(SQLITE if self._database.is_sqlite else POSTGRESQL, int(self._clock.now() * MICROSECONDS))
+        moment = texts_of_moments() if self._database.is_sqlite else microseconds
+        of_calls, of_requests = CallRows(moment, int(self._clock.now() * MICROSECONDS)), RequestRows(moment)
         for start in range(0, max(len(calls), len(done)), _SLICE):
-            made.add(calls[start : start + _SLICE], done[start : start + _SLICE])
+            of_calls.add(calls[start : start + _SLICE])
+            of_requests.add(done[start : start + _SLICE])
             await asyncio.sleep(0)
-        return made
+        return of_calls, of_requests
 
 
-class _Made:
-    """What is to be written: rows by their keys, with what was told."""
-
-    def __init__(self, forms: Forms, now: int) -> None:
-        self._forms = forms
-        self._now = forms.moment(now)
-        self._calls: dict[str, tuple[Row, CallBegun, CallEnded]] = {}
-        self._requests: dict[str, tuple[Row, RequestDone]] = {}
-        self._sums = Sums()
-
-    def add(self, calls: Calls, done: Iterable[RequestDone]) -> None:
-        """Make rows; what is told twice counts once."""
-        for begun, ended in calls:
-            if (key := call_key(begun)) not in self._calls:
-                row = call_row(key, begun, ended, self._now, self._forms)
-                self._calls[key] = row, begun, ended
-                self._sums.add(row, begun, ended)
-        for one in done:
-            if (key := request_key(one)) not in self._requests:
-                self._requests[key] = request_row(key, one, self._forms), one
-
-    def write(self, connection: Connection, events: Events) -> Recorded:
-        """Write what is not there."""
-        calls = CALLS.insert(connection, [row for row, *_ in self._calls.values()])
-        requests = REQUESTS.insert(connection, [row for row, _ in self._requests.values()])
-        sums = self._sums
-        if len(calls) < len(self._calls):
-            sums = Sums()
-            for key in calls:
-                sums.add(*self._calls[key])
-        sums.write(connection)
-        return Recorded(
-            frozenset(self._calls[key][1].id for key in calls),
-            frozenset(self._requests[key][1].id for key in requests),
-            audit.append(connection, events),
-        )
+def _written(connection: Connection, calls: CallRows, requests: RequestRows, events: Events) -> Recorded:
+    """Write what is not there."""
+    new_calls = frozenset(CALLS.insert(connection, calls.shared, calls.rows))
+    new_requests = frozenset(REQUESTS.insert(connection, requests.shared, requests.rows))
+    add_up(connection, calls, new_calls)
+    return Recorded(new_calls, new_requests, audit.append(connection, events))
 
 
 def _of_a_row(error: DBAPIError) -> bool:

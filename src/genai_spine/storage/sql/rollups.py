@@ -2,45 +2,40 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from operator import add
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from functools import cache
+from operator import add, itemgetter
 from typing import Any, Final, TypeAlias
 
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Table, and_
 from sqlalchemy.dialects import postgresql, sqlite
 
-from genai_spine.storage.sql.bulk import Row, text_of
-from genai_spine.storage.sql.fitting import MICROSECONDS, microseconds
-from genai_spine.storage.sql.histograms import bucket_of
-from genai_spine.storage.sql.rows import CALLS
+from genai_spine.storage.sql.bulk import Pieces, Row, text_of
+from genai_spine.storage.sql.histograms import buckets_of
+from genai_spine.storage.sql.rows import CALLS, CallRows
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
-from genai_spine.types.ledger import CallBegun, CallEnded
 
-__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "Sums", "covering", "covering_days"]
+__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "add_up", "covering", "covering_days"]
 
 HOUR: Final = 3600
 HOURS_PER_DAY: Final = 24
 DAY: Final = HOUR * HOURS_PER_DAY
 SPANS: Final = (1, HOURS_PER_DAY)
 
-_HOUR: Final = HOUR * MICROSECONDS
-_in_common: Final = CALLS.picker(
-    "user_id", "api_key_id", "key_fingerprint", "tags", "provider_name", "model_name", "status"
+_in_common: Final = itemgetter(
+    *map(
+        CALLS.shared.index,
+        ("user_id", "api_key_id", "key_fingerprint", "tags", "provider_name", "model_name", "status"),
+    )
 )
-_amounts: Final = CALLS.picker(
-    "input_tokens",
-    "output_tokens",
-    "cache_read_tokens",
-    "cache_write_tokens",
-    "reasoning_tokens",
-    "cost_picodollars",
-    "cost_estimated",
-    "price_known",
-)
+_flags: Final = itemgetter(*map(CALLS.shared.index, ("cost_estimated", "price_known")))
+_KEY: Final = CALLS.own.index("call_id")
+_TOTAL: Final = CALLS.own.index("response_time_ms")
+_FIRST: Final = CALLS.own.index("first_token_ms")
+_AMOUNTS: Final = slice(CALLS.own.index("input_tokens"), CALLS.own.index("cost_picodollars") + 1)
 _COUNTED: Final = sum(not column.primary_key for column in usage_rollups.columns)
-_texts: Final[dict[tuple[str, str], str]] = {}
 
 ALL_NAMES: Final = ("", "", "")
 """The provider, model and status of durations that are not told apart by them."""
@@ -48,44 +43,35 @@ ALL_NAMES: Final = ("", "", "")
 Key: TypeAlias = tuple[Any, ...]
 
 
-class Sums:
-    """What calls add up to, by row.
+def add_up(connection: Connection, calls: CallRows, new: Collection[str]) -> None:
+    """Add the calls with these keys to what is there.
 
-    They are put together by what they have in common first: the rows in which each counts are many more.
+    Always in the same order, so that two who do it never wait for each other. Calls are put together by what they have
+    in common first: the rows in which each counts are many more.
     """
-
-    def __init__(self) -> None:
-        self._groups: defaultdict[Key, list[Key]] = defaultdict(list)
-
-    def add(self, row: Row, begun: CallBegun, ended: CallEnded) -> None:
-        """Add a call, given as its row too."""
-        first = ended.first_token_seconds
-        times = bucket_of(ended.seconds), None if first is None else bucket_of(first)
-        self._groups[_in_common(row), microseconds(begun.at) // _HOUR].append((_amounts(row), *times))
-
-    def write(self, connection: Connection) -> None:
-        """Add it to what is there, always in the same order, so that two who do it never wait for each other."""
-        usage, times = defaultdict[Key, list[int]](lambda: [0] * _COUNTED), defaultdict[Key, int](int)
-        for ((*caller, provider, model, status), hour), calls in self._groups.items():
-            amounts, totals, firsts = zip(*calls, strict=True)
-            *sums, priced = map(sum, zip(*amounts, strict=True))
-            sums = [len(calls), *sums, len(calls) - priced]
-            buckets = [*_counts("total", totals), *_counts("first_token", firsts)]
-            what = (provider, model, status)
-            for of in _counted_in(caller, hour):
-                usage[*of, *what] = list(map(add, usage[*of, *what], sums))
-                for names in _names(of[0], of[2], what):
-                    for *bucket, count in buckets:
-                        times[*of, *names, *bucket] += count
-        _add(connection, usage_rollups, [(*key, *sums) for key, sums in sorted(usage.items())])
-        _add(connection, usage_histograms, [(*key, count) for key, count in sorted(times.items())])
-
-
-def _counts(measure: str, buckets: Iterable[int | None]) -> Iterator[Key]:
-    """How many calls are in each bucket."""
-    for bucket, count in Counter(buckets).items():
-        if bucket is not None:
-            yield measure, bucket, count
+    rows = calls.rows if len(new) == len(calls.rows) else [row for row in calls.rows if row[_KEY] in new]
+    groups = defaultdict[int, list[Row]](list)
+    for row in rows:
+        groups[row[0]].append(row)
+    usage, times = defaultdict[Key, list[int]](lambda: [0] * _COUNTED), defaultdict[Key, int](int)
+    for place, group in groups.items():
+        *caller, provider, model, status = _in_common(calls.shared[place])
+        estimated, priced = _flags(calls.shared[place])
+        columns, count = list(zip(*group, strict=True)), len(group)
+        sums = [count, *map(sum, columns[_AMOUNTS]), count * estimated, count * (not priced)]
+        buckets = [
+            (measure, bucket, of_it)
+            for measure, column in (("total", _TOTAL), ("first_token", _FIRST))
+            for bucket, of_it in buckets_of(columns[column]).items()
+        ]
+        what = (provider, model, status)
+        for of in _counted_in(caller, calls.hours[place]):
+            usage[*of, *what] = list(map(add, usage[*of, *what], sums))
+            for names in _names(of[0], of[2], what):
+                for measure, bucket, of_it in buckets:
+                    times[*of, *names, measure, bucket] += of_it
+    _add(connection, usage_rollups, [(*key, *sums) for key, sums in sorted(usage.items())])
+    _add(connection, usage_histograms, [(*key, count) for key, count in sorted(times.items())])
 
 
 def _counted_in(caller: Sequence[Any], hour: int) -> Iterator[Key]:
@@ -121,20 +107,24 @@ def covering_days(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]
 
 
 def _add(connection: Connection, table: Table, rows: list[Key]) -> None:
-    if rows:
-        connection.exec_driver_sql(_text(connection, table), rows)
+    if rows and connection.dialect.name == "sqlite":
+        _pieces(table).write(connection, rows)
+    elif rows:
+        connection.exec_driver_sql(_text("postgresql", table), rows)
 
 
-def _text(connection: Connection, table: Table) -> str:
+@cache
+def _pieces(table: Table) -> Pieces:
+    return Pieces(_text("sqlite", table), len(table.columns))
+
+
+@cache
+def _text(dialect: str, table: Table) -> str:
     """The statement that adds a row to one that may be there already; both databases write it alike."""
-    found = _texts.get((connection.dialect.name, table.name))
-    if found is None:
-        columns = list(table.columns)
-        insert = (sqlite if connection.dialect.name == "sqlite" else postgresql).insert(table)
-        statement = insert.on_conflict_do_update(
-            index_elements=list(table.primary_key.columns),
-            set_={each.name: each + insert.excluded[each.name] for each in columns if not each.primary_key},
-        )
-        found = text_of(statement, connection, [each.name for each in columns])
-        _texts[connection.dialect.name, table.name] = found
-    return found
+    columns = list(table.columns)
+    insert = (sqlite if dialect == "sqlite" else postgresql).insert(table)
+    statement = insert.on_conflict_do_update(
+        index_elements=list(table.primary_key.columns),
+        set_={each.name: each + insert.excluded[each.name] for each in columns if not each.primary_key},
+    )
+    return text_of(statement, dialect, [each.name for each in columns])

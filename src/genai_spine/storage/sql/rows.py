@@ -1,132 +1,336 @@
-"""What calls and requests are in the database: their rows, every value in a form that it takes."""
+"""What calls and requests are in the database: their rows, every value in a form that it takes.
+
+Most of what is told of a call is told of others too, word for word: who asked whom, through which door, how it ended.
+It is looked at once for all of these.
+"""
 
 from __future__ import annotations
 
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any, Final
 
 import msgspec
+from sqlalchemy import ColumnElement, case, func, literal_column
 
-from genai_spine.storage.sql.bulk import Forms, NewRows, Row
-from genai_spine.storage.sql.fitting import count, ident, microseconds, milliseconds, small, text
+from genai_spine.storage.sql.bulk import Moment, NewRows, Row
+from genai_spine.storage.sql.fitting import (
+    COUNTS,
+    MICROSECONDS,
+    MOMENTS,
+    NEVER,
+    OPEN_COUNTS,
+    SECONDS,
+    UNTOLD,
+    idents,
+    microseconds,
+    small,
+    text,
+    texts,
+)
 from genai_spine.storage.sql.tables import provider_usage, requests
 from genai_spine.types.ledger import CallBegun, CallEnded, Caller, RequestDone
-from genai_spine.types.usage import Usage
+from genai_spine.types.usage import CostByKind, Usage
 
-__all__ = ["CALLS", "REQUESTS", "call_key", "call_row", "request_key", "request_row"]
-
-CALLS: Final = NewRows(provider_usage, "call_id")
-REQUESTS: Final = NewRows(requests, "id")
+__all__ = ["CALLS", "REQUESTS", "CallRows", "RequestRows"]
 
 # Of a request's tags so many are kept, each so long.
 _TAGS: Final = 16
 _TAG: Final = 100
-_UNTOLD: Final = (None, None, None, None)
+_HOUR: Final = 3600 * MICROSECONDS
+_NO_TOKENS: Final = Usage()
+_NO_COSTS: Final = CostByKind()
+_UNTOLD: Final = CostByKind(UNTOLD, UNTOLD, UNTOLD, UNTOLD)
 
-# A text of which there are few: most rows have the same.
-_word: Final = lru_cache(maxsize=4096)(text)
+_ASKED_BY: Final = ("user_id", "api_key_id", "key_fingerprint", "tags")
+_USED: Final = dict.fromkeys(
+    (
+        "input_tokens",
+        "output_tokens",
+        "cache_read_tokens",
+        "cache_write_tokens",
+        "reasoning_tokens",
+        "cost_picodollars",
+    ),
+    COUNTS,
+)
+_TOOK: Final = {"response_time_ms": SECONDS, "first_token_ms": SECONDS}
 
 
-def call_key(begun: CallBegun) -> str:
-    """Return by what its row is known."""
-    return ident(begun.id, 64)
+def _milliseconds(own: ColumnElement[Any]) -> ColumnElement[Any]:
+    return case((own >= literal_column("0"), func.round(own * literal_column("1000"))))
 
 
-def call_row(key: str, begun: CallBegun, ended: CallEnded, recorded_at: Any, forms: Forms) -> Row:
-    """Return the row of a call: the columns of ``provider_usage`` in their order."""
-    read, wrote, *kinds_of_tokens = _tokens(ended.usage)
-    cost = count(ended.cost)
+_MADE: Final = {
+    "response_time_ms": lambda own: _milliseconds(own.response_time_ms),
+    "first_token_ms": lambda own: _milliseconds(own.first_token_ms),
+}
+
+CALLS: Final = NewRows(
+    provider_usage,
+    key="call_id",
+    own={
+        "call_id": idents(64),
+        "request": idents(160),
+        "request_id": texts(128),
+        **_USED,
+        **{f"{kind}_cost_picodollars": OPEN_COUNTS for kind in ("input", "output", "cache_read", "cache_write")},
+        **_TOOK,
+        "created_at": MOMENTS,
+    },
+    shared=(
+        *_ASKED_BY,
+        "provider_name",
+        "model_name",
+        "status",
+        "price_known",
+        "cost_estimated",
+        "over_held",
+        "number",
+        "provider_key",
+        "chat_id",
+        "message_id",
+        "error",
+        "reason",
+        "strategy",
+        "retry",
+        "fallback",
+        "stream",
+        "door",
+        "recorded_at",
+    ),
+    made={
+        **_MADE,
+        "tokens_used": lambda own: own.input_tokens + own.output_tokens,
+        "cost": lambda own: own.cost_picodollars.op("/")(literal_column("1e12")),
+    },
+)
+REQUESTS: Final = NewRows(
+    requests,
+    key="id",
+    own={"id": idents(160), "request_id": texts(128), **_USED, **_TOOK, "created_at": MOMENTS},
+    shared=(
+        *_ASKED_BY,
+        "door",
+        "asked_model",
+        "provider_name",
+        "model_name",
+        "status",
+        "http_status",
+        "error",
+        "attempts",
+        "fallback",
+        "strategy",
+        "affinity",
+        "stream",
+        "passthrough",
+        "price_known",
+        "cost_estimated",
+    ),
+    made=_MADE,
+)
+
+
+class CallRows:
+    """The rows of calls; what is told twice counts once.
+
+    Attributes:
+        shared: What rows have in common, each once.
+        hours: In which hour since the Unix epoch calls began that have it in common.
+        rows: What each has for itself.
+    """
+
+    def __init__(self, moment: Moment, recorded_at: int) -> None:
+        self.shared: list[Row] = []
+        self.hours: list[int] = []
+        self.rows: list[Row] = []
+        self._moment = moment
+        self._recorded_at = moment(recorded_at)
+        self._places: dict[Row, int] = {}
+        self._ids: set[str] = set()
+
+    def add(self, calls: Iterable[tuple[CallBegun, CallEnded]]) -> None:
+        """Make rows of calls."""
+        made, ids, places, moment = list[Row](), self._ids, self._places, self._moment
+        last, place = None, 0
+        hour = begins = ends = 0
+        for begun, ended in calls:
+            if begun.id in ids:
+                continue
+            ids.add(begun.id)
+            if not begins <= begun.at < ends:
+                hour = microseconds(begun.at) // _HOUR
+                begins, ends = hour * _HOUR, (hour + 1) * _HOUR
+            told = _alike(hour, begun, ended)
+            if told != last:
+                last = told
+                if (place := places.get(told, -1)) < 0:
+                    place = places[told] = len(self.shared)
+                    self.shared.append(self._shared(begun, ended))
+                    self.hours.append(hour)
+            usage = ended.usage or _NO_TOKENS
+            costs = ended.by_kind or (_UNTOLD if ended.cost else _NO_COSTS)
+            made.append(
+                (
+                    place,
+                    begun.id,
+                    begun.request,
+                    begun.request_id,
+                    usage.input_tokens,
+                    usage.output_tokens,
+                    usage.cache_read_tokens or 0,
+                    usage.cache_write_tokens or 0,
+                    usage.reasoning_tokens or 0,
+                    ended.cost,
+                    costs.input,
+                    costs.output,
+                    costs.cache_read,
+                    costs.cache_write,
+                    ended.seconds,
+                    NEVER if (first := ended.first_token_seconds) is None else first,
+                    moment(begun.at),
+                )
+            )
+        self.rows += CALLS.fitted(made)
+
+    def _shared(self, begun: CallBegun, ended: CallEnded) -> Row:
+        """What a call has in common with others: the shared columns of ``CALLS``."""
+        return (
+            *_asked_by(begun.caller),
+            text(begun.provider, 50),
+            text(begun.model, 255),
+            text(ended.outcome, 20),
+            ended.price_known,
+            ended.cost_estimated,
+            ended.over_held,
+            small(begun.number),
+            text(begun.key, 16),
+            begun.chat,
+            begun.message,
+            text(ended.error, 100),
+            text(begun.reason, 255),
+            text(begun.strategy, 50),
+            begun.retry,
+            begun.fallback,
+            begun.stream,
+            text(begun.door, 50),
+            self._recorded_at,
+        )
+
+
+class RequestRows:
+    """The rows of requests; what is told twice counts once.
+
+    Attributes:
+        shared: What rows have in common, each once.
+        rows: What each has for itself.
+    """
+
+    def __init__(self, moment: Moment) -> None:
+        self.shared: list[Row] = []
+        self.rows: list[Row] = []
+        self._moment = moment
+        self._places: dict[Row, int] = {}
+        self._ids: set[str] = set()
+
+    def add(self, requests_: Iterable[RequestDone]) -> None:
+        """Make rows of requests."""
+        made, ids, places, moment = list[Row](), self._ids, self._places, self._moment
+        last, place = None, 0
+        for done in requests_:
+            if done.id in ids:
+                continue
+            ids.add(done.id)
+            told = (
+                done.caller,
+                done.door,
+                done.asked_model,
+                done.provider,
+                done.model,
+                done.outcome,
+                done.status,
+                done.error,
+                done.attempts,
+                done.fallback,
+                done.strategy,
+                done.affinity,
+                done.stream,
+                done.passthrough,
+                done.price_known,
+                done.cost_estimated,
+            )
+            if told != last:
+                last = told
+                if (place := places.get(told, -1)) < 0:
+                    place = places[told] = len(self.shared)
+                    self.shared.append(_shared_by_request(done))
+            usage = done.usage or _NO_TOKENS
+            made.append(
+                (
+                    place,
+                    done.id,
+                    done.request_id,
+                    usage.input_tokens,
+                    usage.output_tokens,
+                    usage.cache_read_tokens or 0,
+                    usage.cache_write_tokens or 0,
+                    usage.reasoning_tokens or 0,
+                    done.cost,
+                    done.seconds,
+                    NEVER if (first := done.first_token_seconds) is None else first,
+                    moment(done.at),
+                )
+            )
+        self.rows += REQUESTS.fitted(made)
+
+
+def _alike(hour: int, begun: CallBegun, ended: CallEnded) -> Row:
+    """What calls are alike in that share the rest of their rows."""
     return (
-        key,
-        ident(begun.request, 160),
-        text(begun.request_id, 128),
-        small(begun.number),
-        *_asked_by(begun.caller),
-        _word(begun.provider, 50),
-        _word(begun.model, 255),
-        _word(begun.key, 16),
-        begun.chat,
-        begun.message,
-        count(read + wrote),
-        read,
-        wrote,
-        *kinds_of_tokens,
-        cost,
-        *_by_kind(ended),
-        forms.usd(cost),
+        hour,
+        begun.caller,
+        begun.provider,
+        begun.model,
+        ended.outcome,
         ended.price_known,
         ended.cost_estimated,
         ended.over_held,
-        milliseconds(ended.seconds),
-        milliseconds(ended.first_token_seconds),
-        _word(ended.outcome, 20),
-        _word(ended.error, 100),
-        _word(begun.reason, 255),
-        _word(begun.strategy, 50),
+        begun.number,
+        begun.key,
+        begun.chat,
+        begun.message,
+        ended.error,
+        begun.reason,
+        begun.strategy,
         begun.retry,
         begun.fallback,
         begun.stream,
-        _word(begun.door, 50),
-        forms.moment(microseconds(begun.at)),
-        recorded_at,
+        begun.door,
     )
 
 
-def request_key(done: RequestDone) -> str:
-    """Return by what its row is known."""
-    return ident(done.id, 160)
-
-
-def request_row(key: str, done: RequestDone, forms: Forms) -> Row:
-    """Return the row of a request: the columns of ``requests`` in their order."""
+def _shared_by_request(done: RequestDone) -> Row:
+    """What a request has in common with others: the shared columns of ``REQUESTS``."""
     return (
-        key,
-        text(done.request_id, 128),
         *_asked_by(done.caller),
-        _word(done.door, 50),
-        _word(done.asked_model, 255),
-        _word(done.provider, 50),
-        _word(done.model, 255),
-        _word(done.outcome, 20),
+        text(done.door, 50),
+        text(done.asked_model, 255),
+        text(done.provider, 50),
+        text(done.model, 255),
+        text(done.outcome, 20),
         small(done.status),
-        _word(done.error, 100),
+        text(done.error, 100),
         small(done.attempts),
         done.fallback,
-        _word(done.strategy, 50),
+        text(done.strategy, 50),
         done.affinity,
         done.stream,
         done.passthrough,
-        *_tokens(done.usage),
-        count(done.cost),
         done.price_known,
         done.cost_estimated,
-        milliseconds(done.seconds),
-        milliseconds(done.first_token_seconds),
-        forms.moment(microseconds(done.at)),
     )
 
 
-@lru_cache(maxsize=4096)
 def _asked_by(caller: Caller) -> Row:
     tags = dict.fromkeys(tag for each in caller.tags if (tag := text(each, _TAG)))
     fingerprint = text(caller.fingerprint, 16)
     return caller.user, caller.api_key, fingerprint, msgspec.json.encode(list(tags)[:_TAGS]).decode()
-
-
-def _tokens(usage: Usage | None) -> tuple[int, int, int, int, int]:
-    if usage is None:
-        return 0, 0, 0, 0, 0
-    return (
-        count(usage.input_tokens),
-        count(usage.output_tokens),
-        count(usage.cache_read_tokens),
-        count(usage.cache_write_tokens),
-        count(usage.reasoning_tokens),
-    )
-
-
-def _by_kind(ended: CallEnded) -> Row:
-    costs = ended.by_kind
-    if costs is None:
-        return _UNTOLD if ended.cost else (0, 0, 0, 0)
-    return count(costs.input), count(costs.output), count(costs.cache_read), count(costs.cache_write)
