@@ -146,6 +146,11 @@ class Rate(Struct, frozen=True, kw_only=True):
             return CostByKind(prompt * self.input, output, read, write)
         return CostByKind(*_whole((prompt * self.input, output, read, write), self.per))
 
+    def plain(self, input_tokens: int, output_tokens: int) -> int:
+        """The cost of plain tokens, rounded up to a whole picodollar: the total of ``charge``."""
+        amount = max(input_tokens, 0) * self.input + max(output_tokens, 0) * self.output
+        return amount if self.per == 1 else -(-amount // self.per)
+
     def _of_writes(self, tokens: int, kept_1h: int | None) -> int:
         """What it costs to write tokens to the cache, some of which are kept there for an hour."""
         rate = self.input if self.cache_write is None else self.cache_write
@@ -210,11 +215,16 @@ class _Period(Struct, frozen=True):
 
 
 class _Entry(Struct, frozen=True):
-    """What is remembered of a model: its periods, the last that holds being the one that counts."""
+    """What is remembered of a model: its periods, the last that holds being the one that counts.
+
+    Attributes:
+        flat: The rate, where it is one for prompts of any length at any time.
+    """
 
     found: Found
     periods: tuple[_Period, ...]
     timeless: bool
+    flat: Rate | None
 
     def period(self, at: datetime) -> _Period:
         for period in reversed(self.periods):
@@ -226,7 +236,8 @@ class _Entry(Struct, frozen=True):
 def _entry(found: Found) -> _Entry:
     periods = tuple(_period(tariff, found.model.per) for tariff in found.model.prices)
     timeless = all(tariff.since is None and tariff.between is None for tariff in found.model.prices)
-    return _Entry(found, periods, timeless)
+    steps = periods[0].steps
+    return _Entry(found, periods, timeless, steps[0].rate if timeless and len(steps) == 1 else None)
 
 
 def _stated(tariff: Tariff) -> dict[str, Steps]:
@@ -329,6 +340,13 @@ class Prices:
         charged = (rate or self._stand_in).charge(usage)
         return Cost(charged.total, known=rate is not None, by_kind=charged)
 
+    def picodollars(
+        self, provider: str, model: str, input_tokens: int, output_tokens: int, *, local: bool = False
+    ) -> int:
+        """What so many tokens cost now, none of them cached; the amount of ``cost`` for less work."""
+        rate = self.rate(provider, model, input_tokens=input_tokens, local=local)
+        return (rate or self._stand_in).plain(input_tokens, output_tokens)
+
     def rate(
         self,
         provider: str,
@@ -347,8 +365,11 @@ class Prices:
         entry = self._entry(provider, model)
         if entry is None:
             return None
-        if entry.timeless and not context:
-            return entry.periods[0].rate(max(input_tokens, 0))
+        if not context:
+            if entry.flat is not None:
+                return entry.flat
+            if entry.timeless:
+                return entry.periods[0].rate(max(input_tokens, 0))
         moment = self._moment(at)
         period = entry.period(moment)
         if context and entry.found.own:

@@ -6,8 +6,8 @@ A caller without limits costs one look at an empty tuple.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable
+from typing import Final
 
 import msgspec
 
@@ -19,7 +19,7 @@ from genai_spine.money import nanodollars_up
 from genai_spine.quota.budgets import Budgets
 from genai_spine.quota.rate_limits import RateLimits
 from genai_spine.routing.options import ASSUMED_OUTPUT
-from genai_spine.types.usage import Usage
+from genai_spine.shared_state.base import DONE
 
 __all__ = ["Quota"]
 
@@ -33,20 +33,18 @@ class Quota:
         output_tokens: The limit that is set to answers of a caller with a budget, where his request sets none.
     """
 
-    def __init__(self, rates: RateLimits, budgets: Budgets, *, immediate: bool, output_tokens: int) -> None:
+    def __init__(self, rates: RateLimits, budgets: Budgets, *, output_tokens: int) -> None:
         """Look after limits.
 
         Args:
             rates: Counts requests and tokens.
             budgets: Counts money.
-            immediate: Settling never waits, so it can be done where nothing may be awaited.
             output_tokens: See above.
         """
         self.output_tokens = output_tokens
         self._rates = rates
         self._budgets = budgets
-        self._immediate = immediate
-        self._settling: set[asyncio.Task[object]] = set()
+        self._settling: set[asyncio.Future[object]] = set()
 
     # Of a request.
 
@@ -78,11 +76,10 @@ class Quota:
         candidate = call.candidate or trial.option.candidate
         # The quick guess of a short text is rather too high by itself.
         tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
-        usage = Usage(input_tokens=tokens, output_tokens=call.max_tokens or 0)
-        amount = nanodollars_up(trial.provider.cost_of(candidate.model, usage).picodollars)
-        trial.reserved = await self._budgets.reserve(call.principal, trial.id, amount)
-        if trial.reserved.warnings:
-            call.warn(trial.reserved.warnings)
+        cost = trial.provider.picodollars_of(candidate.model, tokens, call.max_tokens or 0)
+        reserved = trial.reserved = await self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
+        if reserved.warnings:
+            call.warn(reserved.warnings)
 
     def held(self, trial: Trial) -> bytes:
         """Return what was set aside for a call, to be written down with its beginning."""
@@ -106,15 +103,9 @@ class Quota:
         while self._settling:
             await asyncio.wait(self._settling)
 
-    def _settle(self, work: Coroutine[Any, Any, object]) -> None:
+    def _settle(self, work: Awaitable[object]) -> None:
         """Do it without awaiting it: the caller may be gone."""
-        if self._immediate:
-            try:
-                work.send(None)
-            except StopIteration:
-                return
-            message = "settling waited where it must not"
-            raise RuntimeError(message)
-        task = asyncio.ensure_future(work)
-        self._settling.add(task)
-        task.add_done_callback(self._settling.discard)
+        if work is not DONE:
+            task = asyncio.ensure_future(work)
+            self._settling.add(task)
+            task.add_done_callback(self._settling.discard)

@@ -20,7 +20,7 @@ from genai_spine.clock import Clock
 from genai_spine.errors import BudgetExceededError, SharedStateUnavailableError, UnavailableError
 from genai_spine.money import usd_text
 from genai_spine.quota.subjects import HOLD_SECONDS, OnStateLost, Plans, meter_of, per, whose
-from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.base import DONE, SharedState
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 from genai_spine.types.limits import MOST, Limit, LimitScope
 from genai_spine.types.principal import Principal
@@ -124,10 +124,11 @@ class Budgets:
             BudgetExceededError: A budget does not cover it.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        if not principal.limits or not nanodollars:
+        if not principal.budgeted or not nanodollars:
             return NOTHING
-        plan = self._plans.of(principal.limits)
-        nanodollars = min(nanodollars, MOST)
+        plan = self._plans[principal.limits]
+        if nanodollars > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
+            nanodollars = MOST
         warnings: list[str] = []
         for limit in plan.each:
             if nanodollars > limit.amount:
@@ -136,37 +137,37 @@ class Budgets:
                 warnings.append(_warning(limit))
         if not plan.budgets:
             return Reserved(None, tuple(warnings))
-        claims = [Claim(budget.meter, nanodollars, budget.amount) for budget in plan.budgets]
+        claims = []
+        for budget in plan.budgets:
+            claims.append(Claim(budget.meter, nanodollars, budget.amount))  # noqa: PERF401  # mostly there is one
+        meters = self._state.meters
         try:
-            found = await self._take(plan, attempt_id, claims)
+            found = None if meters is None else meters.take(attempt_id, claims, self._hold_seconds)
+            if not isinstance(found, Taken):
+                found = await self._take(plan, attempt_id, claims)
         except UnavailableError:
             # One that only warns never refuses.
             if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
-        if isinstance(found, Refused):
+        if not isinstance(found, Taken):
             raise self._refusal(plan, found.readings, nanodollars)
         if plan.warns:
-            for budget, reading in zip(plan.budgets, found.readings, strict=True):
-                stands = reading.used + reading.held
+            for budget, stands in zip(plan.budgets, found.stands, strict=True):
                 warnings += [_warning(limit) for limit in budget.soft if stands > limit.amount]
         return Reserved(found.hold, tuple(warnings))
 
-    async def commit(self, hold: Hold | None, nanodollars: int) -> int:
-        """Count what an attempt did cost, in the place of what was reserved, once.
-
-        Returns by how much that passes what was reserved; 0 where it does not, or was committed before.
-        """
+    def commit(self, hold: Hold | None, nanodollars: int) -> Awaitable[object]:
+        """Count what it did cost, in the place of what was reserved, once; returns as ``SharedState.settling``."""
         if hold is None:
-            return 0
-        nanodollars = min(nanodollars, MOST)
-        counts = await self._state.settle(hold, (nanodollars,) * len(hold.stakes))
-        return max(0, nanodollars - hold.stakes[0].amount) if counts else 0
+            return DONE
+        if nanodollars > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
+            nanodollars = MOST
+        return self._state.settling(hold, (nanodollars,) * len(hold.stakes))
 
-    async def release(self, hold: Hold | None) -> None:
-        """Set nothing aside any more for an attempt that cost nothing."""
-        if hold is not None:
-            await self._state.release(hold)
+    def release(self, hold: Hold | None) -> Awaitable[object]:
+        """Set nothing aside any more for an attempt that cost nothing; return likewise."""
+        return self.commit(hold, 0)
 
     async def standing(self, limits: Sequence[Limit]) -> dict[Limit, Reading]:
         """Return how budgets stand; those of a single request add nothing up, and are left out.
@@ -180,7 +181,8 @@ class Budgets:
         # Nothing fits below nothing: the place refuses, and so tells how its meters stand, or that it does not know.
         claims = [Claim(budget.meter, 0, -1) for budget in plan.budgets]
         found = await self._take(plan, f"look:{uuid.uuid4().hex}", claims)
-        told = zip(plan.budgets, found.readings, strict=True)
+        readings = found.readings if isinstance(found, Refused) else ()
+        told = zip(plan.budgets, readings, strict=True)
         return {limit: reading for budget, reading in told for limit in _limits(budget)}
 
     async def _take(self, plan: _Plan, attempt_id: str, claims: Sequence[Claim]) -> Taken | Refused:

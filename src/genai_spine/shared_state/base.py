@@ -10,14 +10,15 @@ raise at all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, TypeAlias
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import ClassVar, Final, Protocol, TypeAlias
 
 from msgspec import Struct
+from typing_extensions import override
 
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
-__all__ = ["Listener", "Note", "SharedState", "Told"]
+__all__ = ["DONE", "Listener", "Meters", "Note", "SharedState", "Told"]
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 """Told of each message; of None where some may have been missed, so that it looks for itself. It must not raise."""
@@ -39,11 +40,36 @@ class Note(Struct, frozen=True):
     version: str
 
 
+class Meters(Protocol):
+    """Meters in this process: who asks has the answer at once. Both are like those of ``SharedState``."""
+
+    def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
+        """Set amounts aside."""
+        ...
+
+    def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
+        """Count what was really used."""
+        ...
+
+
+class _Done(Awaitable[None]):
+    @override
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+DONE: Final[Awaitable[None]] = _Done()
+"""In the place of something to be awaited, where it is done already."""
+
+
 class SharedState(ABC):
     """Bytes by key, messages by topic, notes on boards, and meters."""
 
     immediate: ClassVar[bool] = False
     """Whether nothing ever waits: what is awaited here is done at once."""
+
+    meters: Meters | None = None
+    """The meters, where they are in this process; a request that asks them needs no coroutine for it."""
 
     @property
     def trouble(self) -> str:
@@ -111,6 +137,7 @@ class SharedState(ABC):
 
         Raises:
             SharedStateUnavailableError: The place cannot be reached, or is in the first moments of an epoch.
+            ValueError: An amount cannot be counted.
         """
 
     @abstractmethod
@@ -124,6 +151,13 @@ class SharedState(ABC):
     async def release(self, hold: Hold) -> bool:
         """Hold it no more, for nothing was used; otherwise like ``settle``."""
         return await self.settle(hold, (0,) * len(hold.stakes))
+
+    def settling(self, hold: Hold, amounts: Sequence[int]) -> Awaitable[object]:
+        """Settle where nothing may be awaited: return what somebody else is to await, or ``DONE``."""
+        if self.meters is None:
+            return self.settle(hold, amounts)
+        self.meters.settle(hold, amounts)
+        return DONE
 
     @abstractmethod
     async def abandon(self, owner: str) -> int:

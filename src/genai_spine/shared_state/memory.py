@@ -44,7 +44,7 @@ class MemoryState(SharedState):
         self._listeners: dict[str, list[Listener]] = {}
         self._boards: dict[str, dict[str, _Written]] = {}
         self._written = 0
-        self._meters = MemoryMeters(clock)
+        self.meters = self._meters = MemoryMeters(clock)
 
     @override
     async def get(self, key: str) -> bytes | None:

@@ -314,6 +314,9 @@ def test_the_kinds_add_up_to_the_cost(data: st.DataObject) -> None:
     assert cost.by_kind is not None
     assert cost.picodollars == cost.by_kind.total
     assert min(astuple(cost.by_kind)) >= 0
+    plain = Usage(input_tokens=usage.input_tokens, output_tokens=usage.output_tokens)
+    expected = Prices.builtin().cost(provider, model, plain).picodollars
+    assert expected == Prices.builtin().picodollars(provider, model, plain.input_tokens, plain.output_tokens)
     rate = Rate(input=data.draw(st.integers(0, 500)), output=7, cache_read=3, cache_write=11, reasoning=13, per=100)
     exact = replace(rate, per=1).charge(usage)
     assert -(-exact.total // 100) == rate.charge(usage).total
