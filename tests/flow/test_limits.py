@@ -55,6 +55,17 @@ async def test_a_budget_refuses_what_it_does_not_cover() -> None:
         assert (402, 0, "budget_exceeded") == (record.status, record.attempts, record.error)
 
 
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [({"GENAI_BUDGET_HOURLY": "0.000001"}, 402), ({"GENAI_RATE_LIMIT_TOKENS_PER_MINUTE": "5"}, 429)],
+)
+async def test_fewer_than_no_tokens_make_nothing_cheaper(environ: dict[str, str], status: int) -> None:
+    """A request that sets its answer a limit below 0 still counts for what it reads."""
+    async with fleet("openai", environ=environ) as running:
+        assert status == (await running.ask(max_tokens=-1_000_000)).status
+        assert {} == running.called
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_was_used_is_committed(stream: bool) -> None:  # noqa: FBT001  # pytest's parameter
     """After an answer the budget stands at what it did cost, and nothing is held."""

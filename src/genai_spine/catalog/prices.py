@@ -147,8 +147,8 @@ class Rate(Struct, frozen=True, kw_only=True):
         return CostByKind(*_whole((prompt * self.input, output, read, write), self.per))
 
     def plain(self, input_tokens: int, output_tokens: int) -> int:
-        """The cost of plain tokens, rounded up to a whole picodollar: the total of ``charge``."""
-        amount = max(input_tokens, 0) * self.input + max(output_tokens, 0) * self.output
+        """The cost of so many tokens, not below 0 and none cached, rounded up: the total of ``charge``."""
+        amount = input_tokens * self.input + output_tokens * self.output
         return amount if self.per == 1 else -(-amount // self.per)
 
     def _of_writes(self, tokens: int, kept_1h: int | None) -> int:
@@ -215,16 +215,11 @@ class _Period(Struct, frozen=True):
 
 
 class _Entry(Struct, frozen=True):
-    """What is remembered of a model: its periods, the last that holds being the one that counts.
-
-    Attributes:
-        flat: The rate, where it is one for prompts of any length at any time.
-    """
+    """What is remembered of a model: its periods, the last that holds being the one that counts."""
 
     found: Found
     periods: tuple[_Period, ...]
     timeless: bool
-    flat: Rate | None
 
     def period(self, at: datetime) -> _Period:
         for period in reversed(self.periods):
@@ -236,8 +231,7 @@ class _Entry(Struct, frozen=True):
 def _entry(found: Found) -> _Entry:
     periods = tuple(_period(tariff, found.model.per) for tariff in found.model.prices)
     timeless = all(tariff.since is None and tariff.between is None for tariff in found.model.prices)
-    steps = periods[0].steps
-    return _Entry(found, periods, timeless, steps[0].rate if timeless and len(steps) == 1 else None)
+    return _Entry(found, periods, timeless)
 
 
 def _stated(tariff: Tariff) -> dict[str, Steps]:
@@ -310,6 +304,8 @@ class Prices:
         self._catalog = catalog or ModelCatalog.builtin()
         self._clock = clock or SystemClock()
         self._entries: dict[tuple[str, str], _Entry | None] = {}
+        # Rates that are the same at any time for prompts of any length, and whether their providers are local.
+        self._flat: dict[tuple[str, str, bool], Rate] = {}
 
     @classmethod
     def builtin(cls) -> Prices:
@@ -343,7 +339,7 @@ class Prices:
     def picodollars(
         self, provider: str, model: str, input_tokens: int, output_tokens: int, *, local: bool = False
     ) -> int:
-        """What so many tokens cost now, none of them cached; the amount of ``cost`` for less work."""
+        """What so many tokens cost now, not below 0 and none cached: the amount of ``cost``, for less work."""
         rate = self.rate(provider, model, input_tokens=input_tokens, local=local)
         return (rate or self._stand_in).plain(input_tokens, output_tokens)
 
@@ -358,18 +354,19 @@ class Prices:
         local: bool = False,
     ) -> Rate | None:
         """The rate for a prompt of that length at that time; None if it is not known; arguments as for ``cost``."""
+        if not context and (flat := self._flat.get((provider, model, local))) is not None:
+            return flat
         if self._overrides and (own := self._own(provider, model.lower())) is not None:
-            return own
+            return self._keep(provider, model, local, own)
         if local or provider in self._catalog.local:
-            return _NOTHING
+            return self._keep(provider, model, local, _NOTHING)
         entry = self._entry(provider, model)
         if entry is None:
             return None
-        if not context:
-            if entry.flat is not None:
-                return entry.flat
-            if entry.timeless:
-                return entry.periods[0].rate(max(input_tokens, 0))
+        if entry.timeless and not context:
+            period = entry.periods[0]
+            rate = period.rate(max(input_tokens, 0))
+            return rate if rate is None or len(period.steps) > 1 else self._keep(provider, model, local, rate)
         moment = self._moment(at)
         period = entry.period(moment)
         if context and entry.found.own:
@@ -438,6 +435,12 @@ class Prices:
     def _own(self, provider: str, name: str) -> Rate | None:
         own = self._overrides.get(f"{provider}/{name}")
         return self._overrides.get(name) if own is None else own
+
+    def _keep(self, provider: str, model: str, local: bool, rate: Rate) -> Rate:  # noqa: FBT001  # a part of the key
+        if len(self._flat) >= MOST_REMEMBERED:
+            self._flat.clear()
+        self._flat[provider, model, local] = rate
+        return rate
 
     def _moment(self, at: datetime | None) -> datetime:
         if at is None:

@@ -48,10 +48,10 @@ class Accounts:
 
     # Of a call.
 
-    async def reserve(self, call: Call, trial: Trial) -> None:
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[None]:
         """Set aside what a call may cost; raises as ``Quota.reserve`` does."""
         trial.id = self._ledger.call_id()
-        await self._quota.reserve(call, trial)
+        return self._quota.reserve(call, trial)
 
     def sending(self, call: Call, trial: Trial) -> None:
         """Write that a call is about to be sent.

@@ -57,7 +57,7 @@ OUT_OF_TIME: Final = "the request's own deadline has passed"
 class Accounting(Protocol):
     """Who keeps account of calls."""
 
-    async def reserve(self, call: Call, trial: Trial) -> None:
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[None]:
         """Set aside what a call may cost, where its caller has a budget; what this raises keeps it from being made."""
         ...
 

@@ -55,7 +55,7 @@ class Quota:
             RateLimitExceededError: Its caller asks too often, or for too much.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        tokens = call.weighed + (ASSUMED_OUTPUT if call.max_tokens is None else call.max_tokens)
+        tokens = call.weighed + _written(call, ASSUMED_OUTPUT)
         call.admission = await self._rates.admit(call.principal, hold_id, tokens)
 
     def done(self, call: Call) -> None:
@@ -76,7 +76,7 @@ class Quota:
         candidate = call.candidate or trial.option.candidate
         # The quick guess of a short text is rather too high by itself.
         tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
-        cost = trial.provider.picodollars_of(candidate.model, tokens, call.max_tokens or 0)
+        cost = trial.provider.picodollars_of(candidate.model, tokens, _written(call, 0))
         reserved = trial.reserved = await self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
         if reserved.warnings:
             call.warn(reserved.warnings)
@@ -109,3 +109,9 @@ class Quota:
             task = asyncio.ensure_future(work)
             self._settling.add(task)
             task.add_done_callback(self._settling.discard)
+
+
+def _written(call: Call, assumed: int) -> int:
+    """What a request's answer may have, by its own limit; one below 0 is none."""
+    most = call.max_tokens
+    return assumed if most is None or most < 0 else most

@@ -167,7 +167,7 @@ class Provider(ABC):
         return Cost(picodollars_from(amount.quantize(PICODOLLAR)), known=True)
 
     def picodollars_of(self, model: str, input_tokens: int, output_tokens: int) -> int:
-        """Return what so many plain tokens cost: as ``cost_of`` says, for those who ask it before each call."""
+        """Return what so many tokens cost, not below 0 and none cached: as ``cost_of``, for less work."""
         return self.cost_of(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens)).picodollars
 
     @abstractmethod
