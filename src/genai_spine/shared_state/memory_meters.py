@@ -55,6 +55,9 @@ class _Counter:
         self._told: dict[str, int] = {}
         self._counted: frozenset[str] = frozenset()
 
+    def give_back(self, hold_id: str, held: int) -> None:  # noqa: ARG002  # those in flight are known by it
+        self.held -= held
+
     def settle(self, hold_id: str, held: int, amount: int) -> None:
         self.held -= held
         if not self.seeded:
@@ -88,14 +91,16 @@ class _Flight:
         self.seeded = True
         self._until: dict[str, float] = {}
 
-    def fly(self, hold_id: str, amount: int, until: float) -> None:
-        if amount:
-            self._until[hold_id] = until
-            self.stale_at = min(self.stale_at, until)
+    def fly(self, hold_id: str, until: float) -> None:
+        self._until[hold_id] = until
+        self.stale_at = min(self.stale_at, until)
 
-    def settle(self, hold_id: str, held: int, amount: int) -> None:  # noqa: ARG002  # counters count it
+    def give_back(self, hold_id: str, held: int) -> None:
         if self._until.pop(hold_id, None) is not None:
             self.held -= held
+
+    def settle(self, hold_id: str, held: int, amount: int) -> None:  # noqa: ARG002  # counters count it
+        self.give_back(hold_id, held)
 
     def age(self, now: float) -> None:
         self._until = {hold_id: until for hold_id, until in self._until.items() if now < until}
@@ -145,59 +150,53 @@ class MemoryMeters:
         self._settled = _Fading()
 
     def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
-        """See ``SharedState.take``."""
+        """See ``SharedState.take``. All is set aside at first, and given back where anything does not fit."""
         now = self._now()
-        if len(self._meters) >= self._most_meters:
-            self._forget(now)
-        meters, wanted, stands = self._meters, [], []
-        seeded = fits = True
+        known = self._holds.get(hold_id)
+        if known is not None and now < known[1]:
+            readings = self.read([claim.meter for claim in claims])
+            return Taken(known[0], [reading.used + reading.held for reading in readings], now)
+        meters, until = self._meters, now + seconds
+        stakes: list[Stake] = []
+        stands: list[int] = []
+        granted = True
         for claim in claims:
             meter = meters.get(claim.meter.key)
             if meter is None or now >= meter.stale_at:
                 meter = self._at(claim.meter, now)
             amount, limit = claim.amount, claim.limit
-            if amount < 0 or amount > meter.most:
-                check_claims(claims)
             stood = meter.used + meter.held + amount
-            if limit is not None and stood > limit:
-                fits = False
-            if not meter.seeded:
-                seeded = False
+            if (limit is not None and stood > limit) or not meter.seeded or amount < 0 or amount > meter.most:
+                granted = False
+            meter.held += amount
+            if meter.flies and amount:
+                meter.fly(hold_id, until)
+            stakes.append(Stake(claim.meter, amount, meter.ends_at))
             stands.append(stood)
-            wanted.append((meter, Stake(claim.meter, amount, meter.ends_at)))
-        known = self._holds.get(hold_id)
-        if known is not None and now < known[1]:
-            return Taken(known[0], tuple([meter.used + meter.held for meter, _ in wanted]), now)
-        if not seeded:
-            return _unseeded(wanted)
-        if not fits:
-            return Refused(tuple([_reading(meter, now) for meter, _ in wanted]))
-        until = now + seconds
-        stakes = []
-        for meter, stake in wanted:
-            meter.held += stake.amount
-            if meter.flies:
-                meter.fly(hold_id, stake.amount, until)
-            stakes.append(stake)
+        if not granted:
+            for stake in stakes:
+                if (meter := meters.get(stake.meter.key)) is not None:
+                    meter.give_back(hold_id, stake.amount)
+            return self._declined(claims, now)
         hold = Hold(hold_id, self.epoch, tuple(stakes))
         if len(self._holds) >= self._holds.many:
             self._holds.make_room(now)
         self._holds[hold_id] = hold, until + KEPT_SECONDS
-        return Taken(hold, tuple(stands), now)
+        return Taken(hold, stands, now)
 
     def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
         """See ``SharedState.settle``."""
         check_amounts(hold, amounts)
         hold_id, now = hold.id, self._now()
-        found = self._holds.pop(hold_id, None)
-        if found is None or now >= found[1]:
+        known = self._holds.pop(hold_id, None)
+        if known is None or now >= known[1]:
             return self._settle_elder(hold, amounts, now)
         meters = self._meters
-        for index, stake in enumerate(found[0].stakes):
+        for place, stake in enumerate(known[0].stakes):
             meter = meters.get(stake.meter.key)
             # Its window may be over, and with that what it was used for is nobody's burden.
             if meter is not None and meter.ends_at == stake.ends_at:
-                meter.settle(hold_id, stake.amount, amounts[index])
+                meter.settle(hold_id, stake.amount, amounts[place])
         return True
 
     def abandon(self, owner: str) -> int:
@@ -220,6 +219,17 @@ class MemoryMeters:
         """See ``SharedState.read``."""
         now = self._now()
         return tuple([_reading(self._at(meter, now), now) for meter in meters])
+
+    def _declined(self, claims: Sequence[Claim], now: float) -> Refused | Unseeded:
+        """Why nothing was granted."""
+        check_claims(claims)
+        meters = [self._at(claim.meter, now) for claim in claims]
+        gaps = tuple(
+            Gap(claim.meter, meter.starts_at, meter.ends_at)
+            for claim, meter in zip(claims, meters, strict=True)
+            if isinstance(meter, _Counter) and not meter.seeded
+        )
+        return Unseeded(gaps) if gaps else Refused(tuple([_reading(meter, now) for meter in meters]))
 
     def _settle_elder(self, hold: Hold, amounts: Sequence[int], now: float) -> bool:
         """Settle what is not held here: it was settled before, or taken in another epoch."""
@@ -244,6 +254,8 @@ class MemoryMeters:
             if isinstance(found, _Flight):
                 found.age(now)
                 return found
+        if len(self._meters) >= self._most_meters:
+            self._forget(now)
         made: _Kind
         if meter.window == "flight":
             made = _Flight()
@@ -256,20 +268,11 @@ class MemoryMeters:
 
     def _forget(self, now: float) -> None:
         """Drop the meters whose window is over, or where nothing flies."""
-        self._meters = {key: meter for key, meter in self._meters.items() if not meter.over(now)}
+        for key in [key for key, meter in self._meters.items() if meter.over(now)]:
+            del self._meters[key]
         self._most_meters = 2 * len(self._meters) + _FEW
         self._forgot_at = max(now, self._forgot_at)
 
 
 def _reading(meter: _Kind, now: float) -> Reading:
     return Reading(meter.used, meter.held, None if meter.ends_at == NEVER else meter.ends_at - now)
-
-
-def _unseeded(wanted: Sequence[tuple[_Kind, Stake]]) -> Unseeded:
-    return Unseeded(
-        tuple(
-            Gap(stake.meter, meter.starts_at, meter.ends_at)
-            for meter, stake in wanted
-            if isinstance(meter, _Counter) and not meter.seeded
-        )
-    )

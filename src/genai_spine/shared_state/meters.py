@@ -139,7 +139,7 @@ class Taken(Struct, frozen=True, gc=False):
     """
 
     hold: Hold
-    stands: tuple[int, ...]
+    stands: Sequence[int]
     at: float
 
 

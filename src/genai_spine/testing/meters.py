@@ -59,7 +59,7 @@ async def check_all_or_none(state: SharedState, clock: ManualClock) -> None:
     clock.set_now(timegm((2026, 11, 21, 10, 0, 15)))
     found = await state.take("a", [Claim(MINUTE, 1, 2), Claim(DAY, 60, 100), Claim(FLIGHT, 1, 9)], SECONDS)
     assert isinstance(found, Taken)
-    assert ((1, 60, 1), clock.now()) == (found.stands, found.at)
+    assert ([1, 60, 1], clock.now()) == (found.stands, found.at)
     refused = await state.take("b", [Claim(MINUTE, 1, 2), Claim(DAY, 41, 100), Claim(FLIGHT, 1, 9)], SECONDS)
     assert Refused((Reading(0, 1, 45.0), Reading(0, 60, 50385.0), Reading(0, 1, None))) == refused
     assert refused.readings == await state.read([MINUTE, DAY, FLIGHT])

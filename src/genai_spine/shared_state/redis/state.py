@@ -194,7 +194,7 @@ class RedisState(SharedState):
         hold = Hold(hold_id, found[1].decode(), tuple(stakes))
         self._holds.take(hold, seconds)
         self._begin_beating()
-        return Taken(hold, tuple(stands), found[2] / 1000)
+        return Taken(hold, stands, found[2] / 1000)
 
     @override
     async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
