@@ -62,7 +62,9 @@ class Quota:
         """Count what a request did use; one for which nobody was asked counts no tokens."""
         if call.admission is not None:
             tokens = call.used.total_tokens if call.used is not None else 0
-            self._settle(self._rates.settle(call.admission, tokens))
+            work = self._rates.settle(call.admission, tokens)
+            if work is not DONE:
+                self._later(work)
 
     # Of a call to a provider.
 
@@ -91,11 +93,10 @@ class Quota:
         reserved, trial.reserved = trial.reserved, None
         if reserved is None or reserved.hold is None:
             return False
-        if cost is None:
-            self._settle(self._budgets.release(reserved.hold))
-            return False
-        amount = nanodollars_up(cost.picodollars)
-        self._settle(self._budgets.commit(reserved.hold, amount))
+        amount = 0 if cost is None else nanodollars_up(cost.picodollars)
+        work = self._budgets.commit(reserved.hold, amount)
+        if work is not DONE:
+            self._later(work)
         return amount > reserved.hold.stakes[0].amount
 
     async def settled(self) -> None:
@@ -103,12 +104,11 @@ class Quota:
         while self._settling:
             await asyncio.wait(self._settling)
 
-    def _settle(self, work: Awaitable[object]) -> None:
-        """Do it without awaiting it: the caller may be gone."""
-        if work is not DONE:
-            task = asyncio.ensure_future(work)
-            self._settling.add(task)
-            task.add_done_callback(self._settling.discard)
+    def _later(self, work: Awaitable[object]) -> None:
+        """Have it done without awaiting it: the caller may be gone."""
+        task = asyncio.ensure_future(work)
+        self._settling.add(task)
+        task.add_done_callback(self._settling.discard)
 
 
 def _written(call: Call, assumed: int) -> int:

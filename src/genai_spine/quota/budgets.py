@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -49,7 +49,7 @@ SpentSince: TypeAlias = Callable[[LimitScope, str, int], Awaitable[Spent]]
 since the Unix epoch. Raises ``UnavailableError`` where it cannot tell."""
 
 
-class Reserved(Struct, frozen=True):
+class Reserved(Struct, frozen=True, gc=False):
     """What was reserved for an attempt.
 
     Attributes:
@@ -129,14 +129,9 @@ class Budgets:
         plan = self._plans[principal.limits]
         if nanodollars > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
             nanodollars = MOST
-        warnings: list[str] = []
-        for limit in plan.each:
-            if nanodollars > limit.amount:
-                if limit.action != "warn":
-                    raise _too_dear(limit, nanodollars)
-                warnings.append(_warning(limit))
+        warnings = _each(plan.each, nanodollars) if plan.each else ()
         if not plan.budgets:
-            return Reserved(None, tuple(warnings))
+            return Reserved(None, warnings)
         claims = []
         for budget in plan.budgets:
             claims.append(Claim(budget.meter, nanodollars, budget.amount))  # noqa: PERF401  # mostly there is one
@@ -154,8 +149,8 @@ class Budgets:
             raise self._refusal(plan, found.readings, nanodollars)
         if plan.warns:
             for budget, stands in zip(plan.budgets, found.stands, strict=True):
-                warnings += [_warning(limit) for limit in budget.soft if stands > limit.amount]
-        return Reserved(found.hold, tuple(warnings))
+                warnings += tuple([_warning(limit) for limit in budget.soft if stands > limit.amount])
+        return Reserved(found.hold, warnings)
 
     def commit(self, hold: Hold | None, nanodollars: int) -> Awaitable[object]:
         """Count what it did cost, in the place of what was reserved, once; returns as ``SharedState.settling``."""
@@ -269,6 +264,17 @@ def _budget(meter: Meter, limits: Sequence[Limit]) -> _Budget:
 def _limits(budget: _Budget) -> Iterator[Limit]:
     yield from budget.hard
     yield from budget.soft
+
+
+def _each(limits: Iterable[Limit], nanodollars: int) -> tuple[str, ...]:
+    """Warn of budgets of a single request; raises for one that refuses."""
+    warnings = []
+    for limit in limits:
+        if nanodollars > limit.amount:
+            if limit.action != "warn":
+                raise _too_dear(limit, nanodollars)
+            warnings.append(_warning(limit))
+    return tuple(warnings)
 
 
 def _too_dear(limit: Limit, nanodollars: int) -> BudgetExceededError:

@@ -55,7 +55,8 @@ class _Told(Struct, frozen=True):
     def scarcest(self, stands: Sequence[int]) -> _Rate:
         return min(self.rates, key=lambda rate: rate.amount - stands[rate.place])
 
-    def headers(self, rate: _Rate, left: int, reset: bytes) -> tuple[tuple[bytes, bytes], ...]:
+    def headers(self, rate: _Rate, stands: int, reset: bytes) -> tuple[tuple[bytes, bytes], ...]:
+        left = rate.amount - stands
         return rate.header, (self.remaining, b"%d" % left if left > 0 else b"0"), (self.reset, reset)
 
 
@@ -77,7 +78,7 @@ class _Plan(Struct, frozen=True):
     told: tuple[_Told, ...] = ()
 
 
-class Admission(Struct, frozen=True):
+class Admission(Struct, frozen=True, gc=False):
     """A request that was let in.
 
     Attributes:
@@ -97,10 +98,11 @@ class Admission(Struct, frozen=True):
         ends_at, reset = 0, b""
         for told in self.plan.told:
             rate = told.only or told.scarcest(stands)
+            place = rate.place
             # Requests and tokens mostly count in the same window.
-            if ends_at != (ends_at := stakes[rate.place].ends_at):
+            if ends_at != (ends_at := stakes[place].ends_at):
                 reset = _duration(ends_at - self.taken.at)
-            headers += told.headers(rate, rate.amount - stands[rate.place], reset)
+            headers += told.headers(rate, stands[place], reset)
         return headers
 
 
@@ -232,7 +234,7 @@ def _headers(plan: _Plan, readings: Sequence[Reading]) -> dict[str, str]:
     for told in plan.told:
         rate = told.scarcest(stands)
         reset = _duration(readings[rate.place].resets_in or 0.0)
-        headers += told.headers(rate, rate.amount - stands[rate.place], reset)
+        headers += told.headers(rate, stands[rate.place], reset)
     return {name.decode(): value.decode() for name, value in headers}
 
 

@@ -186,7 +186,11 @@ class MemoryMeters:
 
     def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
         """See ``SharedState.settle``."""
-        check_amounts(hold, amounts)
+        if len(amounts) != len(hold.stakes):
+            check_amounts(hold, amounts)
+        for amount in amounts:
+            if amount < 0 or amount > MOST:
+                check_amounts(hold, amounts)
         hold_id, now = hold.id, self._now()
         known = self._holds.pop(hold_id, None)
         if known is None or now >= known[1]:
