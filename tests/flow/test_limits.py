@@ -224,6 +224,15 @@ async def test_tokens_per_minute_are_settled_with_the_truth() -> None:
         assert 429 == (await running.ask(max_tokens=1000)).status
 
 
+@pytest.mark.parametrize(("reported", "then"), [(-500, 200), (10**17, 429)])
+async def test_tokens_that_nobody_can_have_used(reported: int, then: int) -> None:
+    """Where a provider reports fewer than none, or more than can be counted, its answer is the caller's all the same."""
+    clock = ManualClock(1_700_000_000.0)
+    async with fleet("openai", clock=clock, environ={"GENAI_RATE_LIMIT_TOKENS_PER_MINUTE": "200"}) as running:
+        running.script("openai", json_reply(dear_answer(completion_tokens=reported)), answer_of("openai"))
+        assert [200, then] == [(await running.ask(**CALL)).status for _ in range(2)]
+
+
 async def test_requests_at_once() -> None:
     """One that is under way keeps the next out, and lets it in when it is over, however it ends."""
     async with fleet("openai", environ={"GENAI_RATE_LIMIT_CONCURRENT": "1"}) as running:

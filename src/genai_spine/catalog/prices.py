@@ -340,8 +340,10 @@ class Prices:
         self, provider: str, model: str, input_tokens: int, output_tokens: int, *, local: bool = False
     ) -> int:
         """What so many tokens cost now, not below 0 and none cached: the amount of ``cost``, for less work."""
-        rate = self.rate(provider, model, input_tokens=input_tokens, local=local)
-        return (rate or self._stand_in).plain(input_tokens, output_tokens)
+        rate = self._flat.get((provider, model, local))
+        if rate is None:
+            rate = self.rate(provider, model, input_tokens=input_tokens, local=local) or self._stand_in
+        return rate.plain(input_tokens, output_tokens)
 
     def rate(
         self,

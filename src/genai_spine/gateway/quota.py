@@ -55,7 +55,9 @@ class Quota:
             RateLimitExceededError: Its caller asks too often, or for too much.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        tokens = call.weighed + _written(call, ASSUMED_OUTPUT)
+        most = call.max_tokens
+        # A limit below 0 is none.
+        tokens = call.weighed + (ASSUMED_OUTPUT if most is None or most < 0 else most)
         call.admission = await self._rates.admit(call.principal, hold_id, tokens)
 
     def done(self, call: Call) -> None:
@@ -78,7 +80,8 @@ class Quota:
         candidate = call.candidate or trial.option.candidate
         # The quick guess of a short text is rather too high by itself.
         tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
-        cost = trial.provider.picodollars_of(candidate.model, tokens, _written(call, 0))
+        most = call.max_tokens
+        cost = trial.provider.picodollars_of(candidate.model, tokens, 0 if most is None or most < 0 else most)
         reserved = trial.reserved = await self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
         if reserved.warnings:
             call.warn(reserved.warnings)
@@ -109,9 +112,3 @@ class Quota:
         task = asyncio.ensure_future(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
-
-
-def _written(call: Call, assumed: int) -> int:
-    """What a request's answer may have, by its own limit; one below 0 is none."""
-    most = call.max_tokens
-    return assumed if most is None or most < 0 else most

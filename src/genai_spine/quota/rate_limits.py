@@ -168,6 +168,9 @@ class RateLimits:
         """Count the tokens that a request did use; it is under way no more. Return as ``SharedState.settling``."""
         if admission.taken is None:
             return DONE
+        if not 0 <= tokens <= MOST:
+            # A provider may report anything.
+            tokens = 0 if tokens < 0 else MOST
         amounts = [*admission.plan.counts]
         for place in admission.plan.tokens:
             amounts[place] = tokens

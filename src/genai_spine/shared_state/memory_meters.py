@@ -38,9 +38,21 @@ _FEW: Final = 1024
 
 
 class _Counter:
-    """A meter with a window."""
+    """A meter with a window. Unless it is ``watched``, it is nobody's affair which hold is settled."""
 
-    __slots__ = ("_counted", "_told", "ends_at", "flies", "held", "most", "seeded", "stale_at", "starts_at", "used")
+    __slots__ = (
+        "_counted",
+        "_told",
+        "ends_at",
+        "flies",
+        "held",
+        "most",
+        "seeded",
+        "stale_at",
+        "starts_at",
+        "used",
+        "watched",
+    )
 
     def __init__(self, starts_at: int, ends_at: int, *, seeded: bool) -> None:
         self.starts_at = starts_at
@@ -51,6 +63,7 @@ class _Counter:
         self.used = 0
         self.held = 0
         self.seeded = seeded
+        self.watched = not seeded
         # What was settled before it was seeded, and what the seed contained, by ids of holds.
         self._told: dict[str, int] = {}
         self._counted: frozenset[str] = frozenset()
@@ -70,6 +83,7 @@ class _Counter:
         self.used = used + sum(amount for hold_id, amount in self._told.items() if hold_id not in counted)
         self._told = {}
         self.seeded = True
+        self.watched = bool(counted)
 
     def over(self, now: float) -> bool:
         return now >= self.stale_at
@@ -78,7 +92,7 @@ class _Counter:
 class _Flight:
     """A meter of what is held now; it counts nothing, and has no window that ends."""
 
-    __slots__ = ("_until", "ends_at", "flies", "held", "most", "seeded", "stale_at", "used")
+    __slots__ = ("_until", "ends_at", "flies", "held", "most", "seeded", "stale_at", "used", "watched")
 
     def __init__(self) -> None:
         self.ends_at = NEVER
@@ -88,7 +102,7 @@ class _Flight:
         self.flies: Literal[True] = True
         self.used = 0
         self.held = 0
-        self.seeded = True
+        self.seeded = self.watched = True
         self._until: dict[str, float] = {}
 
     def fly(self, hold_id: str, until: float) -> None:
@@ -195,12 +209,18 @@ class MemoryMeters:
         known = self._holds.pop(hold_id, None)
         if known is None or now >= known[1]:
             return self._settle_elder(hold, amounts, now)
-        meters = self._meters
-        for place, stake in enumerate(known[0].stakes):
+        meters, place = self._meters, 0
+        for stake in known[0].stakes:
             meter = meters.get(stake.meter.key)
-            # Its window may be over, and with that what it was used for is nobody's burden.
-            if meter is not None and meter.ends_at == stake.ends_at:
+            # Where its window is over, what it was used for is nobody's burden any more.
+            if meter is None or meter.ends_at != stake.ends_at:
+                pass
+            elif meter.watched:
                 meter.settle(hold_id, stake.amount, amounts[place])
+            else:
+                meter.held -= stake.amount
+                meter.used += amounts[place]
+            place += 1  # noqa: SIM113  # there are one or two, and enumerate() costs more
         return True
 
     def abandon(self, owner: str) -> int:
