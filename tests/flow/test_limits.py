@@ -226,7 +226,7 @@ async def test_tokens_per_minute_are_settled_with_the_truth() -> None:
 
 @pytest.mark.parametrize(("reported", "then"), [(-500, 200), (10**17, 429)])
 async def test_tokens_that_nobody_can_have_used(reported: int, then: int) -> None:
-    """Where a provider reports fewer than none, or more than can be counted, its answer is the caller's all the same."""
+    """Where a provider reports fewer than none, or more than can be counted, its answer is the caller's."""
     clock = ManualClock(1_700_000_000.0)
     async with fleet("openai", clock=clock, environ={"GENAI_RATE_LIMIT_TOKENS_PER_MINUTE": "200"}) as running:
         running.script("openai", json_reply(dear_answer(completion_tokens=reported)), answer_of("openai"))
