@@ -19,6 +19,7 @@ from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
+from genai_spine.quota.rate_limits import Admission
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import Outcome, RequestEnded
@@ -42,8 +43,8 @@ class Accounts:
         self._clock = clock
         self._observer = observer
 
-    def admit(self, call: Call) -> Awaitable[None]:
-        """Count a request on its caller's limits; raises as ``Quota.admit`` does."""
+    def admit(self, call: Call) -> Awaitable[Admission]:
+        """Count a request on its caller's limits; returns and raises as ``Quota.admit`` does."""
         return self._quota.admit(call, self._ledger.call_id())
 
     # Of a call.

@@ -17,7 +17,7 @@ from genai_spine.gateway.context import Call
 from genai_spine.gateway.trial import Trial
 from genai_spine.money import nanodollars_up
 from genai_spine.quota.budgets import Budgets
-from genai_spine.quota.rate_limits import RateLimits
+from genai_spine.quota.rate_limits import Admission, RateLimits
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.shared_state.base import DONE
 
@@ -48,8 +48,8 @@ class Quota:
 
     # Of a request.
 
-    async def admit(self, call: Call, hold_id: str) -> None:
-        """Count a request, under an id of its own.
+    def admit(self, call: Call, hold_id: str) -> Awaitable[Admission]:
+        """Count a request, under an id of its own; what is returned is the call's ``admission``.
 
         Raises:
             RateLimitExceededError: Its caller asks too often, or for too much.
@@ -58,7 +58,7 @@ class Quota:
         most = call.max_tokens
         # A limit below 0 is none.
         tokens = call.weighed + (ASSUMED_OUTPUT if most is None or most < 0 else most)
-        call.admission = await self._rates.admit(call.principal, hold_id, tokens)
+        return self._rates.admit(call.principal, hold_id, tokens)
 
     def done(self, call: Call) -> None:
         """Count what a request did use; one for which nobody was asked counts no tokens."""

@@ -118,13 +118,13 @@ class Budgets:
         Args:
             principal: Whose budgets count.
             attempt_id: Unique, and the ledger's own name for the attempt.
-            nanodollars: At most; 0 is never refused.
+            nanodollars: At most; 0 is never refused, nor is less.
 
         Raises:
             BudgetExceededError: A budget does not cover it.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        if not principal.budgeted or not nanodollars:
+        if not principal.budgeted or nanodollars <= 0:
             return NOTHING
         plan = self._plans[principal.limits]
         if nanodollars > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
@@ -140,13 +140,13 @@ class Budgets:
             found = None if meters is None else meters.take(attempt_id, claims, self._hold_seconds)
             if not isinstance(found, Taken):
                 found = await self._take(plan, attempt_id, claims)
+                if isinstance(found, Refused):
+                    raise self._refusal(plan, found.readings, nanodollars)
         except UnavailableError:
             # One that only warns never refuses.
             if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
-        if not isinstance(found, Taken):
-            raise self._refusal(plan, found.readings, nanodollars)
         if plan.warns:
             for budget, stands in zip(plan.budgets, found.stands, strict=True):
                 warnings += tuple([_warning(limit) for limit in budget.soft if stands > limit.amount])
@@ -156,8 +156,9 @@ class Budgets:
         """Count what it did cost, in the place of what was reserved, once; returns as ``SharedState.settling``."""
         if hold is None:
             return DONE
-        if nanodollars > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
-            nanodollars = MOST
+        if not 0 <= nanodollars <= MOST:
+            # A provider of somebody else's may name any price.
+            nanodollars = 0 if nanodollars < 0 else MOST
         return self._state.settling(hold, (nanodollars,) * len(hold.stakes))
 
     def release(self, hold: Hold | None) -> Awaitable[object]:

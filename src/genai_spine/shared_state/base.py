@@ -41,7 +41,10 @@ class Note(Struct, frozen=True):
 
 
 class Meters(Protocol):
-    """Meters in this process: who asks has the answer at once. Both are like those of ``SharedState``."""
+    """Meters in this process: who asks has the answer at once. Both are like those of ``SharedState``.
+
+    What is settled is not looked at again: it must be what can be counted.
+    """
 
     def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         """Set amounts aside."""
@@ -153,7 +156,10 @@ class SharedState(ABC):
         return await self.settle(hold, (0,) * len(hold.stakes))
 
     def settling(self, hold: Hold, amounts: Sequence[int]) -> Awaitable[object]:
-        """Settle where nothing may be awaited: return what somebody else is to await, or ``DONE``."""
+        """Settle where nothing may be awaited: return what somebody else is to await, or ``DONE``.
+
+        There must be an amount for each stake, from 0 to ``MOST``.
+        """
         if self.meters is None:
             return self.settle(hold, amounts)
         self.meters.settle(hold, amounts)
