@@ -19,6 +19,7 @@ from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
+from genai_spine.quota.budgets import Reserved
 from genai_spine.quota.rate_limits import Admission
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.telemetry.base import Observer
@@ -49,8 +50,8 @@ class Accounts:
 
     # Of a call.
 
-    def reserve(self, call: Call, trial: Trial) -> Awaitable[None]:
-        """Set aside what a call may cost; raises as ``Quota.reserve`` does."""
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[Reserved]:
+        """Set aside what a call may cost; returns and raises as ``Quota.reserve`` does."""
         trial.id = self._ledger.call_id()
         return self._quota.reserve(call, trial)
 

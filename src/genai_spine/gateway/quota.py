@@ -16,7 +16,7 @@ from genai_spine.catalog.prices import Cost
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.trial import Trial
 from genai_spine.money import nanodollars_up
-from genai_spine.quota.budgets import Budgets
+from genai_spine.quota.budgets import Budgets, Reserved
 from genai_spine.quota.rate_limits import Admission, RateLimits
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.shared_state.base import DONE
@@ -70,8 +70,8 @@ class Quota:
 
     # Of a call to a provider.
 
-    async def reserve(self, call: Call, trial: Trial) -> None:
-        """Set aside what a call may cost.
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[Reserved]:
+        """Set aside what a call may cost; what is returned is the trial's ``reserved``.
 
         Raises:
             BudgetExceededError: A budget does not cover it.
@@ -82,9 +82,7 @@ class Quota:
         tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
         most = call.max_tokens
         cost = trial.provider.picodollars_of(candidate.model, tokens, 0 if most is None or most < 0 else most)
-        reserved = trial.reserved = await self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
-        if reserved.warnings:
-            call.warn(reserved.warnings)
+        return self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
 
     def held(self, trial: Trial) -> bytes:
         """Return what was set aside for a call, to be written down with its beginning."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
@@ -29,7 +29,7 @@ WHILE_BUSY: Final = 1.0
 """Nobody knows when a request will be over; who asks again so soon costs little."""
 
 
-class _Rate(Struct, frozen=True):
+class _Rate(NamedTuple):
     """A limit that headers tell of: its place among all rates, and the header that says always the same."""
 
     place: int
@@ -55,9 +55,8 @@ class _Told(Struct, frozen=True):
     def scarcest(self, stands: Sequence[int]) -> _Rate:
         return min(self.rates, key=lambda rate: rate.amount - stands[rate.place])
 
-    def headers(self, rate: _Rate, stands: int, reset: bytes) -> tuple[tuple[bytes, bytes], ...]:
-        left = rate.amount - stands
-        return rate.header, (self.remaining, b"%d" % left if left > 0 else b"0"), (self.reset, reset)
+    def left(self, amount: int) -> tuple[bytes, bytes]:
+        return self.remaining, b"%d" % amount if amount > 0 else b"0"
 
 
 class _Plan(Struct, frozen=True):
@@ -97,12 +96,11 @@ class Admission(Struct, frozen=True, gc=False):
         stands, stakes = self.taken.stands, self.taken.hold.stakes
         ends_at, reset = 0, b""
         for told in self.plan.told:
-            rate = told.only or told.scarcest(stands)
-            place = rate.place
+            place, amount, header = told.only or told.scarcest(stands)
             # Requests and tokens mostly count in the same window.
             if ends_at != (ends_at := stakes[place].ends_at):
                 reset = _duration(ends_at - self.taken.at)
-            headers += told.headers(rate, stands[place], reset)
+            headers += header, told.left(amount - stands[place]), (told.reset, reset)
         return headers
 
 
@@ -235,9 +233,9 @@ def _headers(plan: _Plan, readings: Sequence[Reading]) -> dict[str, str]:
     headers: list[tuple[bytes, bytes]] = []
     stands = [reading.used + reading.held for reading in readings]
     for told in plan.told:
-        rate = told.scarcest(stands)
-        reset = _duration(readings[rate.place].resets_in or 0.0)
-        headers += told.headers(rate, stands[rate.place], reset)
+        place, amount, header = told.scarcest(stands)
+        reset = _duration(readings[place].resets_in or 0.0)
+        headers += header, told.left(amount - stands[place]), (told.reset, reset)
     return {name.decode(): value.decode() for name, value in headers}
 
 
