@@ -57,7 +57,8 @@ class Quota:
         """
         most = call.max_tokens
         # A limit below 0 is none.
-        tokens = call.weighed + (ASSUMED_OUTPUT if most is None or most < 0 else most)
+        read = call.input_tokens if call.weigh is None else call.weighed
+        tokens = read + (ASSUMED_OUTPUT if most is None or most < 0 else most)
         return self._rates.admit(call.principal, hold_id, tokens)
 
     def done(self, call: Call) -> None:

@@ -105,6 +105,7 @@ class Budgets:
             hold_seconds: The age of a reservation that nobody settles.
         """
         self._state = state
+        self._meters = state.meters
         self._clock = clock
         self._spent = spent
         self._on_state_lost = on_state_lost
@@ -135,9 +136,8 @@ class Budgets:
         claims = []
         for budget in plan.budgets:
             claims.append(Claim(budget.meter, nanodollars, budget.amount))  # noqa: PERF401  # mostly there is one
-        meters = self._state.meters
         try:
-            found = None if meters is None else meters.take(attempt_id, claims, self._hold_seconds)
+            found = None if self._meters is None else self._meters.take(attempt_id, claims, self._hold_seconds)
             if not isinstance(found, Taken):
                 found = await self._take(plan, attempt_id, claims)
                 if isinstance(found, Refused):
@@ -153,16 +153,23 @@ class Budgets:
         return Reserved(found.hold, warnings)
 
     def commit(self, hold: Hold | None, nanodollars: int) -> Awaitable[object]:
-        """Count what it did cost, in the place of what was reserved, once; returns as ``SharedState.settling``."""
+        """Count what an attempt did cost, in the place of what was reserved, once.
+
+        Returns what is to be awaited: ``DONE``, where the meters are in this process.
+        """
         if hold is None:
             return DONE
         if not 0 <= nanodollars <= MOST:
             # A provider of somebody else's may name any price.
             nanodollars = 0 if nanodollars < 0 else MOST
-        return self._state.settling(hold, (nanodollars,) * len(hold.stakes))
+        amounts = (nanodollars,) * len(hold.stakes)
+        if self._meters is None:
+            return self._state.settle(hold, amounts)
+        self._meters.settle(hold, amounts)
+        return DONE
 
     def release(self, hold: Hold | None) -> Awaitable[object]:
-        """Set nothing aside any more for an attempt that cost nothing; return likewise."""
+        """Set nothing aside any more for an attempt that cost nothing; returns likewise."""
         return self.commit(hold, 0)
 
     async def standing(self, limits: Sequence[Limit]) -> dict[Limit, Reading]:

@@ -121,6 +121,7 @@ class RateLimits:
             hold_seconds: So long a request that nobody settles counts as one under way.
         """
         self._state = state
+        self._meters = state.meters
         self._on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
         self._plans: Plans[_Plan] = Plans(_plan)
@@ -145,10 +146,9 @@ class RateLimits:
         for place in plan.tokens:
             claim = claims[place]
             claims[place] = Claim(claim.meter, tokens, claim.limit)
-        meters = self._state.meters
         try:
-            if meters is not None:
-                found = meters.take(hold_id, claims, self._hold_seconds)
+            if self._meters is not None:
+                found = self._meters.take(hold_id, claims, self._hold_seconds)
             else:
                 found = await self._state.take(hold_id, claims, self._hold_seconds)
         except SharedStateUnavailableError:
@@ -163,7 +163,10 @@ class RateLimits:
         raise TypeError(message)
 
     def settle(self, admission: Admission, tokens: int) -> Awaitable[object]:
-        """Count the tokens that a request did use; it is under way no more. Return as ``SharedState.settling``."""
+        """Count the tokens that a request did use; it is under way no more.
+
+        Returns what is to be awaited: ``DONE``, where the meters are in this process.
+        """
         if admission.taken is None:
             return DONE
         if not 0 <= tokens <= MOST:
@@ -172,13 +175,16 @@ class RateLimits:
         amounts = [*admission.plan.counts]
         for place in admission.plan.tokens:
             amounts[place] = tokens
-        return self._state.settling(admission.taken.hold, amounts)
+        if self._meters is None:
+            return self._state.settle(admission.taken.hold, amounts)
+        self._meters.settle(admission.taken.hold, amounts)
+        return DONE
 
     def release(self, admission: Admission) -> Awaitable[object]:
-        """Count a request as if it had never been: it was refused elsewhere. Return likewise."""
+        """Count a request as if it had never been: it was refused elsewhere."""
         if admission.taken is None:
             return DONE
-        return self._state.settling(admission.taken.hold, (0,) * len(admission.plan.counts))
+        return self._state.release(admission.taken.hold)
 
 
 def _plan(limits: tuple[Limit, ...]) -> _Plan:

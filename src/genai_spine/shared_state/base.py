@@ -62,7 +62,7 @@ class _Done(Awaitable[None]):
 
 
 DONE: Final[Awaitable[None]] = _Done()
-"""In the place of something to be awaited, where it is done already."""
+"""What is returned to be awaited where everything is done already."""
 
 
 class SharedState(ABC):
@@ -154,16 +154,6 @@ class SharedState(ABC):
     async def release(self, hold: Hold) -> bool:
         """Hold it no more, for nothing was used; otherwise like ``settle``."""
         return await self.settle(hold, (0,) * len(hold.stakes))
-
-    def settling(self, hold: Hold, amounts: Sequence[int]) -> Awaitable[object]:
-        """Settle where nothing may be awaited: return what somebody else is to await, or ``DONE``.
-
-        There must be an amount for each stake, from 0 to ``MOST``.
-        """
-        if self.meters is None:
-            return self.settle(hold, amounts)
-        self.meters.settle(hold, amounts)
-        return DONE
 
     @abstractmethod
     async def abandon(self, owner: str) -> int:

@@ -45,7 +45,6 @@ class _Counter:
         "ends_at",
         "flies",
         "held",
-        "most",
         "seeded",
         "stale_at",
         "starts_at",
@@ -57,7 +56,6 @@ class _Counter:
         self.starts_at = starts_at
         self.ends_at = ends_at
         self.stale_at = float(ends_at)
-        self.most = MOST
         self.flies: Literal[False] = False
         self.used = 0
         self.held = 0
@@ -91,13 +89,12 @@ class _Counter:
 class _Flight:
     """A meter of what is held now; it counts nothing, and has no window that ends."""
 
-    __slots__ = ("_until", "ends_at", "flies", "held", "most", "seeded", "stale_at", "used", "watched")
+    __slots__ = ("_until", "ends_at", "flies", "held", "seeded", "stale_at", "used", "watched")
 
     def __init__(self) -> None:
         self.ends_at = NEVER
         # When the first of them has had its age, or earlier.
         self.stale_at = inf
-        self.most = 1
         self.flies: Literal[True] = True
         self.used = 0
         self.held = 0
@@ -135,7 +132,9 @@ class _Fading(dict[str, tuple[Hold, float]]):
     Whoever adds one makes room before, where there are ``many``.
     """
 
-    many = _FEW
+    def __init__(self) -> None:
+        super().__init__()
+        self.many = _FEW
 
     def make_room(self, now: float) -> None:
         for hold_id in [hold_id for hold_id, (_, until) in self.items() if now >= until]:
@@ -179,11 +178,13 @@ class MemoryMeters:
                 meter = self._at(claim.meter, now)
             amount, limit = claim.amount, claim.limit
             stood = meter.used + meter.held + amount
-            if (limit is not None and stood > limit) or not meter.seeded or amount < 0 or amount > meter.most:
+            # No limit is more than can be counted.
+            if amount < 0 or not meter.seeded or (amount > MOST if limit is None else stood > limit):
                 granted = False
             meter.held += amount
             if meter.flies and amount:
                 meter.fly(hold_id, until)
+                granted = granted and amount == 1
             stakes.append(Stake(claim.meter, amount, meter.ends_at))
             stands.append(stood)
         if not granted:
