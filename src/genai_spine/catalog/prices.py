@@ -146,11 +146,6 @@ class Rate(Struct, frozen=True, kw_only=True):
             return CostByKind(prompt * self.input, output, read, write)
         return CostByKind(*_whole((prompt * self.input, output, read, write), self.per))
 
-    def plain(self, input_tokens: int, output_tokens: int) -> int:
-        """The cost of so many tokens, not below 0 and none cached, rounded up: the total of ``charge``."""
-        amount = input_tokens * self.input + output_tokens * self.output
-        return amount if self.per == 1 else -(-amount // self.per)
-
     def _of_writes(self, tokens: int, kept_1h: int | None) -> int:
         """What it costs to write tokens to the cache, some of which are kept there for an hour."""
         rate = self.input if self.cache_write is None else self.cache_write
@@ -343,7 +338,8 @@ class Prices:
         rate = self._flat.get((provider, model, local))
         if rate is None:
             rate = self.rate(provider, model, input_tokens=input_tokens, local=local) or self._stand_in
-        return rate.plain(input_tokens, output_tokens)
+        amount = input_tokens * rate.input + output_tokens * rate.output
+        return amount if rate.per == 1 else -(-amount // rate.per)
 
     def rate(
         self,

@@ -126,20 +126,8 @@ class _Flight:
 _Kind: TypeAlias = _Counter | _Flight
 
 
-class _Fading(dict[str, tuple[Hold, float]]):
-    """Holds by id, each with the moment until which it is known; memory stays in proportion to those that are.
-
-    Whoever adds one makes room before, where there are ``many``.
-    """
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.many = _FEW
-
-    def make_room(self, now: float) -> None:
-        for hold_id in [hold_id for hold_id, (_, until) in self.items() if now >= until]:
-            del self[hold_id]
-        self.many = 2 * len(self) + _FEW
+_Holds: TypeAlias = dict[str, tuple[Hold, float]]
+"""By id, each with the moment until which it is known."""
 
 
 class MemoryMeters:
@@ -157,9 +145,11 @@ class MemoryMeters:
         self._meters: dict[str, _Kind] = {}
         self._most_meters = _FEW
         self._forgot_at = 0.0
-        self._holds = _Fading()
+        self._holds: _Holds = {}
+        self._most_holds = _FEW
         # Settled holds of other epochs: those of this one are known by not being among the holds.
-        self._settled = _Fading()
+        self._settled: _Holds = {}
+        self._most_settled = _FEW
 
     def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         """See ``SharedState.take``. All is set aside at first, and given back where anything does not fit."""
@@ -193,8 +183,8 @@ class MemoryMeters:
                     meter.give_back(hold_id, stake.amount)
             return self._declined(claims, now)
         hold = Hold(hold_id, self.epoch, tuple(stakes))
-        if len(self._holds) >= self._holds.many:
-            self._holds.make_room(now)
+        if len(self._holds) >= self._most_holds:
+            self._most_holds = _make_room(self._holds, now)
         self._holds[hold_id] = hold, until + KEPT_SECONDS
         return Taken(hold, stands, now)
 
@@ -255,8 +245,8 @@ class MemoryMeters:
         found = self._settled.get(hold.id)
         if hold.epoch == self.epoch or (found is not None and now < found[1]):
             return False
-        if len(self._settled) >= self._settled.many:
-            self._settled.make_room(now)
+        if len(self._settled) >= self._most_settled:
+            self._most_settled = _make_room(self._settled, now)
         self._settled[hold.id] = hold, now + KEPT_SECONDS
         for stake, amount in zip(hold.stakes, amounts, strict=True):
             meter = self._at(stake.meter, now)
@@ -291,6 +281,13 @@ class MemoryMeters:
             del self._meters[key]
         self._most_meters = 2 * len(self._meters) + _FEW
         self._forgot_at = max(now, self._forgot_at)
+
+
+def _make_room(holds: _Holds, now: float) -> int:
+    """Drop those that are known no more; return how many there may be until it is done again."""
+    for hold_id in [hold_id for hold_id, (_, until) in holds.items() if now >= until]:
+        del holds[hold_id]
+    return 2 * len(holds) + _FEW
 
 
 def _reading(meter: _Kind, now: float) -> Reading:
