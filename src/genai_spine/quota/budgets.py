@@ -159,7 +159,7 @@ class Budgets:
         """
         if hold is None:
             return DONE
-        if not 0 <= nanodollars <= MOST:
+        if nanodollars < 0 or nanodollars > MOST:
             # A provider of somebody else's may name any price.
             nanodollars = 0 if nanodollars < 0 else MOST
         amounts = (nanodollars,) * len(hold.stakes)

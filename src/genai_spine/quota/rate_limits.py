@@ -55,9 +55,6 @@ class _Told(Struct, frozen=True):
     def scarcest(self, stands: Sequence[int]) -> _Rate:
         return min(self.rates, key=lambda rate: rate.amount - stands[rate.place])
 
-    def left(self, amount: int) -> tuple[bytes, bytes]:
-        return self.remaining, b"%d" % amount if amount > 0 else b"0"
-
 
 class _Plan(Struct, frozen=True):
     """The rates of a caller, one for each meter, and what is the same of them for each request.
@@ -100,7 +97,8 @@ class Admission(Struct, frozen=True, gc=False):
             # Requests and tokens mostly count in the same window.
             if ends_at != (ends_at := stakes[place].ends_at):
                 reset = _duration(ends_at - self.taken.at)
-            headers += header, told.left(amount - stands[place]), (told.reset, reset)
+            left = amount - stands[place]
+            headers += header, (told.remaining, b"%d" % left if left > 0 else b"0"), (told.reset, reset)
         return headers
 
 
@@ -169,7 +167,7 @@ class RateLimits:
         """
         if admission.taken is None:
             return DONE
-        if not 0 <= tokens <= MOST:
+        if tokens < 0 or tokens > MOST:
             # A provider may report anything.
             tokens = 0 if tokens < 0 else MOST
         amounts = [*admission.plan.counts]
@@ -241,7 +239,7 @@ def _headers(plan: _Plan, readings: Sequence[Reading]) -> dict[str, str]:
     for told in plan.told:
         place, amount, header = told.scarcest(stands)
         reset = _duration(readings[place].resets_in or 0.0)
-        headers += header, told.left(amount - stands[place]), (told.reset, reset)
+        headers += header, (told.remaining, b"%d" % max(0, amount - stands[place])), (told.reset, reset)
     return {name.decode(): value.decode() for name, value in headers}
 
 
