@@ -20,7 +20,6 @@ from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
 from genai_spine.quota.budgets import Reserved
-from genai_spine.quota.rate_limits import Admission
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import Outcome, RequestEnded
@@ -43,10 +42,6 @@ class Accounts:
         self._affinities = affinities
         self._clock = clock
         self._observer = observer
-
-    def admit(self, call: Call) -> Awaitable[Admission]:
-        """Count a request on its caller's limits; returns and raises as ``Quota.admit`` does."""
-        return self._quota.admit(call, self._ledger.call_id())
 
     # Of a call.
 

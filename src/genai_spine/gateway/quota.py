@@ -6,7 +6,7 @@ A caller without limits costs one look at an empty tuple.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import msgspec
@@ -33,22 +33,24 @@ class Quota:
         output_tokens: The limit that is set to answers of a caller with a budget, where his request sets none.
     """
 
-    def __init__(self, rates: RateLimits, budgets: Budgets, *, output_tokens: int) -> None:
+    def __init__(self, rates: RateLimits, budgets: Budgets, new_id: Callable[[], str], *, output_tokens: int) -> None:
         """Look after limits.
 
         Args:
             rates: Counts requests and tokens.
             budgets: Counts money.
+            new_id: Returns an id that no other call or request has.
             output_tokens: See above.
         """
         self.output_tokens = output_tokens
         self._rates = rates
         self._budgets = budgets
+        self._new_id = new_id
         self._settling: set[asyncio.Future[object]] = set()
 
     # Of a request.
 
-    def admit(self, call: Call, hold_id: str) -> Awaitable[Admission]:
+    def admit(self, call: Call) -> Awaitable[Admission]:
         """Count a request, under an id of its own; what is returned is the call's ``admission``.
 
         Raises:
@@ -59,7 +61,7 @@ class Quota:
         # A limit below 0 is none.
         read = call.input_tokens if call.weigh is None else call.weighed
         tokens = read + (ASSUMED_OUTPUT if most is None or most < 0 else most)
-        return self._rates.admit(call.principal, hold_id, tokens)
+        return self._rates.admit(call.principal, self._new_id(), tokens)
 
     def done(self, call: Call) -> None:
         """Count what a request did use; one for which nobody was asked counts no tokens."""
