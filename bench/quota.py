@@ -11,6 +11,7 @@ import asyncio
 import itertools
 import time
 import uuid
+from collections.abc import Collection
 from typing import Final
 
 from genai_spine.clock import SystemClock
@@ -27,9 +28,9 @@ REQUESTS: Final = 2000
 AT_ONCE: Final = 100
 
 
-async def nothing_spent(scope: LimitScope, subject: str, since: int) -> Spent:  # noqa: ARG001  # as a ledger's
+async def nothing_spent(scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:  # noqa: ARG001  # as a ledger's
     """A ledger without rows."""
-    return Spent(0)
+    return dict.fromkeys(subjects, Spent(0))
 
 
 def caller() -> Principal:

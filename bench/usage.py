@@ -113,9 +113,9 @@ QUESTIONS: Final[dict[str, Callable[[UsageReports, Stories, LedgerStore], Awaita
     "a page of one user's": lambda _, stories, __: stories.page(which=SOMEBODY),
     "a page of what failed": lambda _, stories, __: stories.page(which=UsageFilter(status="error")),
     "the story of a request": lambda _, stories, __: stories.story("r100050000"),
-    "spent in a month": lambda _, __, ledger: ledger.spent("global", 0, moment(BEGIN), moment(END)),
-    "spent by a user in a month": lambda _, __, ledger: ledger.spent("user", 77, moment(BEGIN), moment(END)),
-    "spent by a key in a month": lambda _, __, ledger: ledger.spent("key", 77, moment(BEGIN), moment(END)),
+    "spent in a month": lambda _, __, ledger: ledger.spent("global", [0], moment(BEGIN), moment(END)),
+    "spent by a user in a month": lambda _, __, ledger: ledger.spent("user", [77], moment(BEGIN), moment(END)),
+    "spent by a key in a month": lambda _, __, ledger: ledger.spent("key", [77], moment(BEGIN), moment(END)),
 }
 
 

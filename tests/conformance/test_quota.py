@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from calendar import timegm
 from collections import Counter
+from collections.abc import Collection
 
 import msgspec
 import pytest
@@ -54,17 +55,17 @@ class Ledger:
 
     def __init__(self, spent: Spent | None = None) -> None:
         self.spent = spent or Spent(0)
-        self.asked: Counter[tuple[str, str, int]] = Counter()
+        self.asked: Counter[tuple[str, tuple[str, ...], int]] = Counter()
         self.down = False
 
-    async def __call__(self, scope: LimitScope, subject: str, since: int) -> Spent:
+    async def __call__(self, scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:
         """As ``SpentSince``."""
-        self.asked[scope, subject, since] += 1
+        self.asked[scope, tuple(subjects), since] += 1
         await asyncio.sleep(0)
         if self.down:
             message = "the ledger is down"
             raise UnavailableError(message)
-        return self.spent
+        return dict.fromkeys(subjects, self.spent)
 
 
 async def stands(state: SharedState, *limits: Limit) -> list[tuple[int, int]]:
@@ -185,7 +186,7 @@ async def test_what_was_spent_before_counts(place: Place) -> None:
     )
     assert {Reserved: 5, BudgetExceededError: 15} == Counter(type(one) for one in found)
     start, end = bounds("day", clock.now())
-    assert {("key", "some key", start), ("user", "some user", 0)} == set(ledger.asked)
+    assert {("key", ("some key",), start), ("user", ("some user",), 0)} == set(ledger.asked)
     # Who was told to ask just before another had asked does so too.
     assert max(ledger.asked.values()) < 20
     elder = Hold("late", "elder", (Stake(meter_of(limit), CENT, end),))
@@ -392,3 +393,20 @@ async def test_how_budgets_stand(place: Place) -> None:
     assert 2 == ledger.asked.total()
     assert [(30 * CENT, 10 * CENT), (30 * CENT, 0)] == await stands(state, narrow, wide)
     assert {} == await budgets.standing([each])
+
+
+async def test_the_ledger_is_asked_for_many_together(place: Place) -> None:
+    """How hundreds of budgets stand is one question for each scope and beginning, and each gets its own answer."""
+    state, clock = place
+    ledger = Ledger(Spent(30 * CENT))
+    budgets = Budgets(state, clock, ledger)
+    limits = [
+        Limit(kind="usd", scope=scope, subject=str(number), window=window, amount=DOLLAR)
+        for scope in ("key", "user")
+        for number in range(1, 101)
+        for window in ("day", "none")
+    ]
+    told = await budgets.standing(limits)
+    assert dict.fromkeys(limits, 30 * CENT) == {limit: reading.used for limit, reading in told.items()}
+    assert {(scope, 100) for scope in ("key", "user")} == {(scope, len(whose)) for scope, whose, _ in ledger.asked}
+    assert 4 == ledger.asked.total()

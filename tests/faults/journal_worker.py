@@ -6,16 +6,18 @@ What it has appended it tells on its standard output, a line each, once ``append
 from __future__ import annotations
 
 import asyncio
+import fcntl
 import os
 import resource
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from genai_spine.clock import SystemClock
 from genai_spine.errors import JournalFullError
-from genai_spine.journal.runs import adopt, runs
+from genai_spine.journal.runs import adopt, begin_run, runs
 from genai_spine.journal.writer import Journal
 
 
@@ -53,6 +55,20 @@ def work(root: Path) -> None:
     asyncio.run(calls())
 
 
+def begin(root: Path) -> None:
+    """Begin a run, and be killed just before the step that is named: an operation of the system on the run's own."""
+    step = sys.stdin.readline().strip()
+
+    def kill(event: str, args: tuple[Any, ...]) -> None:  # Any: whatever belongs to an event
+        # The right to make runs at all is had before, on the folder of all.
+        if event == step and args[1] != fcntl.LOCK_SH and args[0] != str(root):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(kill)
+    begin_run(root, SystemClock())
+    tell("begun")
+
+
 def take(root: Path) -> None:
     """Adopt what can be adopted, tell which it was, and keep it until told to go."""
     tell("ready")
@@ -88,7 +104,13 @@ def fill(root: Path) -> None:
     tell(str(2 * begun + 1))
 
 
-LIVES: Final[dict[str, Callable[[Path], None]]] = {"append": append, "work": work, "take": take, "fill": fill}
+LIVES: Final[dict[str, Callable[[Path], None]]] = {
+    "append": append,
+    "work": work,
+    "begin": begin,
+    "take": take,
+    "fill": fill,
+}
 
 if __name__ == "__main__":
     LIVES[sys.argv[1]](Path(sys.argv[2]))

@@ -18,11 +18,13 @@ from typing import Any, Final
 import pytest
 
 from genai_spine.assembly import Spine
+from genai_spine.cli.office import in_database
 from genai_spine.cli.serve import tell
 from genai_spine.errors import DatabaseDownError, JournalError
 from genai_spine.ledger.records import BEGUN, ENDED, encoded
 from genai_spine.settings import Settings
 from genai_spine.shared_state.meters import Meter
+from genai_spine.storage.records import KeyFacts, KeyRecord
 from genai_spine.storage.sql.tables import provider_usage
 from genai_spine.telemetry.logging import LineWriter
 from genai_spine.telemetry.metric_files import MetricFiles
@@ -30,8 +32,10 @@ from genai_spine.telemetry.prometheus import PrometheusObserver
 from genai_spine.testing.clock import ManualClock
 from genai_spine.testing.upstream import Scripted
 from genai_spine.types.ledger import CallBegun
+from genai_spine.types.principal import ANYBODY
 from tests.databases import fresh_address
 from tests.flow.fleets import Fleet, fleet
+from tests.flow.replicas import change
 from tests.journals import begun, replaced, segments
 from tests.ledgers import NOON, call, rows
 from tests.postgres import postgres
@@ -118,6 +122,28 @@ async def test_a_database_that_goes_away(outage: Callable[[], None], log: Log) -
     told = events(log)
     assert "the ledger cannot be written to its database; what happens is kept in the journal" in told
     assert "the ledger's database is back" in told
+
+
+def test_a_database_that_goes_away_before_the_audit(
+    outage: Callable[[], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What the command line has changed stands, and is shown, a new key's secret too; that no audit has it is told."""
+    settings = Settings({"GENAI_DATABASE_URL": asyncio.run(fresh_address("postgresql"))})
+
+    async def work(spine: Spine) -> KeyRecord:
+        record, _ = await spine.office.create_key(ANYBODY, KeyFacts(name="laptop"))
+        outage()
+        return record
+
+    async def look(spine: Spine) -> tuple[KeyRecord, list[str]]:
+        told = [event["event"] for event in (await spine.books.audit.page([])).data]
+        return await spine.office.key(ANYBODY, record.id), told
+
+    record = in_database(settings, work)
+    warning = "warning: the database went away before the audit had this: key_created, key 1 was made\n"
+    assert warning == capsys.readouterr().err
+    postgres().start()
+    assert (record, []) == in_database(settings, look)
 
 
 async def test_a_database_without_room(log: Log) -> None:
@@ -208,6 +234,18 @@ async def test_callers_pass_without_redis_where_that_is_wanted(redis: RedisServe
         answer = await running.ask(**CALL)
         assert 200 == answer.status
         assert "budgets cannot be looked after now" in answer.headers["x-spine-warnings"]
+
+
+@pytest.mark.parametrize("limit", ["GENAI_BUDGET_DAILY", "GENAI_RATE_LIMIT_REQUESTS_PER_MINUTE"])
+async def test_whether_callers_pass_is_set_while_redis_is_away(redis: RedisServer, limit: str) -> None:
+    """What becomes of callers with a limit is changed when it is needed, and changed back, without another start."""
+    async with fleet("openai", environ=sharing(redis, **{limit: "100"})) as running:
+        redis.stop()
+        assert (503, "shared_state_unavailable") == await refusal(running)
+        await change(running, "PUT", "/v1/admin/settings/on_state_lost", {"value": "pass"})
+        assert 200 == (await running.ask(**CALL)).status
+        await change(running, "DELETE", "/v1/admin/settings/on_state_lost")
+        assert (503, "shared_state_unavailable") == await refusal(running)
 
 
 async def test_redis_forgets(redis: RedisServer) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from genai_spine.journal.records import Damage, Record
-from genai_spine.journal.runs import adopt, runs
+from genai_spine.journal.runs import adopt, runs, sweep
 
 WORKER = Path(__file__).with_name("journal_worker.py")
 
@@ -83,6 +84,22 @@ def test_a_worker_is_killed_while_it_syncs(tmp_path: Path, seed: int) -> None:
     # No more than the four tasks have something begun.
     assert len(intents) - len(outcomes) <= 4
     assert all(damage.torn for damage in damages)
+
+
+@pytest.mark.parametrize("step", ["os.mkdir", "open", "fcntl.flock", "os.rename"])
+def test_a_worker_is_killed_while_it_begins(tmp_path: Path, step: str) -> None:
+    """Whoever looks next for what dead workers left behind leaves nothing of it, and no run was begun."""
+    root = tmp_path / "journal"
+    root.mkdir()
+    with worker("begin", root) as process:
+        assert process.stdin is not None
+        process.stdin.write(f"{step}\n")
+        process.stdin.flush()
+        assert (-signal.SIGKILL, "") == (process.wait(), said(process))
+    assert (step != "os.mkdir") == bool(list(root.iterdir()))
+    assert [] == runs(root)
+    sweep(root)
+    assert [] == list(root.iterdir())
 
 
 def test_two_adopters(tmp_path: Path) -> None:

@@ -254,6 +254,21 @@ async def test_an_answer_is_its_users(city: Town) -> None:
     assert 200 == (await city.call(second, "DELETE", f"/v1/responses/{kept}")).status
 
 
+async def test_nobody_inherits_from_a_user_who_was_removed(city: Town) -> None:
+    """Who is added next sees nothing of what the other asked and was answered: no id is given twice, nor a key's."""
+    books, asked = city.gateway.spine.books, {"model": "simulator/echo", "input": "Remember me."}
+    carol = await city.add("carol")
+    first, key = await city.key(carol)
+    kept = (await city.call(key, "POST", "/v1/responses", json=asked)).json()["id"]
+    await books.shipper.flush()
+    assert 1 == len((await city.call(key, "GET", "/v1/usage/requests")).json()["data"])
+    assert 200 == (await city.call(city.gateway.key, "DELETE", f"/v1/users/{carol.id}")).status
+    second, key = await city.key(await city.add("dave"))
+    assert [] == (await city.call(key, "GET", "/v1/usage/requests")).json()["data"]
+    assert 404 == (await city.call(key, "GET", f"/v1/responses/{kept}")).status
+    assert second.id > first.id
+
+
 async def test_an_administrator_whose_role_is_taken_has_no_longer_its_scopes(city: Town) -> None:
     """The scopes of a key are bounded by what its user is now."""
     boss = await city.add("boss", role="admin")

@@ -215,6 +215,16 @@ async def test_the_provider_may_be_named(caller: Caller, door: str, how: str) ->
     assert not [name for name in received.headers if name.startswith("x-spine")]
 
 
+async def test_a_model_with_a_long_name(caller: Caller) -> None:
+    """It is asked for by all of its name; the header that tells who answered has the beginning, as logs do."""
+    path, body = DOORS["openai"]
+    caller.upstream.enqueue(PROVIDERS["openai"].whole(HELLO))
+    model = "my-own-model-" * 1000
+    answer = await caller.call("POST", path, json={**body, "model": model, "provider": "openai"})
+    assert (200, model[:255]) == (answer.status, answer.headers["x-spine-model"])
+    assert model == caller.upstream.received[-1].json()["model"]
+
+
 @pytest.mark.parametrize("door", list(DOORS))
 async def test_a_wrong_provider(caller: Caller, door: str) -> None:
     """A provider that there is not, or that contradicts the model, is a 400 that says so."""

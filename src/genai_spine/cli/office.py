@@ -11,10 +11,12 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TypeVar
 
+import typer
 from msgspec import structs
 
 from genai_spine.assembly import Spine
 from genai_spine.cli.settings import open_spine, told
+from genai_spine.errors import DatabaseDownError
 from genai_spine.settings import Settings
 from genai_spine.types.ledger import AuditEvent
 
@@ -47,10 +49,17 @@ async def _closed_after(spine: Spine, work: Callable[[Spine], Awaitable[T]]) -> 
 
 
 async def _keep(spine: Spine, events: list[AuditEvent]) -> None:
-    if events:
-        actor = {"actor": "command line", "account": _account()}
-        told = [structs.replace(event, details={**event.details, **actor}) for event in events]
+    if not events:
+        return
+    actor = {"actor": "command line", "account": _account()}
+    told = [structs.replace(event, details={**event.details, **actor}) for event in events]
+    try:
         await spine.books.audit.add(told)
+    except DatabaseDownError:
+        # The change stands, and what it led to must be shown: the secret of a new key, say.
+        for event in events:
+            what = event.reason or ", ".join(f"{name} {value}" for name, value in event.details.items())
+            typer.echo(f"warning: the database went away before the audit had this: {event.event}, {what}", err=True)
 
 
 def _account() -> str:

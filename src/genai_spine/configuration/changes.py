@@ -33,6 +33,7 @@ HOT: Final = frozenset(
         "max_cooldown_seconds",
         "max_failures_before_cooldown",
         "max_key_attempts",
+        "on_state_lost",
         "permanent_error_patterns",
         "rate_limit_concurrent",
         "rate_limit_requests_per_minute",

@@ -150,13 +150,13 @@ class Accounts:
 
     # Of a request.
 
-    async def durable(self, call: Call) -> None:
+    def durable(self, call: Call) -> Awaitable[None]:
         """Return when the beginnings of a request's calls survive the machine.
 
         Raises:
             JournalError: The disk has failed.
         """
-        await self._ledger.durable(call.written)
+        return self._ledger.durable(call.written)
 
     def done(self, call: Call) -> None:
         """Tell of a request that is over."""

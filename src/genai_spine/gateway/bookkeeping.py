@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Final
@@ -138,7 +138,7 @@ class Bookkeeping:
         size = min(_SEGMENT_BYTES, most // 8)
         return Journal(self._settings.journals, self._clock, segment_bytes=size, max_bytes=most)
 
-    async def _spent(self, scope: LimitScope, subject: str, since: int) -> Spent:
+    async def _spent(self, scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:
         """Tell budgets what the ledger counts, with all that this worker has written, and those that died."""
         if self.ledger.journal is not None:
             # What cannot be read is told of where it is looked for now and then.
@@ -146,8 +146,9 @@ class Bookkeeping:
                 await self.shipper.adopt()
             await self.shipper.flush()
         start, end = datetime.fromtimestamp(since, UTC), datetime.fromtimestamp(self._clock.now() + _AHEAD, UTC)
-        found = await self._store.spent(scope, int(subject or 0), start, end)
-        return Spent(found.nanodollars, found.recent)
+        ids = {int(subject or 0): subject for subject in subjects}
+        found = await self._store.spent(scope, ids, start, end)
+        return {ids[id_]: Spent(one.nanodollars, one.recent) for id_, one in found.items()}
 
 
 def _shared_state(settings: Settings, clock: Clock) -> SharedState:

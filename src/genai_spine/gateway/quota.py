@@ -19,6 +19,7 @@ from genai_spine.money import nanodollars_up
 from genai_spine.quota.budgets import Budgets, Reserved
 from genai_spine.quota.rate_limits import Admission, RateLimits
 from genai_spine.routing.options import ASSUMED_OUTPUT
+from genai_spine.settings import FileSettings
 from genai_spine.shared_state.base import DONE
 
 __all__ = ["Quota"]
@@ -47,6 +48,11 @@ class Quota:
         self._budgets = budgets
         self._new_id = new_id
         self._settling: set[asyncio.Future[object]] = set()
+
+    def follow(self, values: FileSettings) -> None:
+        """Go by other settings from now on."""
+        self.output_tokens = values.budget_output_tokens
+        self._budgets.on_state_lost = self._rates.on_state_lost = values.on_state_lost
 
     # Of a request.
 

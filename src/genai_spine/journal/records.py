@@ -31,8 +31,6 @@ MOST_PAYLOAD: Final = 1 << 20
 _SUFFIX: Final = ".segment"
 _FORMAT: Final = b"genai-spine journal 1 "
 _WINDOW: Final = 1 << 18
-_FRONT: Final = Layout("<4sI")
-_BACK: Final = Layout("<IB")
 _HEADER: Final = Layout("<4sIIB")
 HEADER_BYTES: Final = _HEADER.size
 
@@ -78,15 +76,14 @@ class Seal:
 
     def record(self, start: int, kind: int, payload: bytes) -> bytes:
         """Return the bytes of a record that starts at a position."""
-        back = _BACK.pack(len(payload), kind)
-        return _FRONT.pack(self.mark, self._checksum(start, back, payload)) + back + payload
+        length = len(payload)
+        # It begins with what is beside the payload: another place, length or kind is another checksum.
+        checksum = crc32(payload, (self._salt + start + (length << 8) + kind) & 0xFFFFFFFF)
+        return _HEADER.pack(self.mark, checksum, length, kind) + payload
 
     def opened(self, start: int, header: bytes, payload: bytes) -> bool:
         """Whether these are header and payload of a record that starts at a position."""
-        return _FRONT.pack(self.mark, self._checksum(start, header[_FRONT.size :], payload)) == header[: _FRONT.size]
-
-    def _checksum(self, start: int, back: bytes, payload: bytes) -> int:
-        return crc32(payload, crc32(back, (self._salt + start) & 0xFFFFFFFF))
+        return self.record(start, header[-1], payload) == header + payload
 
 
 def segment_name(base: int) -> str:

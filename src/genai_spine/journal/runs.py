@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import fcntl
 import os
+import re
 import secrets
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from struct import Struct as Layout
@@ -24,9 +25,10 @@ from genai_spine.journal.failures import translated
 from genai_spine.journal.records import Damage, Record, read
 from genai_spine.journal.segments import flush_folder, make_folder
 
-__all__ = ["AbandonedRun", "RunLock", "adopt", "runs"]
+__all__ = ["AbandonedRun", "RunLock", "adopt", "runs", "sweep"]
 
 _LOCK: Final = "lock"
+_HIDDEN: Final = re.compile(r"\.\d{8}T\d{6}Z-[0-9a-f]{16}")
 # Of the lock's own bytes: up to where everything was shipped, and a checksum of that.
 _NOTE: Final = Layout("<QI")
 
@@ -88,16 +90,39 @@ def begin_run(root: Path, clock: Clock) -> RunLock:
         name = f"{datetime.fromtimestamp(clock.now(), UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(8)}"
         # Nobody looks at it until it is locked: others would take it for one that was left behind, and remove it.
         hidden, folder = root / f".{name}", root / name
-        hidden.mkdir(mode=0o700)
-        descriptor = os.open(hidden / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            hidden.rename(folder)
-            flush_folder(root)
-        except OSError:
-            os.close(descriptor)
-            raise
+        with _held(root, fcntl.LOCK_SH):
+            hidden.mkdir(mode=0o700)
+            descriptor = os.open(hidden / _LOCK, os.O_RDWR | os.O_CLOEXEC | os.O_CREAT | os.O_EXCL, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                hidden.rename(folder)
+                flush_folder(root)
+            except OSError:
+                os.close(descriptor)
+                raise
     return RunLock(folder, descriptor)
+
+
+def sweep(root: Path) -> None:
+    """Remove what is left where a run was not begun to the end: its maker was killed on the way, or the disk failed."""
+    # While somebody makes one nothing is removed. What cannot be is in nobody's way, and the next look tries again.
+    with suppress(OSError):
+        if left := [path for path in root.iterdir() if _HIDDEN.fullmatch(path.name)]:
+            with _held(root, fcntl.LOCK_EX | fcntl.LOCK_NB):
+                for folder in left:
+                    (folder / _LOCK).unlink(missing_ok=True)
+                    _remove_empty(folder)
+
+
+@contextmanager
+def _held(root: Path, how: int) -> Iterator[None]:
+    """Have the right to make runs, together with others, or alone that to remove what is left of making them."""
+    descriptor = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(descriptor, how)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 class AbandonedRun:
@@ -176,7 +201,7 @@ def _lock(folder: Path) -> RunLock | None:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except FileNotFoundError:
-        _sweep(folder)
+        _remove_empty(folder)
         return None
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -192,7 +217,7 @@ def _lock(folder: Path) -> RunLock | None:
     return None
 
 
-def _sweep(folder: Path) -> None:
-    """Remove an empty folder: of one who removed all but it."""
+def _remove_empty(folder: Path) -> None:
+    """Remove an empty folder: of one who removed all but it, or made nothing but it."""
     with suppress(OSError):  # not empty, or gone: nothing to do for us
         folder.rmdir()

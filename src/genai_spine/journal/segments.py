@@ -46,10 +46,11 @@ class Segment:
         Raises:
             OSError: It could not be written.
         """
-        written = os.pwrite(self._descriptor, record, self.position - self.base)
-        if written != len(record):
+        position, size = self.position, len(record)
+        written = os.pwrite(self._descriptor, record, position - self.base)
+        if written != size:
             self._write_rest(record, written)
-        self.position += len(record)
+        self.position = position + size
 
     def grow(self, size: int) -> None:
         """Take more place.

@@ -144,16 +144,17 @@ class Journal:
             raise ValueError(message)
         if reserve and self._syncer.failure is not None:
             raise JournalError(self._syncer.failure)
-        size = len(payload) + HEADER_BYTES
-        if self._distrusted or size + reserve - reserved > self._room:
-            self._roll(size + reserve, reserved)
+        promised = reserve - reserved
+        taken = len(payload) + HEADER_BYTES + promised
+        if self._distrusted or taken > self._room:
+            self._roll(taken + reserved, reserved)
         segment = self._segment
         try:
             segment.write(self._seal.record(segment.position, kind, payload))
         except OSError as error:
             raise self._unwritten(error) from error
-        self._promised += reserve - reserved
-        self._room += reserved - reserve - size
+        self._promised += promised
+        self._room -= taken
         if sync:
             self._syncer.soon()
         return segment.position

@@ -15,7 +15,7 @@ import msgspec
 
 from genai_spine.catalog.prices import Cost
 from genai_spine.errors import JournalError, SharedStateUnavailableError
-from genai_spine.journal.runs import AbandonedRun, adopt, runs
+from genai_spine.journal.runs import AbandonedRun, adopt, runs, sweep
 from genai_spine.ledger.delivery import SLICE, Delivery, Replay
 from genai_spine.ledger.matching import Matcher
 from genai_spine.ledger.records import Batch
@@ -103,6 +103,7 @@ class Adopter:
     def _take(self) -> list[AbandonedRun]:
         """Take the runs that are left behind: a worker leaves several where a disk failed, and they belong together."""
         taken = []
+        sweep(self._root)
         for folder in runs(self._root):
             try:
                 run = adopt(folder)

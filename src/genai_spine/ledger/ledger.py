@@ -1,15 +1,18 @@
 """What is written down of each call, request and event, before anybody could miss it.
 
-It goes into this worker's journal at once; ``shipper.py`` brings it into the database from there. A journal whose disk
-failed is put aside, and another begun: what is open then is written down there again.
+It goes into this worker's journal at once; ``shipper.py`` brings it into the database from there. Only the end of a
+call waits for that of its request, as long as nothing else has its turn: most often they come together, and are one
+record. A journal whose disk failed is put aside, and another begun: what is open then is written down there again.
 """
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import secrets
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 from msgspec import Struct
@@ -74,10 +77,14 @@ class Ledger:
         self._count = itertools.count(1)
         # Where no journal has one that nobody else has.
         self._name = secrets.token_hex(8)
-        # The beginnings of calls that are not over, and the requests of which room was promised to the end.
-        self._calls: dict[str, bytes] = {}
-        self._tail = Tail()
+        # The beginnings of calls that are not over, with their requests; and requests whose end has its room.
+        self._calls: dict[str, tuple[str, bytes]] = {}
         self._requests: set[str] = set()
+        # The ends of calls that wait for that of their request, for as long as this turn of the loop takes.
+        self._ends: dict[str, list[CallEnded]] = {}
+        # The loop whose turn that is.
+        self._turn: asyncio.AbstractEventLoop | None = None
+        self._tail = Tail()
         # Positions go on where those of the last journal ended; what was open then is written again up to here.
         self._base = self._again = 0
         self._not_before = 0.0
@@ -121,30 +128,53 @@ class Ledger:
             JournalFullError: There is no room; nothing may be sent.
             JournalError: The disk has failed; likewise.
         """
-        if self.journal is None:
+        journal = self.journal
+        if journal is None:
             return 0
+        request = begun.request
+        if (ends := self._ends.pop(request, None)) is not None:
+            self._write_ends(ends)
         payload = encoded(begun)
-        first = begun.request not in self._requests
-        position = self._begin(begun, payload, _ROOM_OF_AN_END * (2 if first else 1))
-        self._calls[begun.id] = payload
-        self._requests.add(begun.request)
-        return position
+        try:
+            end = journal.append(BEGUN, payload, reserve=self._room_of(request), sync=True)
+        except JournalError:
+            if journal.broken is None:
+                raise
+            journal = self._renew(journal)
+            end = journal.append(BEGUN, payload, reserve=self._room_of(request), sync=True)
+        self._tail.note(end - len(payload) - HEADER_BYTES, end, begun)
+        self._calls[begun.id] = request, payload
+        self._requests.add(request)
+        return self._base + end
 
     def end(self, ended: CallEnded) -> None:
-        """Write that a call is over."""
+        """Write that a call is over: with the end of its request, where that is told in this turn of the loop."""
+        if self.journal is None:
+            return
         if ended.usage is not None and ended.usage.extras:
             ended = replace(ended, usage=replace(ended.usage, extras={}))
-        reserved = _ROOM_OF_AN_END if self._calls.pop(ended.id, None) is not None else 0
-        self._keep(ENDED, ended, reserved)
+        begun = self._calls.pop(ended.id, None)
+        if begun is None:
+            self._keep(ENDED, ended, 0)
+            return
+        self._ends.setdefault(begun[0], []).append(ended)
+        if self._turn is None or self._turn.is_closed():
+            self._turn = asyncio.get_running_loop()
+            self._turn.call_soon(self._turned)
 
     def request(self, done: RequestDone) -> None:
         """Write that a request is over."""
+        if self.journal is None:
+            return
         if done.usage is not None and done.usage.extras:
             done = replace(done, usage=replace(done.usage, extras={}))
         reserved = 0
         if done.id in self._requests:
             self._requests.remove(done.id)
             reserved = _ROOM_OF_AN_END
+        if (ends := self._ends.pop(done.id, None)) is not None:
+            done = replace(done, ended=tuple(ends))
+            reserved += _ROOM_OF_AN_END * len(ends)
         self._keep(REQUEST, done, reserved)
 
     def audit(self, event: AuditEvent) -> None:
@@ -174,6 +204,7 @@ class Ledger:
         journal = self.journal
         if journal is None:
             return
+        self._write_ends(self._waiting())
         if journal.broken is not None:
             try:
                 self._renew(journal)
@@ -191,25 +222,13 @@ class Ledger:
 
     async def close(self) -> None:
         """Close the journal; what it holds stays, where it was not all shipped. Nothing is kept from now on."""
+        self._write_ends(self._waiting())
         journals, self.journal, self.retired = self.journals, None, []
         for journal in journals:
             try:
                 await journal.close()
             except JournalError as error:
                 logger.error("the journal was not closed in good order", reason=error.message)
-
-    def _begin(self, begun: CallBegun, payload: bytes, reserve: int) -> int:
-        """Write a beginning; in another journal where the disk of this one has failed."""
-        assert self.journal is not None  # noqa: S101  # looked at by who calls
-        journal = self.journal
-        try:
-            end = journal.append(BEGUN, payload, reserve=reserve, sync=True)
-        except JournalError:
-            if journal.broken is None:
-                raise
-            end = self._renew(journal).append(BEGUN, payload, reserve=reserve, sync=True)
-        self._tail.note(end - len(payload) - HEADER_BYTES, end, begun)
-        return self._base + end
 
     def _renew(self, broken: Journal) -> Journal:
         """Begin another journal, with all that is open.
@@ -228,13 +247,35 @@ class Ledger:
         self.journal = journal
         for late in self.late:
             late.reserved = 0  # the promise was the old one's
-        room = _ROOM_OF_AN_END * len(self._requests)
-        for payload in self._calls.values():
-            journal.append(BEGUN, payload, reserve=_ROOM_OF_AN_END + room, sync=True)
-            room = 0
+        # Nothing was promised here but to what is begun here.
+        self._requests.clear()
+        for request, payload in self._calls.values():
+            journal.append(BEGUN, payload, reserve=self._room_of(request), sync=True)
+            self._requests.add(request)
         self._again = journal.position
         self._tail = Tail()
+        self._write_ends(self._waiting(), 0)
         return journal
+
+    def _room_of(self, request: str) -> int:
+        """Return how much room a call's beginning must leave: for its end, and with the first for the request's."""
+        return _ROOM_OF_AN_END if request in self._requests else 2 * _ROOM_OF_AN_END
+
+    def _turned(self) -> None:
+        """Write what ended in this turn of the loop without its request."""
+        self._turn = None
+        self._write_ends(self._waiting())
+
+    def _waiting(self) -> list[CallEnded]:
+        """Return the ends that wait for those of their requests, which they do no longer."""
+        if not self._ends:
+            return []
+        waiting, self._ends = self._ends, {}
+        return list(chain.from_iterable(waiting.values()))
+
+    def _write_ends(self, ends: Iterable[CallEnded], reserved: int = _ROOM_OF_AN_END) -> None:
+        for ended in ends:
+            self._keep(ENDED, ended, reserved)
 
     def _keep(self, kind: int, record: CallEnded | RequestDone | AuditEvent, reserved: int) -> None:
         """Write what has happened: it cannot be refused any more, so it is kept until the disk takes it."""

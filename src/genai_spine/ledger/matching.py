@@ -41,17 +41,16 @@ class Matcher:
         self.latest = 0
 
     def add(self, record: Entry, run: str, start: int) -> bool:
-        """Take a record, and where it stands; return False for the end of a call that has no beginning here."""
+        """Take a record, and where it stands; return False where a call ends that has no beginning here."""
         if isinstance(record, CallBegun):
             self._begin(record, Place(run, start))
         elif isinstance(record, CallEnded):
-            found = self.calls.pop(record.id, None)
-            if found is None:
-                return False
-            self.end(found[1], record)
+            return self._end(record)
         elif isinstance(record, RequestDone):
+            found = [self._end(ended) for ended in record.ended]
             self.requests.pop(record.id, None)
             self.batch.requests.append(record)
+            return all(found)
         else:
             self.batch.events.append((f"{run}@{start}", record))
         return True
@@ -76,6 +75,13 @@ class Matcher:
             next((request.place.start for request in self.requests.values() if request.place.run == run), None),
         )
         return min((first for first in firsts if first is not None), default=None)
+
+    def _end(self, ended: CallEnded) -> bool:
+        found = self.calls.pop(ended.id, None)
+        if found is None:
+            return False
+        self.end(found[1], ended)
+        return True
 
     def _begin(self, begun: CallBegun, place: Place) -> None:
         self.latest = max(self.latest, begun.at)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -44,9 +44,9 @@ class Spent(Struct, frozen=True):
     attempts: Collection[str] = ()
 
 
-SpentSince: TypeAlias = Callable[[LimitScope, str, int], Awaitable[Spent]]
-"""Asks the ledger for what a user, a key or everybody has spent on attempts that began at a moment or later, in seconds
-since the Unix epoch. Raises ``UnavailableError`` where it cannot tell."""
+SpentSince: TypeAlias = Callable[[LimitScope, Collection[str], int], Awaitable[Mapping[str, Spent]]]
+"""Asks the ledger for what each of some users or keys, or everybody, has spent on attempts that began at a moment or
+later, in seconds since the Unix epoch. Raises ``UnavailableError`` where it cannot tell."""
 
 
 class Reserved(Struct, frozen=True, gc=False):
@@ -83,7 +83,11 @@ class _Plan(Struct, frozen=True):
 
 
 class Budgets:
-    """Reserves, commits and releases; the amounts are in nanodollars."""
+    """Reserves, commits and releases; the amounts are in nanodollars.
+
+    Attributes:
+        on_state_lost: See below; it may change.
+    """
 
     def __init__(
         self,
@@ -108,7 +112,7 @@ class Budgets:
         self._meters = state.meters
         self._clock = clock
         self._spent = spent
-        self._on_state_lost = on_state_lost
+        self.on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
         self._plans: Plans[_Plan] = Plans(_plan)
         self._seeding: dict[str, asyncio.Task[None]] = {}
@@ -144,7 +148,7 @@ class Budgets:
                     raise self._refusal(plan, found.readings, nanodollars)
         except UnavailableError:
             # One that only warns never refuses.
-            if self._on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
+            if self.on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
         if plan.warns:
@@ -193,32 +197,41 @@ class Budgets:
             found = await self._state.take(attempt_id, claims, self._hold_seconds)
             if not isinstance(found, Unseeded):
                 return found
-            await asyncio.gather(*[self._seed(plan, gap) for gap in found.gaps])
+            await self._seed(plan, found.gaps)
         message = "what was spent cannot be settled now; its window is ending, or the store of budgets was started anew"
         raise SharedStateUnavailableError(message, retry_after=1.0)
 
-    async def _seed(self, plan: _Plan, gap: Gap) -> None:
-        """Have a meter told what was spent; one asks the ledger for all who wait."""
-        key = gap.meter.key
-        task = self._seeding.get(key)
-        if task is None:
-            limit = next(limit for budget in plan.budgets if budget.meter == gap.meter for limit in _limits(budget))
-            task = self._seeding[key] = asyncio.create_task(self._ask(limit, gap))
+    async def _seed(self, plan: _Plan, gaps: Sequence[Gap]) -> None:
+        """Have meters told what was spent; one asks the ledger for all who wait, and for all subjects together."""
+        limits = {budget.meter: next(_limits(budget)) for budget in plan.budgets}
+        alike: dict[tuple[LimitScope, int], dict[str, Gap]] = {}
+        for gap in gaps:
+            if gap.meter.key not in self._seeding:
+                limit = limits[gap.meter]
+                alike.setdefault((limit.scope, gap.starts_at), {})[limit.subject] = gap
+        for (scope, since), mine in alike.items():
+            task = asyncio.create_task(self._ask(scope, since, mine))
             task.add_done_callback(_look_at)
-        try:
-            async with asyncio.timeout(ASKING_SECONDS):
-                # Who leaves takes the answer from nobody.
-                await asyncio.shield(task)
-        except TimeoutError as error:
+            self._seeding.update((gap.meter.key, task) for gap in mine.values())
+        asked = {self._seeding[gap.meter.key] for gap in gaps}
+        # Who leaves takes the answer from nobody.
+        done, waiting = await asyncio.wait(asked, timeout=ASKING_SECONDS, return_when=asyncio.FIRST_EXCEPTION)
+        for task in done:
+            task.result()
+        if waiting:
             message = "what was spent cannot be settled now, for the ledger's database does not answer"
-            raise SharedStateUnavailableError(message, retry_after=1.0) from error
+            raise SharedStateUnavailableError(message, retry_after=1.0)
 
-    async def _ask(self, limit: Limit, gap: Gap) -> None:
+    async def _ask(self, scope: LimitScope, since: int, gaps: Mapping[str, Gap]) -> None:
         try:
-            spent = await self._spent(limit.scope, limit.subject, gap.starts_at)
-            await self._state.seed(gap, min(spent.nanodollars, MOST), spent.attempts)
+            spent = await self._spent(scope, gaps, since)
+            amounts = [(gap, spent[subject]) for subject, gap in gaps.items()]
+            await asyncio.gather(
+                *[self._state.seed(gap, min(one.nanodollars, MOST), one.attempts) for gap, one in amounts]
+            )
         finally:
-            del self._seeding[gap.meter.key]
+            for gap in gaps.values():
+                del self._seeding[gap.meter.key]
 
     def _refusal(self, plan: _Plan, readings: Sequence[Reading], nanodollars: int) -> BudgetExceededError:
         """The error for the budget that matters most: one that blocks, then the one that stays longest."""

@@ -106,7 +106,11 @@ FREE: Final = Admission()
 
 
 class RateLimits:
-    """Lets requests in, and counts them."""
+    """Lets requests in, and counts them.
+
+    Attributes:
+        on_state_lost: See below; it may change.
+    """
 
     def __init__(
         self, state: SharedState, *, on_state_lost: OnStateLost = "refuse", hold_seconds: float = HOLD_SECONDS
@@ -120,7 +124,7 @@ class RateLimits:
         """
         self._state = state
         self._meters = state.meters
-        self._on_state_lost = on_state_lost
+        self.on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
         self._plans: Plans[_Plan] = Plans(_plan)
 
@@ -150,7 +154,7 @@ class RateLimits:
             else:
                 found = await self._state.take(hold_id, claims, self._hold_seconds)
         except SharedStateUnavailableError:
-            if self._on_state_lost == "refuse":
+            if self.on_state_lost == "refuse":
                 raise
             return FREE
         if isinstance(found, Taken):

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from genai_spine.errors import InvalidRequestError, RateLimitExceededError, SpineError
-from genai_spine.gateway.context import Call
+from genai_spine.gateway.context import Call, shown
 
 __all__ = ["cost_comment", "error_headers", "id_headers", "new_id", "new_request_id", "served_headers", "timeout_of"]
 
@@ -63,7 +63,7 @@ def served_headers(call: Call) -> list[tuple[bytes, bytes]]:
     if call.candidate is not None:
         headers += [
             (b"x-spine-provider", _value(call.candidate.provider)),
-            (b"x-spine-model", _value(call.candidate.model)),
+            (b"x-spine-model", _value(shown(call.candidate.model))),
             (b"x-spine-attempts", str(call.attempts).encode()),
             (b"x-spine-fallback", b"true" if call.fallback else b"false"),
         ]

@@ -29,6 +29,7 @@ from genai_spine.server.routes import (
     keys,
     pricing,
     probes,
+    providers,
     responses,
     routing,
     usage,
@@ -48,6 +49,7 @@ __all__ = ["create_app"]
 _ROUTES: Final = (
     probes,
     catalogue,
+    providers,
     health,
     configuration,
     pricing,

@@ -122,6 +122,7 @@ class RequestDone(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
         affinity: It went where the beginning of its conversation may be cached.
         usage: Of all of its calls; None where nothing was used.
         cost: Of all of its calls.
+        ended: The ends of calls that are told with it, in the place of records of their own.
     """
 
     id: str
@@ -147,6 +148,7 @@ class RequestDone(Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     cost_estimated: bool
     seconds: float
     first_token_seconds: float | None
+    ended: tuple[CallEnded, ...] = ()
 
 
 class AuditEvent(Struct, frozen=True, kw_only=True, array_like=True, gc=False):

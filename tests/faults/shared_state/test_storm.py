@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import Final
 
 import pytest
@@ -39,12 +39,12 @@ class Books:
         self.rows |= self._late
         self._late.clear()
 
-    async def __call__(self, scope: LimitScope, subject: str, since: int) -> Spent:
+    async def __call__(self, scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:
         """As ``SpentSince``."""
-        assert ("key", "some key") == (scope, subject)
+        assert ("key", ["some key"]) == (scope, list(subjects))
         assert since > 0
         await asyncio.sleep(0)
-        return Spent(sum(self.rows.values()), frozenset(self.rows))
+        return {"some key": Spent(sum(self.rows.values()), frozenset(self.rows))}
 
 
 class Storm:

@@ -9,7 +9,7 @@ from threading import Barrier, Event
 import pytest
 
 from genai_spine.errors import JournalError
-from genai_spine.journal.runs import adopt, begin_run, runs
+from genai_spine.journal.runs import adopt, begin_run, runs, sweep
 from genai_spine.testing.clock import ManualClock
 from tests.journals import begun, left_behind, payloads
 
@@ -87,6 +87,18 @@ def test_what_is_left_of_a_removal(tmp_path: Path) -> None:
     assert [other] == runs(tmp_path)
 
 
+def test_what_is_not_the_journals_is_not_swept(tmp_path: Path) -> None:
+    """Folders of others stay, hidden or not, and one of ours with something in it; no folder is nothing to sweep."""
+    others = {tmp_path / ".git", tmp_path / f".20260101T000000Z-{'0' * 16}", tmp_path / "20260101T000000Z-0"}
+    for folder in others:
+        folder.mkdir()
+        (folder / "file").touch()
+    sweep(tmp_path)
+    sweep(tmp_path / "journal")
+    assert others == set(tmp_path.iterdir())
+    assert all((folder / "file").exists() for folder in others)
+
+
 def test_no_runs(tmp_path: Path) -> None:
     """Where there never was a journal there are no runs."""
     assert [] == runs(tmp_path / "journal")
@@ -128,6 +140,7 @@ def test_a_run_that_begins_among_adopters(tmp_path: Path) -> None:
     def take() -> int:
         taken = 0
         while not over.is_set():
+            sweep(tmp_path)
             for folder in runs(tmp_path):
                 if (run := adopt(folder)) is not None:
                     assert [] == list(run.records())

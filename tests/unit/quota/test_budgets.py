@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from calendar import timegm
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import pytest
 from typing_extensions import override
@@ -32,11 +32,11 @@ def caller(*limits: Limit) -> Principal:
     return Principal("k", limits)
 
 
-async def nothing(scope: LimitScope, subject: str, since: int) -> Spent:
+async def nothing(scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:
     """A ledger without rows."""
-    assert (scope, subject) == ("key", "k")
+    assert (scope, list(subjects)) == ("key", ["k"])
     assert since >= 0
-    return await asyncio.sleep(0, Spent(0))
+    return await asyncio.sleep(0, {"k": Spent(0)})
 
 
 class Gone(MemoryState):
@@ -107,12 +107,12 @@ async def test_who_leaves_takes_the_ledgers_answer_from_nobody() -> None:
     asked: list[str] = []
     begun, answer = asyncio.Event(), asyncio.Event()
 
-    async def slow(scope: LimitScope, subject: str, since: int) -> Spent:
+    async def slow(scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:
         assert (scope, since >= 0) == ("key", True)
-        asked.append(subject)
+        asked.extend(subjects)
         begun.set()
         await answer.wait()
-        return Spent(95)
+        return {"k": Spent(95)}
 
     budgets = Budgets(MemoryState(1024, SystemClock()), SystemClock(), slow)
     first, second = (asyncio.ensure_future(budgets.reserve(caller(BUDGET), name, 5)) for name in "ab")
@@ -131,11 +131,11 @@ def test_nobody_waits_for_a_ledger_that_does_not_answer() -> None:
     """Callers are refused after a while; the answer counts when it comes, for it is asked but once."""
     asked: list[asyncio.Event] = []
 
-    async def slow(scope: LimitScope, subject: str, since: int) -> Spent:
-        assert (scope, subject, since > 0) == ("key", "k", True)
+    async def slow(scope: LimitScope, subjects: Collection[str], since: int) -> dict[str, Spent]:
+        assert (scope, list(subjects), since > 0) == ("key", ["k"], True)
         asked.append(asyncio.Event())
         await asked[0].wait()
-        return Spent(60)
+        return {"k": Spent(60)}
 
     async def main() -> None:
         clock = ManualClock()

@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from genai_spine.storage.sql.engine import Database
-from genai_spine.storage.sql.ledger import LedgerStore, Recorded
+from genai_spine.storage.sql.ledger import LedgerStore, Recorded, Spent
 from genai_spine.storage.sql.tables import (
     EVERYBODY,
     audit,
@@ -26,6 +26,7 @@ from genai_spine.storage.sql.tables import (
 from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import AuditEvent, Caller
 from genai_spine.types.usage import CostByKind, Usage
+from tests.databases import fresh_database, plans_of
 from tests.ledgers import NOON, call, request, rows
 
 ADA = Caller(user=7, api_key=70, fingerprint="aaaa0001", tags=("alpha", "beta"))
@@ -297,13 +298,41 @@ async def test_what_was_spent_in_a_window(
     for name, (caller, at) in begun.items():
         await store.record([call(name, caller=caller, at=NOON + at, cost=costs[name])], [], [])
     inside = {name for name in expected if start <= begun[name][1] < end}
+    others = () if scope == "global" else (9, 90)
     spent = await store.spent(
-        scope, subject, AT + timedelta(seconds=start), AT + timedelta(seconds=end), recent=timedelta(minutes=5)
+        scope,
+        (subject, *others),
+        AT + timedelta(seconds=start),
+        AT + timedelta(seconds=end),
+        recent=timedelta(minutes=5),
     )
-    assert (math.ceil(sum(costs[name] for name in inside) / 1000), frozenset(inside)) == (
-        spent.nanodollars,
-        spent.recent,
-    )
+    its = Spent(math.ceil(sum(costs[name] for name in inside) / 1000), frozenset(inside))
+    assert {subject: its, **dict.fromkeys(others, Spent(0, frozenset()))} == spent
+
+
+async def test_what_several_spent(database: Database) -> None:
+    """Asked for together, each has what he spent himself, of whole hours and of their parts."""
+    store = LedgerStore(database, ManualClock(NOON))
+    callers = {number: Caller(user=number, api_key=10 * number, fingerprint="aaaa0003") for number in (1, 2, 3)}
+    for number, caller in callers.items():
+        for at in (0, 3600, 7200):
+            await store.record([call(f"{number}-{at}", caller=caller, at=NOON + at, cost=number * 1000)], [], [])
+    window = (AT, AT + timedelta(hours=2, minutes=30))
+    for scope, tenfold in (("user", 1), ("key", 10)):
+        spent = await store.spent(scope, [number * tenfold for number in callers], *window)
+        assert {number * tenfold: 3 * number for number in callers} == {
+            id_: one.nanodollars for id_, one in spent.items()
+        }
+        assert all(len(one.recent) == 3 for one in spent.values())
+
+
+@pytest.mark.parametrize("scope", ["user", "key"])
+async def test_only_what_was_written_of_late_is_looked_at(scope: str) -> None:
+    """However much somebody ever spent: SQLite, which counts nothing beforehand, would look at all that is his."""
+    async with fresh_database("sqlite") as database:
+        spent = LedgerStore(database, ManualClock(NOON)).spent(scope, [7, 8], AT, AT + timedelta(days=1))
+        *_, late = await plans_of(database, spent)
+    assert ["SEARCH provider_usage USING INDEX ix_provider_usage_recorded_at (recorded_at>?)"] == late
 
 
 async def test_only_what_was_written_of_late_is_recent(database: Database) -> None:
@@ -314,6 +343,6 @@ async def test_only_what_was_written_of_late_is_recent(database: Database) -> No
     clock.advance(3000)
     await store.record([call("new", at=NOON)], [], [])
     day = (AT, AT + timedelta(days=1))
-    assert {"new"} == (await store.spent("global", 0, *day)).recent
-    assert {"old", "new"} == (await store.spent("global", 0, *day, recent=timedelta(hours=1))).recent
+    assert {"new"} == (await store.spent("global", [0], *day))[0].recent
+    assert {"old", "new"} == (await store.spent("global", [0], *day, recent=timedelta(hours=1)))[0].recent
     assert {"new"} == await store.recorded_since(AT + timedelta(seconds=1))

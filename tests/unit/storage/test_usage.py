@@ -11,17 +11,22 @@ import sqlalchemy as sa
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from genai_spine.identity.api_keys import new_key, secret_of
+from genai_spine.storage.records import KeyFacts, UserFacts
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.histograms import ERROR, bucket_of, seconds_of
+from genai_spine.storage.sql.identities import Identities
 from genai_spine.storage.sql.ledger import LedgerStore
 from genai_spine.storage.sql.tables import provider_usage, usage_histograms, usage_rollups
 from genai_spine.storage.sql.usage import DIMENSIONS, EVERYTHING, Figures, UsageFilter, UsageStore
+from genai_spine.testing.clock import ManualClock
 from genai_spine.types.ledger import CallBegun, CallEnded, Caller
 from genai_spine.types.usage import Usage
-from tests.databases import fresh_database
+from tests.databases import fresh_database, plans_of
 from tests.ledgers import NOON, call, request
 
 HOUR: Final = NOON // 3600
+AT: Final = datetime.fromtimestamp(NOON, UTC)
 CALLERS: Final = (
     Caller(),
     Caller(fingerprint="envenv01"),
@@ -215,18 +220,55 @@ async def test_an_older_call_has_no_request(database: Database) -> None:
     assert (None, []) == await UsageStore(database).request("", [EVERYTHING])
 
 
+async def test_requests_of_a_key(database: Database) -> None:
+    """Of each key, whether it is a user's, nobody's or removed; with a status, also one that is not there."""
+    clock = ManualClock(NOON)
+    identities = Identities(database, clock)
+    ada = await identities.add_user(UserFacts(name="ada"))
+    owners = {"hers": ada.id, "nobodys": None}
+    keys = {
+        name: (await identities.add_key(KeyFacts(name=name, user=owner, scopes=("read",)), secret_of(new_key()))).id
+        for name, owner in owners.items()
+    }
+    keys["removed"], owners["removed"] = 999, 7
+    done = [
+        request(f"{name}-{outcome}", caller=Caller(user=owners[name], api_key=key), outcome=outcome)
+        for name, key in keys.items()
+        for outcome in ("success", "error")
+    ]
+    await LedgerStore(database, clock).record([], done, [])
+    usage, day = UsageStore(database), (AT, AT + timedelta(days=1))
+    for name, key in keys.items():
+        for status, expected in ((None, {"success", "error"}), ("error", {"error"}), ("timeout", set[str]())):
+            found = await usage.requests([UsageFilter(api_key=key, status=status)], *day, limit=99)
+            assert {f"{name}-{outcome}" for outcome in expected} == {row["id"] for row in found}
+
+
 async def test_an_id_is_found_by_an_index() -> None:
     """Whosever the id is: of callers' ids only those are in an index that differ, and the database sees that."""
-    asked: list[tuple[str, Any]] = []
     async with fresh_database("sqlite") as database:
-        engine = database._engine.sync_engine  # what is asked is not to be seen from outside
-        sa.event.listen(engine, "before_cursor_execute", lambda *told: asked.append((told[2], told[3])))
-        await UsageStore(database).request("nothing", [])
-        questions = [(text, values) for text, values in asked if text.startswith("SELECT")]
-        async with database.reading() as connection:
-            plans = [
-                [step[-1] for step in await connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {text}", values)]
-                for text, values in questions
-            ]
+        plans = await plans_of(database, UsageStore(database).request("nothing", []))
     assert 2 == len(plans)
     assert not [step for plan in plans for step in plan if step.startswith("SCAN")]
+
+
+@pytest.mark.parametrize(
+    ("which", "index"),
+    [
+        (EVERYTHING, "ix_requests_created_at (created_at>? AND created_at<?)"),
+        (UsageFilter(status="success"), "ix_requests_created_at (created_at>? AND created_at<?)"),
+        (UsageFilter(status="error"), "ix_requests_status_created_at (status=? AND created_at>? AND created_at<?)"),
+        (UsageFilter(user=1), "ix_requests_user_id_created_at (user_id=? AND created_at>? AND created_at<?)"),
+        (UsageFilter(api_key=1), "ix_requests_user_id_created_at (user_id=? AND created_at>? AND created_at<?)"),
+        (UsageFilter(api_key=2), "ix_requests_api_key_id_created_at (api_key_id=? AND created_at>? AND created_at<?)"),
+    ],
+)
+async def test_a_page_is_found_by_an_index(which: UsageFilter, index: str) -> None:
+    """Of what is rare and has an index nothing else is looked at: the key 1 is a user's, the key 2 is nobody's."""
+    async with fresh_database("sqlite") as database:
+        identities = Identities(database, ManualClock(NOON))
+        ada = await identities.add_user(UserFacts(name="ada"))
+        for owner in (ada.id, None):
+            await identities.add_key(KeyFacts(name="k", user=owner, scopes=("read",)), secret_of(new_key()))
+        *_, plan = await plans_of(database, UsageStore(database).requests([which], AT, AT, limit=9))
+    assert f"SEARCH requests USING INDEX {index}" == plan[0]

@@ -19,7 +19,7 @@ from genai_spine.server.state import state_of, while_there
 
 __all__ = ["router"]
 
-router = APIRouter(tags=["token counts"], dependencies=[require("inference")])
+router = APIRouter(tags=["token counts"], dependencies=[require("inference", any_query=True)])
 
 _BODY: Final[dict[str, Any]] = {
     "requestBody": {"required": True, "content": {"application/json": {"schema": {"type": "object"}}}}

@@ -17,7 +17,9 @@ from genai_spine.server.state import principal_of, state_of
 
 __all__ = ["router"]
 
-router = APIRouter(prefix="/v1/responses/{response_id}", tags=["kept answers"], dependencies=[require("inference")])
+router = APIRouter(
+    prefix="/v1/responses/{response_id}", tags=["kept answers"], dependencies=[require("inference", any_query=True)]
+)
 
 
 async def _record(request: Request, response_id: str) -> bytes:

@@ -51,9 +51,7 @@ async def usage(
     by: Annotated[str, Query(description=f"with commas between them: {', '.join(DIMENSIONS)}")] = "",
     since: Since = None,
     until: Until = None,
-    form: Annotated[
-        Literal["json", "csv"] | None, Query(alias="format", description="by default as `Accept` says")
-    ] = None,
+    form: _Format = None,
 ) -> Response:
     """Add up calls to providers: tokens, cost, errors, and how long they took; as JSON, or as CSV."""
     report = await state_of(request).spine.books.usage.report(

@@ -12,7 +12,7 @@ from msgspec import Struct
 from redis.asyncio.connection import AbstractConnection, ConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
-from redis.exceptions import AuthenticationError, NoScriptError, RedisError, ResponseError
+from redis.exceptions import AuthenticationError, NoScriptError, ReadOnlyError, RedisError, ResponseError
 
 from genai_spine.clock import Clock
 from genai_spine.errors import ConfigurationError, SharedStateUnavailableError
@@ -153,7 +153,8 @@ class Link:
             except NoScriptError:
                 raise
             except ResponseError as error:
-                if "READONLY" in str(error):
+                # Of a script servers before Redis 7 tell it in the midst of other words.
+                if isinstance(error, ReadOnlyError) or "READONLY" in str(error):
                     # It has become another's replica, and is not the one to ask.
                     wire.give_up()
                 raise unavailable() from error

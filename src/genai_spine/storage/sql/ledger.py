@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final, NamedTuple
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, Select, func, literal, select
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError
 
 from genai_spine.clock import Clock, SystemClock
@@ -77,6 +77,26 @@ class Spent(NamedTuple):
     recent: frozenset[str]
 
 
+class _Whose:
+    """Of whom rows tell: of some subjects by a column, or without one of all together, who are called 0."""
+
+    def __init__(self, column: ColumnElement[Any] | None, subjects: Collection[int]) -> None:
+        self._column = column
+        self._subject = literal(0) if column is None else column
+        self._subjects = list(subjects)
+
+    def cost(self, column: ColumnElement[Any], *where: ColumnElement[bool]) -> Select[Any]:
+        """What the rows add up to, by subject."""
+        query: Select[Any] = select(self._subject, func.sum(column)).where(*where)
+        return query if self._column is None else query.where(self._column.in_(self._subjects)).group_by(self._column)
+
+    def each(self, *what: ColumnElement[Any]) -> Select[Any]:
+        """What is told of each row, behind its subject, by whatever index finds it but the subject's."""
+        query: Select[Any] = select(self._subject, *what)
+        # SQLite prefers what is equal to what is greater, however much more that is; a sum is in no index.
+        return query if self._column is None else query.where((self._column + 0).in_(self._subjects))
+
+
 class LedgerStore:
     """Writes the ledger. Several may do so at once, and may tell the same twice: it is kept once, and counted once."""
 
@@ -110,46 +130,49 @@ class LedgerStore:
         return found
 
     async def spent(
-        self, scope: str, subject_id: int, start: datetime, end: datetime, *, recent: timedelta = timedelta(minutes=10)
-    ) -> Spent:
-        """Return what calls cost that began in a window, and which of them were written within ``recent``.
+        self,
+        scope: str,
+        subjects: Collection[int],
+        start: datetime,
+        end: datetime,
+        *,
+        recent: timedelta = timedelta(minutes=10),
+    ) -> dict[int, Spent]:
+        """Return what calls cost that began in a window, and which of them were written within ``recent``; by subject.
 
         Args:
             scope: ``global``, ``user`` or ``key``.
-            subject_id: Of the user or key; nothing to ``global``.
+            subjects: The ids of users or keys; 0 alone is ``global``.
             start: When the window begins.
             end: When it ends; what begins then is outside.
             recent: How long after it was written a call may be told again.
         """
         usage, sums = provider_usage.c, usage_rollups.c
-        cost = func.coalesce(func.sum(usage.cost_picodollars), 0)
-        of_row = {"global": None, "user": usage.user_id == subject_id, "key": usage.api_key_id == subject_id}[scope]
-        mine = [] if of_row is None else [of_row]
-        of_sum = {
-            "global": sums.user_id == EVERYBODY,
-            "user": sums.user_id == subject_id,
-            "key": sums.api_key_id == subject_id,
-        }[scope]
+        calls = _Whose({"global": None, "user": usage.user_id, "key": usage.api_key_id}[scope], subjects)
+        added = _Whose({"global": None, "user": sums.user_id, "key": sums.api_key_id}[scope], subjects)
+        whole = [sums.tag == "", *([sums.user_id == EVERYBODY] if scope == "global" else [])]
         first, last = int(-(-start.timestamp() // HOUR)), int(end.timestamp() // HOUR)
-        since = datetime.fromtimestamp(self._clock.now(), UTC) - recent
+        edges = [(start, _at(first)), (_at(last), end)] if first < last else [(start, end)]
+        asked = [
+            *(added.cost(sums.cost_picodollars, *whole, part) for part in covering(sums, first, last)),
+            *(
+                calls.cost(usage.cost_picodollars, usage.created_at >= begin, usage.created_at < until)
+                for begin, until in edges
+                if begin < until
+            ),
+        ]
+        totals, ids = dict.fromkeys(subjects, 0), {subject: set[str]() for subject in subjects}
         async with self._database.reading() as connection:
-            total = 0
-            if first < last:
-                for part in covering(sums, first, last):
-                    added = select(func.coalesce(func.sum(sums.cost_picodollars), 0))
-                    added = added.where(of_sum, sums.tag == "", part)
-                    total += int((await connection.execute(added)).scalar_one())
-                edges = [(start, _at(first)), (_at(last), end)]
-            else:
-                edges = [(start, end)]
-            for begin, until in edges:
-                if begin < until:
-                    there = select(cost).where(*mine, usage.created_at >= begin, usage.created_at < until)
-                    total += int((await connection.execute(there)).scalar_one())
+            for question in asked:
+                for subject, cost in await connection.execute(question):
+                    totals[subject] += int(cost or 0)
             # Which of them are inside is asked here, so that the database looks only at what was written of late.
-            late = select(usage.call_id, usage.created_at).where(*mine, usage.recorded_at >= since)
-            ids = frozenset(id_ for id_, at in await connection.execute(late) if start <= at < end)
-        return Spent(nanodollars_up(total), ids)
+            since = datetime.fromtimestamp(self._clock.now(), UTC) - recent
+            late = calls.each(usage.call_id, usage.created_at).where(usage.recorded_at >= since)
+            for subject, id_, at in await connection.execute(late):
+                if start <= at < end:
+                    ids[subject].add(id_)
+        return {subject: Spent(nanodollars_up(total), frozenset(ids[subject])) for subject, total in totals.items()}
 
     async def recorded_since(self, moment: datetime) -> frozenset[str]:
         """Return the ids of all calls that were written since a moment."""

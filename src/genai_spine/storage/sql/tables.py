@@ -37,6 +37,7 @@ from sqlalchemy import (
 from typing_extensions import override
 
 __all__ = [
+    "ENDED_ILL",
     "EVERYBODY",
     "HEAD",
     "METADATA",
@@ -131,6 +132,8 @@ users: Final = Table(
     *_limits(),
     _moment("created_at", null=True),
     _moment("updated_at", null=True),
+    # What was used stays when a user goes; SQLite would give his id, and so that, to the next.
+    sqlite_autoincrement=True,
 )
 """Those who ask. Older databases have further columns of their own, which stay."""
 
@@ -155,6 +158,8 @@ api_keys: Final = Table(
     _moment("last_used_at", null=True),
     Column("replaced_by", Id),
     _moment("created_at"),
+    # As for users.
+    sqlite_autoincrement=True,
 )
 
 budgets: Final = Table(
@@ -325,6 +330,9 @@ provider_usage: Final = Table(
 )
 """One row for each call to a provider."""
 
+ENDED_ILL: Final = "status <> 'success'"
+"""Of which requests there is an index by status: a query that says so too is answered by it."""
+
 requests: Final = Table(
     "requests",
     METADATA,
@@ -354,6 +362,12 @@ requests: Final = Table(
     # Most callers have no id of their own for a request.
     _index_where("request_id <> id", "ix_requests_request_id", "request_id"),
     Index("ix_requests_key_fingerprint_created_at", "key_fingerprint", "created_at"),
+    # Those of a user's keys are found among the user's.
+    _index_where(
+        "user_id IS NULL AND api_key_id IS NOT NULL", "ix_requests_api_key_id_created_at", "api_key_id", "created_at"
+    ),
+    # Who asks for what ended well finds it among the newest; of what did not there is little.
+    _index_where(ENDED_ILL, "ix_requests_status_created_at", "status", "created_at"),
 )
 """One row for each request, those that were refused included."""
 

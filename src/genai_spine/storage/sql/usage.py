@@ -7,19 +7,28 @@ from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 from msgspec import Struct
-from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select, tuple_, union_all
+from sqlalchemy import ColumnElement, Table, and_, case, func, or_, select, text, tuple_, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.histograms import seconds_of
 from genai_spine.storage.sql.rollups import HOURS_PER_DAY, covering, covering_days
-from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, requests, usage_histograms, usage_rollups
+from genai_spine.storage.sql.tables import (
+    ENDED_ILL,
+    EVERYBODY,
+    api_keys,
+    provider_usage,
+    requests,
+    usage_histograms,
+    usage_rollups,
+)
 
 __all__ = ["DIMENSIONS", "EVERYTHING", "PERCENTILES", "Figures", "UsageFilter", "UsageStore"]
 
 DIMENSIONS: Final = ("day", "hour", "provider", "model", "user", "key", "tag", "status")
 PERCENTILES: Final = (50, 95, 99)
 
+SUCCESS: Final = "success"
 _ERRORS: Final = ("error", "timeout", "interrupted")
 _SUMS: Final = (
     "calls",
@@ -167,6 +176,7 @@ class UsageStore:
         sqlite = self._database.is_sqlite
         conditions = [*wanted, *(condition for one in which for condition in _of_rows(table.c, one, sqlite=sqlite))]
         async with self._database.reading() as connection:
+            conditions += await _owned(connection, table.c, which)
             return [dict(row) for row in (await connection.execute(query.where(*conditions))).mappings()]
 
 
@@ -300,6 +310,13 @@ def _presenters(fingerprint: str, first: int, last: int) -> Any:
     )
 
 
+async def _owned(connection: AsyncConnection, columns: Any, which: Sequence[UsageFilter]) -> list[ColumnElement[bool]]:
+    """Whose the rows of a key are, if that is known: no key changes hands, and there is an index by user."""
+    keys = [one.api_key for one in which if one.api_key]
+    owners = select(api_keys.c.user_id).where(api_keys.c.id.in_(keys))
+    return [columns.user_id == owner for owner in (await connection.execute(owners)).scalars()] if keys else []
+
+
 def _of_rows(columns: Any, which: UsageFilter, *, sqlite: bool) -> list[ColumnElement[bool]]:
     """What a filter says of single rows: there nobody is NULL, and tags are a list."""
     pairs = ((columns.user_id, which.user), (columns.api_key_id, which.api_key))
@@ -307,6 +324,9 @@ def _of_rows(columns: Any, which: UsageFilter, *, sqlite: bool) -> list[ColumnEl
         *_named(columns, which),
         *(column.is_(None) if value == 0 else column == value for column, value in pairs if value is not None),
     ]
+    if which.status not in {None, SUCCESS}:
+        # As the index says it: what is bound to a statement is not known when its way is chosen.
+        conditions.append(text(ENDED_ILL))
     if which.tag is not None:
         tag: Any = (
             func.json_each(columns.tags).table_valued("value").c.value

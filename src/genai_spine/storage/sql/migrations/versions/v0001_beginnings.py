@@ -299,9 +299,16 @@ def _make_tables() -> None:
         sa.Column("created_at", MOMENT, nullable=False),
         sa.PrimaryKeyConstraint("id", name="pk_requests"),
     )
+    _index(
+        "ix_requests_api_key_id_created_at",
+        "requests",
+        ["api_key_id", "created_at"],
+        "user_id IS NULL AND api_key_id IS NOT NULL",
+    )
     _index("ix_requests_created_at", "requests", ["created_at"])
     _index("ix_requests_key_fingerprint_created_at", "requests", ["key_fingerprint", "created_at"])
     _index("ix_requests_request_id", "requests", ["request_id"], "request_id <> id")
+    _index("ix_requests_status_created_at", "requests", ["status", "created_at"], "status <> 'success'")
     _index("ix_requests_user_id_created_at", "requests", ["user_id", "created_at"], "user_id IS NOT NULL")
     _table(
         "settings",
@@ -404,6 +411,7 @@ def _make_tables() -> None:
         sa.Column("updated_at", MOMENT, nullable=True),
         sa.PrimaryKeyConstraint("id", name="pk_users"),
         sa.UniqueConstraint("name", name="uq_users_name"),
+        sqlite_autoincrement=True,
     )
     _table(
         "versions",
@@ -434,6 +442,7 @@ def _make_tables() -> None:
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_api_keys_user_id", ondelete="CASCADE"),
         sa.PrimaryKeyConstraint("id", name="pk_api_keys"),
         sa.UniqueConstraint("prefix", name="uq_api_keys_prefix"),
+        sqlite_autoincrement=True,
     )
     _index("ix_api_keys_user_id", "api_keys", ["user_id"])
     _table(
