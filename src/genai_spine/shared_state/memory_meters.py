@@ -153,7 +153,8 @@ class MemoryMeters:
 
     def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         """See ``SharedState.take``. All is set aside at first, and given back where anything does not fit."""
-        now = self._now()
+        time = self._now  # called by its name, for an attribute that is called is looked for among methods first
+        now = time()
         known = self._holds.get(hold_id)
         if known is not None and now < known[1]:
             readings = self.read([claim.meter for claim in claims])
@@ -190,7 +191,8 @@ class MemoryMeters:
 
     def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
         """See ``SharedState.settle``; who asks sees to it that the amounts can be counted."""
-        hold_id, now = hold.id, self._now()
+        time, hold_id = self._now, hold.id
+        now = time()
         known = self._holds.pop(hold_id, None)
         if known is None or now >= known[1]:
             return self._settle_elder(hold, amounts, now)
