@@ -55,6 +55,17 @@ async def test_a_budget_refuses_what_it_does_not_cover() -> None:
         assert (402, 0, "budget_exceeded") == (record.status, record.attempts, record.error)
 
 
+@pytest.mark.parametrize(
+    ("environ", "status"),
+    [({"GENAI_BUDGET_HOURLY": "0.000001"}, 402), ({"GENAI_RATE_LIMIT_TOKENS_PER_MINUTE": "5"}, 429)],
+)
+async def test_fewer_than_no_tokens_make_nothing_cheaper(environ: dict[str, str], status: int) -> None:
+    """A request that sets its answer a limit below 0 still counts for what it reads."""
+    async with fleet("openai", environ=environ) as running:
+        assert status == (await running.ask(max_tokens=-1_000_000)).status
+        assert {} == running.called
+
+
 @pytest.mark.parametrize("stream", [False, True])
 async def test_what_was_used_is_committed(stream: bool) -> None:  # noqa: FBT001  # pytest's parameter
     """After an answer the budget stands at what it did cost, and nothing is held."""
@@ -211,6 +222,15 @@ async def test_tokens_per_minute_are_settled_with_the_truth() -> None:
         used = sum(record.input_tokens + record.output_tokens for record in running.gateway.recorder.records[:3])
         assert 0 < used < 300 - left
         assert 429 == (await running.ask(max_tokens=1000)).status
+
+
+@pytest.mark.parametrize(("reported", "then"), [(-500, 200), (10**17, 429)])
+async def test_tokens_that_nobody_can_have_used(reported: int, then: int) -> None:
+    """Where a provider reports fewer than none, or more than can be counted, its answer is the caller's."""
+    clock = ManualClock(1_700_000_000.0)
+    async with fleet("openai", clock=clock, environ={"GENAI_RATE_LIMIT_TOKENS_PER_MINUTE": "200"}) as running:
+        running.script("openai", json_reply(dear_answer(completion_tokens=reported)), answer_of("openai"))
+        assert [200, then] == [(await running.ask(**CALL)).status for _ in range(2)]
 
 
 async def test_requests_at_once() -> None:

@@ -299,6 +299,8 @@ class Prices:
         self._catalog = catalog or ModelCatalog.builtin()
         self._clock = clock or SystemClock()
         self._entries: dict[tuple[str, str], _Entry | None] = {}
+        # Rates that are the same at any time for prompts of any length, and whether their providers are local.
+        self._flat: dict[tuple[str, str, bool], Rate] = {}
 
     @classmethod
     def builtin(cls) -> Prices:
@@ -329,6 +331,16 @@ class Prices:
         charged = (rate or self._stand_in).charge(usage)
         return Cost(charged.total, known=rate is not None, by_kind=charged)
 
+    def picodollars(
+        self, provider: str, model: str, input_tokens: int, output_tokens: int, *, local: bool = False
+    ) -> int:
+        """What so many tokens cost now, not below 0 and none cached: the amount of ``cost``, for less work."""
+        rate = self._flat.get((provider, model, local))
+        if rate is None:
+            rate = self.rate(provider, model, input_tokens=input_tokens, local=local) or self._stand_in
+        amount = input_tokens * rate.input + output_tokens * rate.output
+        return amount if rate.per == 1 else -(-amount // rate.per)
+
     def rate(
         self,
         provider: str,
@@ -340,15 +352,19 @@ class Prices:
         local: bool = False,
     ) -> Rate | None:
         """The rate for a prompt of that length at that time; None if it is not known; arguments as for ``cost``."""
+        if not context and (flat := self._flat.get((provider, model, local))) is not None:
+            return flat
         if self._overrides and (own := self._own(provider, model.lower())) is not None:
-            return own
+            return self._keep(provider, model, local, own)
         if local or provider in self._catalog.local:
-            return _NOTHING
+            return self._keep(provider, model, local, _NOTHING)
         entry = self._entry(provider, model)
         if entry is None:
             return None
         if entry.timeless and not context:
-            return entry.periods[0].rate(max(input_tokens, 0))
+            period = entry.periods[0]
+            rate = period.rate(max(input_tokens, 0))
+            return rate if rate is None or len(period.steps) > 1 else self._keep(provider, model, local, rate)
         moment = self._moment(at)
         period = entry.period(moment)
         if context and entry.found.own:
@@ -417,6 +433,12 @@ class Prices:
     def _own(self, provider: str, name: str) -> Rate | None:
         own = self._overrides.get(f"{provider}/{name}")
         return self._overrides.get(name) if own is None else own
+
+    def _keep(self, provider: str, model: str, local: bool, rate: Rate) -> Rate:  # noqa: FBT001  # a part of the key
+        if len(self._flat) >= MOST_REMEMBERED:
+            self._flat.clear()
+        self._flat[provider, model, local] = rate
+        return rate
 
     def _moment(self, at: datetime | None) -> datetime:
         if at is None:

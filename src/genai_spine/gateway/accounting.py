@@ -19,6 +19,7 @@ from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
+from genai_spine.quota.budgets import Reserved
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.telemetry.base import Observer
 from genai_spine.telemetry.events import Outcome, RequestEnded
@@ -42,16 +43,12 @@ class Accounts:
         self._clock = clock
         self._observer = observer
 
-    def admit(self, call: Call) -> Awaitable[None]:
-        """Count a request on its caller's limits; raises as ``Quota.admit`` does."""
-        return self._quota.admit(call, self._ledger.call_id())
-
     # Of a call.
 
-    async def reserve(self, call: Call, trial: Trial) -> None:
-        """Set aside what a call may cost; raises as ``Quota.reserve`` does."""
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[Reserved]:
+        """Set aside what a call may cost; returns and raises as ``Quota.reserve`` does."""
         trial.id = self._ledger.call_id()
-        await self._quota.reserve(call, trial)
+        return self._quota.reserve(call, trial)
 
     def sending(self, call: Call, trial: Trial) -> None:
         """Write that a call is about to be sent.

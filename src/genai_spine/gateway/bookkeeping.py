@@ -83,7 +83,7 @@ class Bookkeeping:
         self.quota = Quota(
             RateLimits(self.state, on_state_lost=values.on_state_lost),
             self.budgets,
-            immediate=self.state.immediate,
+            ledger.call_id,
             output_tokens=values.budget_output_tokens,
         )
         used = UsageStore(self.database)

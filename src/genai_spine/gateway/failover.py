@@ -35,6 +35,7 @@ from genai_spine.gateway.context import Call
 from genai_spine.gateway.guards import Admission, Guard, Guards
 from genai_spine.gateway.trial import Trial
 from genai_spine.providers.base import CallOptions
+from genai_spine.quota.budgets import Reserved
 from genai_spine.resilience.deadline import Deadline
 from genai_spine.resilience.keys import KeyLease, KeyTurn
 from genai_spine.resilience.retry import Stop
@@ -57,7 +58,7 @@ OUT_OF_TIME: Final = "the request's own deadline has passed"
 class Accounting(Protocol):
     """Who keeps account of calls."""
 
-    async def reserve(self, call: Call, trial: Trial) -> None:
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[Reserved]:
         """Set aside what a call may cost, where its caller has a budget; what this raises keeps it from being made."""
         ...
 
@@ -270,7 +271,9 @@ class Failover:
             visit.made += 1
             try:
                 if call.principal.budgeted:
-                    await self._accounts.reserve(call, trial)
+                    trial.reserved = reserved = await self._accounts.reserve(call, trial)
+                    if reserved.warnings:
+                        call.warn(reserved.warnings)
                 return await ask(trial), trial
             except SpineError as error:
                 trial.provider.own(error)

@@ -204,7 +204,7 @@ class Gateway:
         with self._recorded(call):
             options = self._plan(call, asked_of_texts_in(question))
             if call.principal.limits:
-                await self._accounts.admit(call)
+                call.admission = await self._quota.admit(call)
             body = await self._failover.whole(
                 call,
                 options,
@@ -222,7 +222,7 @@ class Gateway:
         with self._recorded(call):
             options = self._plan(call, asked_of_texts(request, wishes))
             if call.principal.limits:
-                await self._accounts.admit(call)
+                call.admission = await self._quota.admit(call)
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
@@ -270,7 +270,7 @@ class Gateway:
         """
         call.body_bytes = len(question.body)
         if call.principal.limits:
-            await self._accounts.admit(call)
+            call.admission = await self._quota.admit(call)
         if counting or not self._lacks_limit(call):
             return question
         call.max_tokens = self._quota.output_tokens
@@ -279,7 +279,7 @@ class Gateway:
     async def _admitted_request(self, call: Call, request: CompletionRequest) -> CompletionRequest:
         """Do the same for a request of the project's own vocabulary."""
         if call.principal.limits:
-            await self._accounts.admit(call)
+            call.admission = await self._quota.admit(call)
         if not self._lacks_limit(call):
             return request
         call.max_tokens = self._quota.output_tokens

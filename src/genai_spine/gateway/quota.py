@@ -6,8 +6,8 @@ A caller without limits costs one look at an empty tuple.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import Final
 
 import msgspec
 
@@ -16,11 +16,11 @@ from genai_spine.catalog.prices import Cost
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.trial import Trial
 from genai_spine.money import nanodollars_up
-from genai_spine.quota.budgets import Budgets
-from genai_spine.quota.rate_limits import RateLimits
+from genai_spine.quota.budgets import Budgets, Reserved
+from genai_spine.quota.rate_limits import Admission, RateLimits
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.settings import FileSettings
-from genai_spine.types.usage import Usage
+from genai_spine.shared_state.base import DONE
 
 __all__ = ["Quota"]
 
@@ -34,20 +34,20 @@ class Quota:
         output_tokens: The limit that is set to answers of a caller with a budget, where his request sets none.
     """
 
-    def __init__(self, rates: RateLimits, budgets: Budgets, *, immediate: bool, output_tokens: int) -> None:
+    def __init__(self, rates: RateLimits, budgets: Budgets, new_id: Callable[[], str], *, output_tokens: int) -> None:
         """Look after limits.
 
         Args:
             rates: Counts requests and tokens.
             budgets: Counts money.
-            immediate: Settling never waits, so it can be done where nothing may be awaited.
+            new_id: Returns an id that no other call or request has.
             output_tokens: See above.
         """
         self.output_tokens = output_tokens
         self._rates = rates
         self._budgets = budgets
-        self._immediate = immediate
-        self._settling: set[asyncio.Task[object]] = set()
+        self._new_id = new_id
+        self._settling: set[asyncio.Future[object]] = set()
 
     def follow(self, values: FileSettings) -> None:
         """Go by other settings from now on."""
@@ -56,26 +56,31 @@ class Quota:
 
     # Of a request.
 
-    async def admit(self, call: Call, hold_id: str) -> None:
-        """Count a request, under an id of its own.
+    def admit(self, call: Call) -> Awaitable[Admission]:
+        """Count a request, under an id of its own; what is returned is the call's ``admission``.
 
         Raises:
             RateLimitExceededError: Its caller asks too often, or for too much.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        tokens = call.weighed + (ASSUMED_OUTPUT if call.max_tokens is None else call.max_tokens)
-        call.admission = await self._rates.admit(call.principal, hold_id, tokens)
+        most = call.max_tokens
+        # A limit below 0 is none.
+        read = call.input_tokens if call.weigh is None else call.weighed
+        tokens = read + (ASSUMED_OUTPUT if most is None or most < 0 else most)
+        return self._rates.admit(call.principal, self._new_id(), tokens)
 
     def done(self, call: Call) -> None:
         """Count what a request did use; one for which nobody was asked counts no tokens."""
         if call.admission is not None:
             tokens = call.used.total_tokens if call.used is not None else 0
-            self._settle(self._rates.settle(call.admission, tokens))
+            work = self._rates.settle(call.admission, tokens)
+            if work is not DONE:
+                self._later(work)
 
     # Of a call to a provider.
 
-    async def reserve(self, call: Call, trial: Trial) -> None:
-        """Set aside what a call may cost.
+    def reserve(self, call: Call, trial: Trial) -> Awaitable[Reserved]:
+        """Set aside what a call may cost; what is returned is the trial's ``reserved``.
 
         Raises:
             BudgetExceededError: A budget does not cover it.
@@ -84,11 +89,9 @@ class Quota:
         candidate = call.candidate or trial.option.candidate
         # The quick guess of a short text is rather too high by itself.
         tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
-        usage = Usage(input_tokens=tokens, output_tokens=call.max_tokens or 0)
-        amount = nanodollars_up(trial.provider.cost_of(candidate.model, usage).picodollars)
-        trial.reserved = await self._budgets.reserve(call.principal, trial.id, amount)
-        if trial.reserved.warnings:
-            call.warn(trial.reserved.warnings)
+        most = call.max_tokens
+        cost = trial.provider.picodollars_of(candidate.model, tokens, 0 if most is None or most < 0 else most)
+        return self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
 
     def held(self, trial: Trial) -> bytes:
         """Return what was set aside for a call, to be written down with its beginning."""
@@ -100,11 +103,10 @@ class Quota:
         reserved, trial.reserved = trial.reserved, None
         if reserved is None or reserved.hold is None:
             return False
-        if cost is None:
-            self._settle(self._budgets.release(reserved.hold))
-            return False
-        amount = nanodollars_up(cost.picodollars)
-        self._settle(self._budgets.commit(reserved.hold, amount))
+        amount = 0 if cost is None else nanodollars_up(cost.picodollars)
+        work = self._budgets.commit(reserved.hold, amount)
+        if work is not DONE:
+            self._later(work)
         return amount > reserved.hold.stakes[0].amount
 
     async def settled(self) -> None:
@@ -112,15 +114,8 @@ class Quota:
         while self._settling:
             await asyncio.wait(self._settling)
 
-    def _settle(self, work: Coroutine[Any, Any, object]) -> None:
-        """Do it without awaiting it: the caller may be gone."""
-        if self._immediate:
-            try:
-                work.send(None)
-            except StopIteration:
-                return
-            message = "settling waited where it must not"
-            raise RuntimeError(message)
+    def _later(self, work: Awaitable[object]) -> None:
+        """Have it done without awaiting it: the caller may be gone."""
         task = asyncio.ensure_future(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)

@@ -65,7 +65,7 @@ class KeyRing:
     def __init__(self, keys: Iterable[Secret] = (), *, open_to_all: bool = False) -> None:
         # The hash is keyed by a secret of this process, so that what is kept is of no use elsewhere, and how long it
         # takes to look for one tells nothing.
-        self._salt = secrets.token_bytes(32)
+        self._hash = hashlib.blake2s(key=secrets.token_bytes(32))
         self.open_to_all = open_to_all
         self.known: Mapping[bytes, Principal] = {
             self.digest(key.reveal()): Principal(key.fingerprint, role="admin", scopes=SCOPES_OF["admin"])
@@ -74,7 +74,9 @@ class KeyRing:
 
     def digest(self, key: str) -> bytes:
         """Return that by which this process remembers a key."""
-        return hashlib.blake2b(key.encode(errors="surrogatepass"), key=self._salt, digest_size=32).digest()
+        hashed = self._hash.copy()
+        hashed.update(key.encode("utf-8", "surrogatepass"))
+        return hashed.digest()
 
 
 def presented_key(headers: Mapping[str, str], query: str = "") -> str | None:
@@ -84,9 +86,9 @@ def presented_key(headers: Mapping[str, str], query: str = "") -> str | None:
         headers: By lower-case name.
         query: The query string, where Gemini's clients may put it as ``key``.
     """
-    scheme, _, token = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
+    given = headers.get("authorization")
+    if given is not None and given[:7].lower() == "bearer " and (token := given[7:].strip()):
+        return token
     for name in ("x-api-key", "x-goog-api-key", "api-key"):
         if key := headers.get(name, "").strip():
             return key

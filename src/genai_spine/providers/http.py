@@ -296,6 +296,10 @@ class HttpProvider(Relays):
         return self._prices.cost(self.name, model, usage, local=self.local)
 
     @override
+    def picodollars_of(self, model: str, input_tokens: int, output_tokens: int) -> int:
+        return self._prices.picodollars(self.name, model, input_tokens, output_tokens, local=self.local)
+
+    @override
     def calculate_cost(self, model: str, input_tokens: int, output_tokens: int) -> Decimal:
         return self.cost_of(model, Usage(input_tokens=input_tokens, output_tokens=output_tokens)).usd
 

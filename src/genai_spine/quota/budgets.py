@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final, TypeAlias
 
 from msgspec import Struct
@@ -20,7 +20,7 @@ from genai_spine.clock import Clock
 from genai_spine.errors import BudgetExceededError, SharedStateUnavailableError, UnavailableError
 from genai_spine.money import usd_text
 from genai_spine.quota.subjects import HOLD_SECONDS, OnStateLost, Plans, meter_of, per, whose
-from genai_spine.shared_state.base import SharedState
+from genai_spine.shared_state.base import DONE, SharedState
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 from genai_spine.types.limits import MOST, Limit, LimitScope
 from genai_spine.types.principal import Principal
@@ -49,7 +49,7 @@ SpentSince: TypeAlias = Callable[[LimitScope, Collection[str], int], Awaitable[M
 later, in seconds since the Unix epoch. Raises ``UnavailableError`` where it cannot tell."""
 
 
-class Reserved(Struct, frozen=True):
+class Reserved(Struct, frozen=True, gc=False):
     """What was reserved for an attempt.
 
     Attributes:
@@ -109,6 +109,7 @@ class Budgets:
             hold_seconds: The age of a reservation that nobody settles.
         """
         self._state = state
+        self._meters = state.meters
         self._clock = clock
         self._spent = spent
         self.on_state_lost = on_state_lost
@@ -122,55 +123,58 @@ class Budgets:
         Args:
             principal: Whose budgets count.
             attempt_id: Unique, and the ledger's own name for the attempt.
-            nanodollars: At most; 0 is never refused.
+            nanodollars: At most; 0 is never refused, nor is less.
 
         Raises:
             BudgetExceededError: A budget does not cover it.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        if not principal.limits or not nanodollars:
+        if not principal.budgeted or nanodollars <= 0:
             return NOTHING
-        plan = self._plans.of(principal.limits)
-        nanodollars = min(nanodollars, MOST)
-        warnings: list[str] = []
-        for limit in plan.each:
-            if nanodollars > limit.amount:
-                if limit.action != "warn":
-                    raise _too_dear(limit, nanodollars)
-                warnings.append(_warning(limit))
+        plan = self._plans[principal.limits]
+        if nanodollars > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
+            nanodollars = MOST
+        warnings = _each(plan.each, nanodollars) if plan.each else ()
         if not plan.budgets:
-            return Reserved(None, tuple(warnings))
-        claims = [Claim(budget.meter, nanodollars, budget.amount) for budget in plan.budgets]
+            return Reserved(None, warnings)
+        claims = []
+        for budget in plan.budgets:
+            claims.append(Claim(budget.meter, nanodollars, budget.amount))  # noqa: PERF401  # mostly there is one
         try:
-            found = await self._take(plan, attempt_id, claims)
+            found = None if self._meters is None else self._meters.take(attempt_id, claims, self._hold_seconds)
+            if not isinstance(found, Taken):
+                found = await self._take(plan, attempt_id, claims)
+                if isinstance(found, Refused):
+                    raise self._refusal(plan, found.readings, nanodollars)
         except UnavailableError:
             # One that only warns never refuses.
             if self.on_state_lost == "refuse" and any(budget.hard for budget in plan.budgets):
                 raise
             return Reserved(None, (*warnings, "budgets cannot be looked after now"))
-        if isinstance(found, Refused):
-            raise self._refusal(plan, found.readings, nanodollars)
         if plan.warns:
-            for budget, reading in zip(plan.budgets, found.readings, strict=True):
-                stands = reading.used + reading.held
-                warnings += [_warning(limit) for limit in budget.soft if stands > limit.amount]
-        return Reserved(found.hold, tuple(warnings))
+            for budget, stands in zip(plan.budgets, found.stands, strict=True):
+                warnings += tuple([_warning(limit) for limit in budget.soft if stands > limit.amount])
+        return Reserved(found.hold, warnings)
 
-    async def commit(self, hold: Hold | None, nanodollars: int) -> int:
+    def commit(self, hold: Hold | None, nanodollars: int) -> Awaitable[object]:
         """Count what an attempt did cost, in the place of what was reserved, once.
 
-        Returns by how much that passes what was reserved; 0 where it does not, or was committed before.
+        Returns what is to be awaited: ``DONE``, where the meters are in this process.
         """
         if hold is None:
-            return 0
-        nanodollars = min(nanodollars, MOST)
-        counts = await self._state.settle(hold, (nanodollars,) * len(hold.stakes))
-        return max(0, nanodollars - hold.stakes[0].amount) if counts else 0
+            return DONE
+        if nanodollars < 0 or nanodollars > MOST:
+            # A provider of somebody else's may name any price.
+            nanodollars = 0 if nanodollars < 0 else MOST
+        amounts = (nanodollars,) * len(hold.stakes)
+        if self._meters is None:
+            return self._state.settle(hold, amounts)
+        self._meters.settle(hold, amounts)
+        return DONE
 
-    async def release(self, hold: Hold | None) -> None:
-        """Set nothing aside any more for an attempt that cost nothing."""
-        if hold is not None:
-            await self._state.release(hold)
+    def release(self, hold: Hold | None) -> Awaitable[object]:
+        """Set nothing aside any more for an attempt that cost nothing; returns likewise."""
+        return self.commit(hold, 0)
 
     async def standing(self, limits: Sequence[Limit]) -> dict[Limit, Reading]:
         """Return how budgets stand; those of a single request add nothing up, and are left out.
@@ -184,7 +188,8 @@ class Budgets:
         # Nothing fits below nothing: the place refuses, and so tells how its meters stand, or that it does not know.
         claims = [Claim(budget.meter, 0, -1) for budget in plan.budgets]
         found = await self._take(plan, f"look:{uuid.uuid4().hex}", claims)
-        told = zip(plan.budgets, found.readings, strict=True)
+        readings = found.readings if isinstance(found, Refused) else ()
+        told = zip(plan.budgets, readings, strict=True)
         return {limit: reading for budget, reading in told for limit in _limits(budget)}
 
     async def _take(self, plan: _Plan, attempt_id: str, claims: Sequence[Claim]) -> Taken | Refused:
@@ -280,6 +285,17 @@ def _budget(meter: Meter, limits: Sequence[Limit]) -> _Budget:
 def _limits(budget: _Budget) -> Iterator[Limit]:
     yield from budget.hard
     yield from budget.soft
+
+
+def _each(limits: Iterable[Limit], nanodollars: int) -> tuple[str, ...]:
+    """Warn of budgets of a single request; raises for one that refuses."""
+    warnings = []
+    for limit in limits:
+        if nanodollars > limit.amount:
+            if limit.action != "warn":
+                raise _too_dear(limit, nanodollars)
+            warnings.append(_warning(limit))
+    return tuple(warnings)
 
 
 def _too_dear(limit: Limit, nanodollars: int) -> BudgetExceededError:

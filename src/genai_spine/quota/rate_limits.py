@@ -6,68 +6,100 @@ counted when it is over. A caller without a limit costs one look at an empty tup
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from functools import lru_cache
 from math import ceil
-from typing import Final
+from typing import Final, NamedTuple
 
 from msgspec import Struct
 
 from genai_spine.errors import RateLimitExceededError, SharedStateUnavailableError
 from genai_spine.quota.subjects import HOLD_SECONDS, OnStateLost, Plans, meter_of, per, whose
-from genai_spine.shared_state.base import SharedState
-from genai_spine.shared_state.meters import Claim, Hold, Meter, Reading, Refused, Taken
+from genai_spine.shared_state.base import DONE, SharedState
+from genai_spine.shared_state.meters import Claim, Meter, Reading, Refused, Taken
 from genai_spine.types.limits import MOST, Limit, LimitKind
 from genai_spine.types.principal import Principal
 
 __all__ = ["Admission", "RateLimits"]
 
-_COUNTS: Final[Mapping[LimitKind, int]] = {"requests": 1, "concurrent": 0}
+_COUNTS: Final[Mapping[LimitKind, int]] = {"requests": 1, "tokens": 0, "concurrent": 0}
 """What a request counts when it is over; tokens count as they are."""
 
 WHILE_BUSY: Final = 1.0
 """Nobody knows when a request will be over; who asks again so soon costs little."""
 
 
-class _Told(Struct, frozen=True):
-    """The headers that tell of a limit, by OpenAI's names; the first says always the same."""
+class _Rate(NamedTuple):
+    """A limit that headers tell of: its place among all rates, and the header that says always the same."""
 
-    limit: tuple[bytes, bytes]
+    place: int
+    amount: int
+    header: tuple[bytes, bytes]
+
+
+class _Told(Struct, frozen=True):
+    """What headers tell of the limits of one kind, by OpenAI's names: how the scarcest stands.
+
+    Attributes:
+        only: The limit, where there is but one.
+        rates: All of them.
+        remaining: The name of the header that tells what is left.
+        reset: Of the one that tells when it begins anew.
+    """
+
+    only: _Rate | None
+    rates: tuple[_Rate, ...]
     remaining: bytes
     reset: bytes
 
+    def scarcest(self, stands: Sequence[int]) -> _Rate:
+        return min(self.rates, key=lambda rate: rate.amount - stands[rate.place])
 
-class _Rate(Struct, frozen=True):
-    """A limit, and what of it is the same for each request.
+
+class _Plan(Struct, frozen=True):
+    """The rates of a caller, one for each meter, and what is the same of them for each request.
 
     Attributes:
-        claim: What a request claims; in the place of tokens it puts its own.
-        counts: What it counts when it is over; None for its tokens.
-        told: None where nobody is told.
+        limits: The rates.
+        claims: What a request claims; of tokens it puts its own number there.
+        counts: What it counts when it is over; likewise.
+        tokens: Where limits of tokens stand.
+        told: What headers tell; nothing of requests at once.
     """
 
-    limit: Limit
-    claim: Claim
-    counts: int | None
-    told: _Told | None
+    limits: tuple[Limit, ...] = ()
+    claims: tuple[Claim, ...] = ()
+    counts: tuple[int, ...] = ()
+    tokens: tuple[int, ...] = ()
+    told: tuple[_Told, ...] = ()
 
 
-class Admission(Struct, frozen=True):
+class Admission(Struct, frozen=True, gc=False):
     """A request that was let in.
 
     Attributes:
-        hold: To be settled; None where nothing is counted.
-        rates: What it is counted on, in the order of the hold's stakes.
-        readings: How they stand, with this request.
+        taken: What it is counted with; None where nothing counts.
+        plan: By which rates, in the order of the hold's stakes.
     """
 
-    hold: Hold | None = None
-    rates: tuple[_Rate, ...] = ()
-    readings: tuple[Reading, ...] = ()
+    taken: Taken | None = None
+    plan: _Plan = _Plan()
 
     def headers(self) -> list[tuple[bytes, bytes]]:
-        """Return what tells the caller how he stands, by OpenAI's names."""
-        return _headers(self.rates, self.readings)
+        """Return what tells the caller how he stands, with this request."""
+        headers: list[tuple[bytes, bytes]] = []
+        if self.taken is None:
+            return headers
+        stands, stakes = self.taken.stands, self.taken.hold.stakes
+        ends_at, reset = 0, b""
+        for told in self.plan.told:
+            place, amount, header = told.only or told.scarcest(stands)
+            # Requests and tokens mostly count in the same window.
+            if ends_at != (ends_at := stakes[place].ends_at):
+                reset = _duration(ends_at - self.taken.at)
+            left = amount - stands[place]
+            headers += header, (told.remaining, b"%d" % left if left > 0 else b"0"), (told.reset, reset)
+        return headers
 
 
 FREE: Final = Admission()
@@ -91,9 +123,10 @@ class RateLimits:
             hold_seconds: So long a request that nobody settles counts as one under way.
         """
         self._state = state
+        self._meters = state.meters
         self.on_state_lost = on_state_lost
         self._hold_seconds = hold_seconds
-        self._plans: Plans[tuple[_Rate, ...]] = Plans(_plan)
+        self._plans: Plans[_Plan] = Plans(_plan)
 
     async def admit(self, principal: Principal, hold_id: str, tokens: int) -> Admission:
         """Count a request, or refuse it and count nothing.
@@ -107,39 +140,56 @@ class RateLimits:
             RateLimitExceededError: It passes a limit.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        if not principal.limits or not (rates := self._plans.of(principal.limits)):
+        if not principal.limits or not (plan := self._plans[principal.limits]).limits:
             return FREE
-        tokens = min(tokens, MOST)
-        claims = [
-            rate.claim if rate.counts is not None else Claim(rate.claim.meter, tokens, rate.claim.limit)
-            for rate in rates
-        ]
+        if tokens > MOST:  # noqa: PLR1730  # each request comes by, and min() is dear
+            tokens = MOST
+        claims = [*plan.claims]
+        for place in plan.tokens:
+            claim = claims[place]
+            claims[place] = Claim(claim.meter, tokens, claim.limit)
         try:
-            found = await self._state.take(hold_id, claims, self._hold_seconds)
+            if self._meters is not None:
+                found = self._meters.take(hold_id, claims, self._hold_seconds)
+            else:
+                found = await self._state.take(hold_id, claims, self._hold_seconds)
         except SharedStateUnavailableError:
             if self.on_state_lost == "refuse":
                 raise
             return FREE
         if isinstance(found, Taken):
-            return Admission(found.hold, rates, found.readings)
+            return Admission(found, plan)
         if isinstance(found, Refused):
-            raise _refusal(rates, claims, found.readings)
+            raise _refusal(plan, claims, found.readings)
         message = f"{found.gaps[0].meter.key} is no rate, for a ledger accounts for it"
         raise TypeError(message)
 
-    async def settle(self, admission: Admission, tokens: int) -> None:
-        """Count the tokens that a request did use; it is under way no more."""
-        if admission.hold is not None:
-            amounts = [tokens if rate.counts is None else rate.counts for rate in admission.rates]
-            await self._state.settle(admission.hold, amounts)
+    def settle(self, admission: Admission, tokens: int) -> Awaitable[object]:
+        """Count the tokens that a request did use; it is under way no more.
 
-    async def release(self, admission: Admission) -> None:
+        Returns what is to be awaited: ``DONE``, where the meters are in this process.
+        """
+        if admission.taken is None:
+            return DONE
+        if tokens < 0 or tokens > MOST:
+            # A provider may report anything.
+            tokens = 0 if tokens < 0 else MOST
+        amounts = [*admission.plan.counts]
+        for place in admission.plan.tokens:
+            amounts[place] = tokens
+        if self._meters is None:
+            return self._state.settle(admission.taken.hold, amounts)
+        self._meters.settle(admission.taken.hold, amounts)
+        return DONE
+
+    def release(self, admission: Admission) -> Awaitable[object]:
         """Count a request as if it had never been: it was refused elsewhere."""
-        if admission.hold is not None:
-            await self._state.release(admission.hold)
+        if admission.taken is None:
+            return DONE
+        return self._state.release(admission.taken.hold)
 
 
-def _plan(limits: tuple[Limit, ...]) -> tuple[_Rate, ...]:
+def _plan(limits: tuple[Limit, ...]) -> _Plan:
     lowest: dict[Meter, Limit] = {}
     for limit in limits:
         if limit.kind != "usd":
@@ -147,30 +197,37 @@ def _plan(limits: tuple[Limit, ...]) -> tuple[_Rate, ...]:
             known = lowest.get(meter)
             if known is None or limit.amount < known.amount:
                 lowest[meter] = limit
-    return tuple(
-        _Rate(limit, Claim(meter, 1, limit.amount), _COUNTS.get(limit.kind), _told(limit))
-        for meter, limit in lowest.items()
+    rates = tuple(lowest.values())
+    return _Plan(
+        limits=rates,
+        claims=tuple(Claim(meter, 1, limit.amount) for meter, limit in lowest.items()),
+        counts=tuple(_COUNTS[limit.kind] for limit in rates if limit.kind != "usd"),
+        tokens=tuple(place for place, limit in enumerate(rates) if limit.kind == "tokens"),
+        told=tuple(_told(rates, kind) for kind in dict.fromkeys(limit.kind for limit in rates) if kind != "concurrent"),
     )
 
 
-def _told(limit: Limit) -> _Told | None:
-    if limit.kind == "concurrent":
-        return None
-    first, *others = (f"x-ratelimit-{what}-{limit.kind}".encode() for what in ("limit", "remaining", "reset"))
-    return _Told((first, b"%d" % limit.amount), *others)
+def _told(limits: Sequence[Limit], kind: LimitKind) -> _Told:
+    always, remaining, reset = (f"x-ratelimit-{what}-{kind}".encode() for what in ("limit", "remaining", "reset"))
+    rates = tuple(
+        _Rate(place, limit.amount, (always, b"%d" % limit.amount))
+        for place, limit in enumerate(limits)
+        if limit.kind == kind
+    )
+    return _Told(rates[0] if len(rates) == 1 else None, rates, remaining, reset)
 
 
-def _refusal(rates: Sequence[_Rate], claims: Sequence[Claim], readings: Sequence[Reading]) -> RateLimitExceededError:
+def _refusal(plan: _Plan, claims: Sequence[Claim], readings: Sequence[Reading]) -> RateLimitExceededError:
     """The error for the limit that stays longest; one that the request alone passes never goes."""
     passed = [
-        (rate.limit, claim.amount, reading)
-        for rate, claim, reading in zip(rates, claims, readings, strict=True)
+        (limit, claim.amount, reading)
+        for limit, claim, reading in zip(plan.limits, claims, readings, strict=True)
         if not reading.fits(claim)
     ]
     limit, amount, reading = max(passed, key=lambda one: (one[1] > one[0].amount, one[2].resets_in or 0.0))
     unit = "requests at once" if limit.kind == "concurrent" else limit.kind
     told = f"{whose(limit)} limit of {limit.amount} {unit}{per(limit)}"
-    headers = {name.decode(): value.decode() for name, value in _headers(rates, readings)}
+    headers = _headers(plan, readings)
     if amount > limit.amount:
         message = f"this request would use {amount} {unit}, more than {told} ever allows"
         return RateLimitExceededError(message, headers=headers)
@@ -179,20 +236,15 @@ def _refusal(rates: Sequence[_Rate], claims: Sequence[Claim], readings: Sequence
     return RateLimitExceededError(message, retry_after=wait, headers=headers)
 
 
-def _headers(rates: Sequence[_Rate], readings: Sequence[Reading]) -> list[tuple[bytes, bytes]]:
-    """The scarcest limit of requests and the scarcest of tokens."""
-    scarcest: dict[LimitKind, tuple[int, _Told, float | None]] = {}
-    for rate, reading in zip(rates, readings, strict=True):
-        if rate.told is None:
-            continue
-        limit = rate.limit
-        left = limit.amount - reading.used - reading.held
-        if limit.kind not in scarcest or left < scarcest[limit.kind][0]:
-            scarcest[limit.kind] = left, rate.told, reading.resets_in
+def _headers(plan: _Plan, readings: Sequence[Reading]) -> dict[str, str]:
+    """What tells the caller how he stands, without this request."""
     headers: list[tuple[bytes, bytes]] = []
-    for left, told, resets_in in scarcest.values():
-        headers += (told.limit, (told.remaining, b"%d" % max(0, left)), (told.reset, _duration(resets_in or 0.0)))
-    return headers
+    stands = [reading.used + reading.held for reading in readings]
+    for told in plan.told:
+        place, amount, header = told.scarcest(stands)
+        reset = _duration(readings[place].resets_in or 0.0)
+        headers += header, (told.remaining, b"%d" % max(0, amount - stands[place])), (told.reset, reset)
+    return {name.decode(): value.decode() for name, value in headers}
 
 
 def _duration(seconds: float) -> bytes:

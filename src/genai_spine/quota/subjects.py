@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final, Generic, Literal, TypeAlias, TypeVar
+from typing import Final, Literal, TypeAlias, TypeVar
 
 from genai_spine.shared_state.meters import Meter, Window
 from genai_spine.types.limits import Limit, LimitScope, LimitWindow
@@ -48,19 +48,16 @@ def per(limit: Limit) -> str:
     return _PER[limit.window]
 
 
-class Plans(Generic[P]):
-    """What is worked out of a caller's limits, once for each set of them."""
+class Plans(dict[tuple[Limit, ...], P]):
+    """What is worked out of a caller's limits, once for each set of them: who looks for it finds it, or has it made."""
 
     def __init__(self, make: Callable[[tuple[Limit, ...]], P]) -> None:
+        super().__init__()
         self._make = make
-        self._plans: dict[tuple[Limit, ...], P] = {}
 
-    def of(self, limits: tuple[Limit, ...]) -> P:
-        """Return the plan of these limits."""
-        plan = self._plans.get(limits)
-        if plan is None:
-            if len(self._plans) >= MOST_PLANS:
-                # Limits change seldom, and a plan is soon made again.
-                self._plans.clear()
-            plan = self._plans[limits] = self._make(limits)
+    def __missing__(self, limits: tuple[Limit, ...]) -> P:
+        if len(self) >= MOST_PLANS:
+            # Limits change seldom, and a plan is soon made again.
+            self.clear()
+        plan = self[limits] = self._make(limits)
         return plan

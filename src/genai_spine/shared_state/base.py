@@ -10,14 +10,15 @@ raise at all.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
-from typing import ClassVar, TypeAlias
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from typing import ClassVar, Final, Protocol, TypeAlias
 
 from msgspec import Struct
+from typing_extensions import override
 
 from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
 
-__all__ = ["Listener", "Note", "SharedState", "Told"]
+__all__ = ["DONE", "Listener", "Meters", "Note", "SharedState", "Told"]
 
 Listener: TypeAlias = Callable[[bytes | None], None]
 """Told of each message; of None where some may have been missed, so that it looks for itself. It must not raise."""
@@ -39,11 +40,39 @@ class Note(Struct, frozen=True):
     version: str
 
 
+class Meters(Protocol):
+    """Meters in this process: who asks has the answer at once. Both are like those of ``SharedState``.
+
+    What is settled is not looked at again: it must be what can be counted.
+    """
+
+    def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
+        """Set amounts aside."""
+        ...
+
+    def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
+        """Count what was really used."""
+        ...
+
+
+class _Done(Awaitable[None]):
+    @override
+    def __await__(self) -> Generator[None, None, None]:
+        yield from ()
+
+
+DONE: Final[Awaitable[None]] = _Done()
+"""What is returned to be awaited where everything is done already."""
+
+
 class SharedState(ABC):
     """Bytes by key, messages by topic, notes on boards, and meters."""
 
     immediate: ClassVar[bool] = False
     """Whether nothing ever waits: what is awaited here is done at once."""
+
+    meters: Meters | None = None
+    """The meters, where they are in this process; a request that asks them needs no coroutine for it."""
 
     @property
     def trouble(self) -> str:
@@ -111,6 +140,7 @@ class SharedState(ABC):
 
         Raises:
             SharedStateUnavailableError: The place cannot be reached, or is in the first moments of an epoch.
+            ValueError: An amount cannot be counted.
         """
 
     @abstractmethod

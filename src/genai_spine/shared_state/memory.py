@@ -11,7 +11,7 @@ from typing_extensions import override
 from genai_spine.clock import Clock
 from genai_spine.shared_state.base import Listener, Note, SharedState
 from genai_spine.shared_state.memory_meters import MemoryMeters
-from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded
+from genai_spine.shared_state.meters import Claim, Gap, Hold, Meter, Reading, Refused, Taken, Unseeded, check_amounts
 
 __all__ = ["MemoryState"]
 
@@ -44,7 +44,7 @@ class MemoryState(SharedState):
         self._listeners: dict[str, list[Listener]] = {}
         self._boards: dict[str, dict[str, _Written]] = {}
         self._written = 0
-        self._meters = MemoryMeters(clock)
+        self.meters = self._meters = MemoryMeters(clock)
 
     @override
     async def get(self, key: str) -> bytes | None:
@@ -109,6 +109,7 @@ class MemoryState(SharedState):
 
     @override
     async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
+        check_amounts(hold, amounts)
         return self._meters.settle(hold, amounts)
 
     @override

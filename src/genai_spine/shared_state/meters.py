@@ -57,6 +57,7 @@ __all__ = [
     "Window",
     "bounds",
     "check_amounts",
+    "check_claims",
 ]
 
 Window: TypeAlias = Literal["minute", "hour", "day", "month", "ever", "flight"]
@@ -68,7 +69,7 @@ NEVER: Final = MOST
 _LENGTHS: Final[dict[Window, int]] = {"minute": 60, "hour": 3600, "day": 86400}
 
 
-class Meter(Struct, frozen=True, array_like=True):
+class Meter(Struct, frozen=True, array_like=True, gc=False):
     """What counts.
 
     Attributes:
@@ -82,28 +83,20 @@ class Meter(Struct, frozen=True, array_like=True):
     accounted: bool = False
 
 
-class Claim(Struct, frozen=True):
+class Claim(Struct, frozen=True, gc=False):
     """An amount to be set aside on a meter.
 
     Attributes:
+        amount: Of things in flight one at most.
         limit: Refused where more would be used and held; None only counts.
-
-    Raises:
-        ValueError: The amount is too large to count, or below 0, or more than one thing in flight.
     """
 
     meter: Meter
     amount: int
     limit: int | None = None
 
-    def __post_init__(self) -> None:
-        most = 1 if self.meter.window == "flight" else MOST
-        if not 0 <= self.amount <= most:
-            message = f"{self.meter.key} takes amounts from 0 to {most}, not {self.amount}"
-            raise ValueError(message)
 
-
-class Reading(Struct, frozen=True):
+class Reading(Struct, frozen=True, gc=False):
     """How a meter stands.
 
     Attributes:
@@ -121,7 +114,7 @@ class Reading(Struct, frozen=True):
         return claim.limit is None or self.used + self.held + claim.amount <= claim.limit
 
 
-class Stake(Struct, frozen=True, array_like=True):
+class Stake(Struct, frozen=True, array_like=True, gc=False):
     """What a hold has on one meter, and the end of the window in which it was taken."""
 
     meter: Meter
@@ -129,7 +122,7 @@ class Stake(Struct, frozen=True, array_like=True):
     ends_at: int
 
 
-class Hold(Struct, frozen=True, array_like=True):
+class Hold(Struct, frozen=True, array_like=True, gc=False):
     """What is set aside under an id. It can be written down and read again, and settled by who reads it."""
 
     id: str
@@ -137,11 +130,17 @@ class Hold(Struct, frozen=True, array_like=True):
     stakes: tuple[Stake, ...]
 
 
-class Taken(Struct, frozen=True):
-    """All claims were granted; the readings, one for each, are from after that."""
+class Taken(Struct, frozen=True, gc=False):
+    """All claims were granted.
+
+    Attributes:
+        stands: What is used and held on each meter, this included.
+        at: When, by the place's clock, in seconds since the Unix epoch.
+    """
 
     hold: Hold
-    readings: tuple[Reading, ...]
+    stands: Sequence[int]
+    at: float
 
 
 class Refused(Struct, frozen=True):
@@ -173,6 +172,19 @@ def bounds(window: Window, now: float) -> tuple[int, int]:
         year, month = time.gmtime(now)[:2]
         return timegm((year, month, 1, 0, 0, 0)), timegm((year + month // 12, month % 12 + 1, 1, 0, 0, 0))
     return 0, NEVER
+
+
+def check_claims(claims: Sequence[Claim]) -> None:
+    """Check what is to be set aside.
+
+    Raises:
+        ValueError: An amount is too large to count, or below 0, or more than one thing in flight.
+    """
+    for claim in claims:
+        most = 1 if claim.meter.window == "flight" else MOST
+        if not 0 <= claim.amount <= most:
+            message = f"{claim.meter.key} takes amounts from 0 to {most}, not {claim.amount}"
+            raise ValueError(message)
 
 
 def check_amounts(hold: Hold, amounts: Sequence[int]) -> None:

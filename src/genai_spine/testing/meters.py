@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from calendar import timegm
+from collections.abc import Awaitable
 from itertools import pairwise
 from typing import Final
 
@@ -58,10 +59,10 @@ async def check_all_or_none(state: SharedState, clock: ManualClock) -> None:
     clock.set_now(timegm((2026, 11, 21, 10, 0, 15)))
     found = await state.take("a", [Claim(MINUTE, 1, 2), Claim(DAY, 60, 100), Claim(FLIGHT, 1, 9)], SECONDS)
     assert isinstance(found, Taken)
-    assert (Reading(0, 1, 45.0), Reading(0, 60, 50385.0), Reading(0, 1, None)) == found.readings
+    assert ([1, 60, 1], clock.now()) == (found.stands, found.at)
     refused = await state.take("b", [Claim(MINUTE, 1, 2), Claim(DAY, 41, 100), Claim(FLIGHT, 1, 9)], SECONDS)
     assert Refused((Reading(0, 1, 45.0), Reading(0, 60, 50385.0), Reading(0, 1, None))) == refused
-    assert found.readings == await state.read([MINUTE, DAY, FLIGHT])
+    assert refused.readings == await state.read([MINUTE, DAY, FLIGHT])
     await _taken(state, "c", Claim(MINUTE, 1, 2), Claim(DAY, 40, 100), Claim(FLIGHT, 1, 9))
     assert [await _figures(state, meter) for meter in (MINUTE, DAY, FLIGHT)] == [(0, 2), (0, 100), (0, 2)]
 
@@ -240,12 +241,20 @@ async def check_numbers(state: SharedState, clock: ManualClock) -> None:
     await state.settle(first, [MOST - 4])
     assert await _figures(state, DAY) == (MOST - 4, 3)
     for wrong in (-1, MOST + 1):
-        try:
-            await state.settle(Hold("e", "", (Stake(DAY, 1, 0),)), [wrong])
-        except ValueError:
-            continue
-        message = f"{wrong} was taken for an amount"
-        raise AssertionError(message)
+        await _not_taken(wrong, state.settle(Hold("e", "", (Stake(DAY, 1, 0),)), [wrong]))
+        await _not_taken(wrong, state.take("f", [Claim(FLIGHT, 1), Claim(DAY, wrong)], SECONDS))
+    await _not_taken(2, state.take("g", [Claim(DAY, 0), Claim(FLIGHT, 2)], SECONDS))
+    assert [await _figures(state, meter) for meter in (DAY, FLIGHT)] == [(MOST - 4, 3), (0, 0)]
+
+
+async def _not_taken(wrong: int, work: Awaitable[object]) -> None:
+    """What cannot be counted is refused as a mistake."""
+    try:
+        await work
+    except ValueError:
+        return
+    message = f"{wrong} was taken for an amount"
+    raise AssertionError(message)
 
 
 async def check_exact_at_once(state: SharedState, _: ManualClock) -> None:

@@ -96,8 +96,9 @@ def check_cost(provider: Provider) -> None:
     assert provider.calculate_cost(model, 0, 0) == 0, "calculate_cost: no tokens cost nothing"
     once = provider.calculate_cost(model, 1000, 500)
     assert isinstance(once, Decimal), "calculate_cost: money is Decimal, never a float"
-    expected = provider.cost_of(model, Usage(input_tokens=1000, output_tokens=500)).usd
-    assert expected == once, "calculate_cost and cost_of differ"
+    expected = provider.cost_of(model, Usage(input_tokens=1000, output_tokens=500))
+    assert expected.usd == once, "calculate_cost and cost_of differ"
+    assert expected.picodollars == provider.picodollars_of(model, 1000, 500), "picodollars_of and cost_of differ"
     assert once <= provider.calculate_cost(model, 2000, 1000), "calculate_cost: more tokens never cost less"
 
 

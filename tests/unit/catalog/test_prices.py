@@ -314,6 +314,9 @@ def test_the_kinds_add_up_to_the_cost(data: st.DataObject) -> None:
     assert cost.by_kind is not None
     assert cost.picodollars == cost.by_kind.total
     assert min(astuple(cost.by_kind)) >= 0
+    plain = Usage(input_tokens=max(usage.input_tokens, 0), output_tokens=max(usage.output_tokens, 0))
+    expected = Prices.builtin().cost(provider, model, plain).picodollars
+    assert expected == Prices.builtin().picodollars(provider, model, plain.input_tokens, plain.output_tokens)
     rate = Rate(input=data.draw(st.integers(0, 500)), output=7, cache_read=3, cache_write=11, reasoning=13, per=100)
     exact = replace(rate, per=1).charge(usage)
     assert -(-exact.total // 100) == rate.charge(usage).total
@@ -544,8 +547,10 @@ def test_names_that_callers_make_up_are_forgotten() -> None:
     prices = Prices(PriceBook())
     for number in range(5_000):
         prices.rate("minimax", f"invented-{number}")
+        prices.rate("ollama", f"invented-{number}")
 
     assert len(prices._entries) <= 4_096  # what it holds in memory shows nowhere else
+    assert len(prices._flat) <= 4_096  # as above
     assert prices.rate("minimax", "MiniMax-M2") is not None
 
 

@@ -42,6 +42,10 @@ async def nothing(scope: LimitScope, subjects: Collection[str], since: int) -> d
 class Gone(MemoryState):
     """A place that cannot be reached."""
 
+    def __init__(self) -> None:
+        super().__init__(1024, SystemClock())
+        self.meters = None
+
     @override
     async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
         message = "gone"
@@ -58,7 +62,7 @@ class Unbelieving(MemoryState):
 
 async def test_who_has_no_limit_needs_no_place() -> None:
     """A caller without limits is let through where nobody can count, and so is what costs nothing."""
-    gone = Gone(1024, SystemClock())
+    gone = Gone()
     budgets, rates = Budgets(gone, SystemClock(), nothing), RateLimits(gone)
     assert Reserved() == await budgets.reserve(ANYBODY, "a", 10)
     assert Reserved() == await budgets.reserve(caller(BUDGET), "a", 0)
@@ -69,7 +73,7 @@ async def test_who_has_no_limit_needs_no_place() -> None:
 
 async def test_who_has_a_limit_is_refused_or_let_pass() -> None:
     """Where nobody can count, a caller with a limit is refused, unless it only warns or the operator set otherwise."""
-    gone = Gone(1024, SystemClock())
+    gone = Gone()
     with pytest.raises(SharedStateUnavailableError):
         await Budgets(gone, SystemClock(), nothing).reserve(caller(BUDGET, SOFT), "a", 10)
     with pytest.raises(SharedStateUnavailableError):
@@ -157,10 +161,10 @@ def test_plans_take_bounded_memory() -> None:
         return len(made)
 
     plans: Plans[int] = Plans(make)
-    assert 1 == plans.of((BUDGET,)) == plans.of((BUDGET,))
+    assert 1 == plans[BUDGET,] == plans[BUDGET,]
     for amount in range(MOST_PLANS):
-        plans.of((Limit(kind="usd", scope="global", window="day", amount=amount),))
-    assert MOST_PLANS + 2 == plans.of((BUDGET,))
+        assert plans[Limit(kind="usd", scope="global", window="day", amount=amount),]
+    assert MOST_PLANS + 2 == plans[BUDGET,]
 
 
 @pytest.mark.parametrize(

@@ -33,6 +33,7 @@ from genai_spine.shared_state.meters import (
     Taken,
     Unseeded,
     check_amounts,
+    check_claims,
 )
 from genai_spine.shared_state.redis.holds import Debt, Holds, Live
 from genai_spine.shared_state.redis.link import EPOCH, Link, Patience, unavailable
@@ -160,6 +161,7 @@ class RedisState(SharedState):
 
     @override
     async def take(self, hold_id: str, claims: Sequence[Claim], seconds: float) -> Taken | Refused | Unseeded:
+        check_claims(claims)
         words: list[_Word] = [hold_id, seconds, round(self._grace * 1000)]
         for claim in claims:
             words += _named(claim.meter)
@@ -168,9 +170,8 @@ class RedisState(SharedState):
             found = await self._run("take", *words)
         except (AnswerLost, asyncio.CancelledError) as error:
             # Whether it was taken or not, it shall not be.
-            stakes = tuple([Stake(claim.meter, claim.amount, 0) for claim in claims])
-            doubt = Hold(hold_id, self._epoch, stakes)
-            self._holds.owe(doubt, (0,) * len(stakes), doubtful=True)
+            doubt = Hold(hold_id, self._epoch, tuple([Stake(claim.meter, claim.amount, 0) for claim in claims]))
+            self._holds.owe(doubt, (0,) * len(claims), doubtful=True)
             self._begin_beating()
             if isinstance(error, AnswerLost):
                 raise unavailable() from error
@@ -183,15 +184,17 @@ class RedisState(SharedState):
         if kind == b"settled":
             message = f"hold {hold_id} was settled before it was taken"
             raise ValueError(message)
-        readings = _readings(found)
         if kind == b"refused":
-            return Refused(readings)
-        ends = [end for _, _, end in found[3]]
-        stakes = tuple([Stake(claim.meter, claim.amount, end) for claim, end in zip(claims, ends, strict=True)])
-        hold = Hold(hold_id, found[1].decode(), stakes)
+            return Refused(_readings(found))
+        stakes: list[Stake] = []
+        stands: list[int] = []
+        for claim, (used, held, end) in zip(claims, found[3], strict=True):
+            stakes.append(Stake(claim.meter, claim.amount, end))
+            stands.append(used + held)
+        hold = Hold(hold_id, found[1].decode(), tuple(stakes))
         self._holds.take(hold, seconds)
         self._begin_beating()
-        return Taken(hold, readings)
+        return Taken(hold, stands, found[2] / 1000)
 
     @override
     async def settle(self, hold: Hold, amounts: Sequence[int]) -> bool:
