@@ -20,8 +20,8 @@ from genai_spine.journal.segments import Segment
 
 __all__ = ["GATHERING", "Group", "Syncer"]
 
-GATHERING: Final = 0.01
-"""Seconds that a group gathers while nobody waits for it: models take longer to answer."""
+GATHERING: Final = 0.002
+"""Seconds that a group gathers while nobody waits for it: upstreams take longer to answer."""
 
 
 class Group(NamedTuple):
