@@ -75,8 +75,8 @@ class Ledger:
         self._clock = clock or SystemClock()
         self._make: Callable[[], Journal] | None = None
         self._count = itertools.count(1)
-        # Where no journal has one that nobody else has.
-        self._name = secrets.token_hex(8)
+        # With what ids of calls begin: the run's name, or where there is none one that nobody else has.
+        self._prefix = f"{secrets.token_hex(8)}-"
         # The beginnings of calls that are not over, with their requests; and requests whose end has its room.
         self._calls: dict[str, tuple[str, bytes]] = {}
         self._requests: set[str] = set()
@@ -99,8 +99,8 @@ class Ledger:
             JournalError: It cannot be begun.
             JournalFullError: There is no room for it.
         """
-        self.journal, self._make = make(), make
-        self._tail = Tail()
+        self._make = make
+        self._use(make())
 
     @property
     def journals(self) -> list[Journal]:
@@ -118,8 +118,7 @@ class Ledger:
 
     def call_id(self) -> str:
         """Return an id that no other call has, in this run or any other; it begins with the run's name."""
-        run = self.journal.run if self.journal is not None else self._name
-        return f"{run}-{next(self._count):x}"
+        return f"{self._prefix}{next(self._count)}"
 
     def begin(self, begun: CallBegun) -> int:
         """Write that a call is about to be sent; return the position up to which the journal must be on disk.
@@ -244,7 +243,7 @@ class Ledger:
         logger.error("the journal's disk failed; another is begun", reason=broken.broken, folder=str(journal.folder))
         self.retired.append(broken)
         self._base += broken.position
-        self.journal = journal
+        self._use(journal)
         for late in self.late:
             late.reserved = 0  # the promise was the old one's
         # Nothing was promised here but to what is begun here.
@@ -253,9 +252,14 @@ class Ledger:
             journal.append(BEGUN, payload, reserve=self._room_of(request), sync=True)
             self._requests.add(request)
         self._again = journal.position
-        self._tail = Tail()
         self._write_ends(self._waiting(), 0)
         return journal
+
+    def _use(self, journal: Journal) -> None:
+        """Write into a journal from now on."""
+        self.journal = journal
+        self._prefix = f"{journal.run}-"
+        self._tail = Tail()
 
     def _room_of(self, request: str) -> int:
         """Return how much room a call's beginning must leave: for its end, and with the first for the request's."""
@@ -264,12 +268,11 @@ class Ledger:
     def _turned(self) -> None:
         """Write what ended in this turn of the loop without its request."""
         self._turn = None
-        self._write_ends(self._waiting())
+        if self._ends:
+            self._write_ends(self._waiting())
 
     def _waiting(self) -> list[CallEnded]:
         """Return the ends that wait for those of their requests, which they do no longer."""
-        if not self._ends:
-            return []
         waiting, self._ends = self._ends, {}
         return list(chain.from_iterable(waiting.values()))
 
