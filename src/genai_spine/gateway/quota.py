@@ -94,9 +94,11 @@ class Quota:
         return self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
 
     def held(self, trial: Trial) -> bytes:
-        """Return what was set aside for a call, to be written down with its beginning."""
+        """Return what was set aside for a call, to be written down with its beginning; nothing that dies with us."""
         reserved = trial.reserved
-        return b"" if reserved is None or reserved.hold is None else _hold.encode(reserved.hold)
+        if reserved is None or reserved.hold is None or not self._budgets.outlive:
+            return b""
+        return _hold.encode(reserved.hold)
 
     def ended(self, trial: Trial, cost: Cost | None) -> bool:
         """Count what a call did cost; return whether that is more than was set aside."""

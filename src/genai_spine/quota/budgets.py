@@ -87,6 +87,7 @@ class Budgets:
 
     Attributes:
         on_state_lost: See below; it may change.
+        outlive: What is set aside stays so when this process ends, until somebody settles it.
     """
 
     def __init__(
@@ -110,6 +111,7 @@ class Budgets:
         """
         self._state = state
         self._meters = state.meters
+        self.outlive = state.meters is None
         self._clock = clock
         self._spent = spent
         self.on_state_lost = on_state_lost
