@@ -36,6 +36,7 @@ COMMAND_SECONDS: Final = 30
 POOL: Final = 5
 # How long a writer of SQLite waits for another.
 BUSY_MILLISECONDS: Final = 10_000
+_TRIES: Final = 10
 
 CHANGED: Final = "spine_changed"
 """Among the infos of a connection: that its transaction changes what others remember."""
@@ -265,7 +266,8 @@ def _prepare_sqlite(engine: Engine, path: Path) -> None:
         # The driver would begin transactions late, and by itself.
         connection.isolation_level = None
         cursor = connection.cursor()
-        for pragma in ("journal_mode=WAL", "synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
+        _write_ahead(cursor)
+        for pragma in ("synchronous=FULL", "foreign_keys=ON", f"busy_timeout={BUSY_MILLISECONDS}"):
             cursor.execute(f"PRAGMA {pragma}")
         cursor.close()
 
@@ -274,6 +276,25 @@ def _prepare_sqlite(engine: Engine, path: Path) -> None:
         # A writer says so at once: two readers that want to become writers would wait for each other.
         writes = connection.get_execution_options().get("spine_writes", False)
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+
+
+def _write_ahead(cursor: Any) -> None:
+    """Have a file keep a log beside it.
+
+    While somebody else has a new file do so, SQLite refuses at once, and does not wait as it does for all else.
+    """
+    for _ in range(_TRIES):
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+                raise
+            # This waits for them.
+            cursor.execute("BEGIN IMMEDIATE")
+            cursor.execute("ROLLBACK")
+        else:
+            return
+    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _postgres_engine(url: URL) -> AsyncEngine:
