@@ -157,7 +157,7 @@ class Spine:
         self.books = Bookkeeping(settings, self.ledger, self._price, self.clock, observed)
         self.gateway = self._gateway(setup, observed)
         state = self.books.state
-        self.sharing = None if state.immediate else self.guards.share(state, self._provider)
+        self.sharing = None if state.meters is not None else self.guards.share(state, self._provider)
         self._probe = LocalProbe(setup.registry) if values.probe_local else None
         self.watcher = Watcher(self.books.database, self.books.state)
         self.configuration = Configuration(

@@ -65,8 +65,7 @@ class Quota:
         """
         most = call.max_tokens
         # A limit below 0 is none.
-        read = call.input_tokens if call.weigh is None else call.weighed
-        tokens = read + (ASSUMED_OUTPUT if most is None or most < 0 else most)
+        tokens = call.weighed + (ASSUMED_OUTPUT if most is None or most < 0 else most)
         return self._rates.admit(call.principal, self._new_id(), tokens)
 
     def done(self, call: Call) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
-from typing import ClassVar, Final, Protocol, TypeAlias
+from typing import Final, Protocol, TypeAlias
 
 from msgspec import Struct
 from typing_extensions import override
@@ -68,11 +68,8 @@ DONE: Final[Awaitable[None]] = _Done()
 class SharedState(ABC):
     """Bytes by key, messages by topic, notes on boards, and meters."""
 
-    immediate: ClassVar[bool] = False
-    """Whether nothing ever waits: what is awaited here is done at once."""
-
     meters: Meters | None = None
-    """The meters, where they are in this process; a request that asks them needs no coroutine for it."""
+    """The meters, where the place is this process: nobody shares it, and a request needs no coroutine to ask them."""
 
     @property
     def trouble(self) -> str:

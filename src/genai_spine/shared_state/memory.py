@@ -34,8 +34,6 @@ class _Written(NamedTuple):
 class MemoryState(SharedState):
     """Keeps at most so many bytes; what was not used for the longest time goes first. Notes and meters do not count."""
 
-    immediate = True
-
     def __init__(self, max_bytes: int, clock: Clock) -> None:
         self._max_bytes = max_bytes
         self._clock = clock
