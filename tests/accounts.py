@@ -23,5 +23,8 @@ class NoAccounts:
     def declined(self, trial: Trial, error: SpineError) -> None:
         """Take no note."""
 
+    async def durable(self, call: Call) -> None:
+        """No."""
+
     def ended(self, call: Call, trial: Trial) -> None:
         """Take no note."""

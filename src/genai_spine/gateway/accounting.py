@@ -102,12 +102,15 @@ class Accounts:
             candidate = call.candidate or trial.option.candidate
             cost = trial.provider.cost_of(candidate.model, usage)
             call.charge(usage, cost)
-        over_held = self._quota.ended(trial, cost)
+        over_held = self._quota.over_held(trial, cost)
         # Vectors may be put together from several calls: what all of them used stands in the first's row.
         first, *others = trial.sent
         self._ledger.end(self._end(first, trial, record.outcome, record.error, usage, cost, over_held=over_held))
         for sent in others:
             self._ledger.end(self._end(sent, trial, record.outcome, record.error))
+        # That is written before this is settled elsewhere: who takes over a dead worker's calls settles once more what is
+        # over, and at a guessed cost what is open.
+        self._quota.ended(trial, cost)
         if call.conversation is not None and trial.error is None and not trial.left:
             self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
         self._observer.attempt_ended(record)

@@ -70,6 +70,10 @@ class Accounting(Protocol):
         """Take note that the call sent last came to nothing, and that another is sent for it; must not raise."""
         ...
 
+    def durable(self, call: Call) -> Awaitable[None]:
+        """Return when what was sent for a request survives the machine; what this raises keeps its answer back."""
+        ...
+
     def ended(self, call: Call, trial: Trial) -> None:
         """Take note that a call is over, whatever its end; must not raise."""
         ...
@@ -146,13 +150,18 @@ class Failover:
         self._jitter = jitter
 
     async def whole(self, call: Call, options: Sequence[Option], ask: Callable[[Trial], Awaitable[T]]) -> T:
-        """Return the first answer that ``ask`` gets.
+        """Return the first answer that ``ask`` gets, once it is on disk that the calls for it were made.
 
         Raises:
             SpineError: There is none; of several failures, the one that tells the caller most.
         """
         answer, trial = await self._first(call, options, ask)
-        self._over(call, trial, well=True)
+        trial.succeeded(call)
+        try:
+            await self._accounts.durable(call)
+        finally:
+            # It is told of with its request, in one turn of the loop, where nothing comes between them.
+            self._accounts.ended(call, trial)
         return answer
 
     async def stream(

@@ -106,7 +106,6 @@ class Gateway:
                 call, options, lambda trial: self._attempt.answer(call, question, trial.provider, trial.options)
             )
             await self.answers.keep(call, question, body)
-            await self._accounts.durable(call)
             return body
 
     async def stream(self, call: Call, question: Question) -> AsyncGenerator[bytes, None]:
@@ -154,7 +153,6 @@ class Gateway:
                     call, self._addressed(call, request), trial.provider, trial.options
                 ),
             )
-            await self._accounts.durable(call)
         return _served(call, response)
 
     async def events(
@@ -205,13 +203,11 @@ class Gateway:
             options = self._plan(call, asked_of_texts_in(question))
             if call.principal.limits:
                 call.admission = await self._quota.admit(call)
-            body = await self._failover.whole(
+            return await self._failover.whole(
                 call,
                 options,
                 lambda trial: answer_embedding(call, question, trial.provider, trial.options, self._attempt),
             )
-            await self._accounts.durable(call)
-            return body
 
     async def embed(self, call: Call, request: EmbeddingRequest, wishes: Wishes = NO_WISHES) -> EmbeddingResponse:
         """Return embeddings, with their cost.
@@ -226,7 +222,6 @@ class Gateway:
             response = await self._failover.whole(
                 call, options, lambda trial: embed(call, request, trial.provider, trial.options, self._attempt)
             )
-            await self._accounts.durable(call)
         return _served(call, response)
 
     # The steps.

@@ -99,16 +99,21 @@ class Quota:
             return b""
         return _hold.encode(reserved.hold)
 
-    def ended(self, trial: Trial, cost: Cost | None) -> bool:
-        """Count what a call did cost; return whether that is more than was set aside."""
-        reserved, trial.reserved = trial.reserved, None
+    def over_held(self, trial: Trial, cost: Cost | None) -> bool:
+        """Return whether a call did cost more than was set aside for it."""
+        reserved = trial.reserved
         if reserved is None or reserved.hold is None:
             return False
-        amount = 0 if cost is None else nanodollars_up(cost.picodollars)
-        work = self._budgets.commit(reserved.hold, amount)
+        return _amount(cost) > reserved.hold.stakes[0].amount
+
+    def ended(self, trial: Trial, cost: Cost | None) -> None:
+        """Count what a call did cost."""
+        reserved, trial.reserved = trial.reserved, None
+        if reserved is None or reserved.hold is None:
+            return
+        work = self._budgets.commit(reserved.hold, _amount(cost))
         if work is not DONE:
             self._later(work)
-        return amount > reserved.hold.stakes[0].amount
 
     async def settled(self) -> None:
         """Return when all that is being settled is."""
@@ -120,3 +125,8 @@ class Quota:
         task = asyncio.ensure_future(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
+
+
+def _amount(cost: Cost | None) -> int:
+    """Return what a call counts, in nanodollars."""
+    return 0 if cost is None else nanodollars_up(cost.picodollars)
