@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from genai_spine.storage.sql.bulk import Pieces, Row, text_of
+from genai_spine.storage.sql.bulk import Pieces, text_of
+from genai_spine.storage.sql.fitting import Row
 from genai_spine.storage.sql.histograms import buckets_of
 from genai_spine.storage.sql.rows import CALLS, CallRows
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
