@@ -112,6 +112,18 @@ async def test_an_answer_without_a_limit_gets_one() -> None:
         assert "max_completion_tokens" not in running.services["openai"].received[0].json()
 
 
+@pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
+async def test_a_limit_below_0_is_none(name: str) -> None:
+    """In its place a caller with a budget has one sent, under one name; one without a budget has his own sent."""
+    none: dict[str, Any] = {name: -1}
+    budget = {"GENAI_BUDGET_HOURLY": "1", "GENAI_BUDGET_OUTPUT_TOKENS": "77"}
+    for environ, limits in ((budget, {"max_completion_tokens": 77}), ({}, none)):
+        async with fleet("openai", environ=environ) as running:
+            assert 200 == (await running.ask("openai/gpt-4o-mini", **none)).status
+            sent = running.services["openai"].received[0].json()
+            assert limits == {each: sent[each] for each in sent if each.startswith("max_")}
+
+
 @pytest.mark.parametrize(
     ("path", "body", "provider", "name"),
     [

@@ -59,6 +59,24 @@ async def test_the_nearest_name_is_told(city: Town) -> None:
         assert hint in answer.json()["error"]["message"]
 
 
+async def test_what_is_given_twice_is_refused(city: Town) -> None:
+    """A name that stands in a query again is a 422 that tells it, and how it is given once; no value is passed over."""
+    for asked, name in (
+        ("/v1/usage?by=model&by=user", "by"),
+        ("/v1/usage?since=7d&by=model&since=7d", "since"),
+        ("/v1/usage/requests?status=error&st%61tus=timeout", "status"),
+        ("/v1/keys?user_id=1&user_id=", "user_id"),
+        ("/v1/keys?key=sk-one&key=sk-two", "key"),
+    ):
+        answer = await city.call(city.gateway.key, "GET", asked)
+        told = answer.json()["error"]
+        assert (422, "invalid_field", name) == (answer.status, told["code"], told["param"]), asked
+        assert told["message"].startswith(f"{name}: it is given more than once; give it once, with commas where")
+        assert b"sk-" not in answer.body
+    # What stands there is said by the clients of a dialect.
+    assert 200 == (await city.call(city.gateway.key, "GET", "/v1/models?limit=1&limit=2")).status
+
+
 async def test_a_key_in_the_query_is_never_unknown(city: Town) -> None:
     """Gemini's clients are let in by it, on every route; who is not let in learns nothing of what a route takes."""
     answer = await city.call("", "GET", f"/v1/keys?key={city.gateway.key}")

@@ -38,7 +38,7 @@ def asked_in(question: Question) -> Ask:
     envelope = question.envelope
     needs = Needs(
         input_tokens=len(question.body) // _BYTES_PER_TOKEN,
-        max_tokens=envelope.max_tokens,
+        max_tokens=_limit(envelope.max_tokens),
         abilities=_ABILITIES[envelope.tools, envelope.images, envelope.schema, envelope.stream],
         max_cost=envelope.wishes.max_cost,
     )
@@ -52,7 +52,7 @@ def asked(request: CompletionRequest, wishes: Wishes = NO_WISHES, *, stream: boo
     schema = request.output_schema is not None and request.output_schema.schema is not None
     needs = Needs(
         input_tokens=UNKNOWN,
-        max_tokens=request.max_tokens,
+        max_tokens=_limit(request.max_tokens),
         abilities=_ABILITIES[bool(request.tools), images, schema, stream],
         max_cost=wishes.max_cost,
     )
@@ -96,6 +96,11 @@ def _ask(
         weigh=weigh,
         light=light,
     )
+
+
+def _limit(tokens: int | None) -> int | None:
+    """The limit that a request sets its answer; one below 0 is none, and so do some services take it."""
+    return None if tokens is None or tokens < 0 else tokens
 
 
 def _weighed(question: Question) -> int:

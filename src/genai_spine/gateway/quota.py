@@ -63,10 +63,8 @@ class Quota:
             RateLimitExceededError: Its caller asks too often, or for too much.
             SharedStateUnavailableError: Nobody can tell now.
         """
-        most = call.max_tokens
-        # A limit below 0 is none.
-        tokens = call.weighed + (ASSUMED_OUTPUT if most is None or most < 0 else most)
-        return self._rates.admit(call.principal, self._new_id(), tokens)
+        most = ASSUMED_OUTPUT if call.max_tokens is None else call.max_tokens
+        return self._rates.admit(call.principal, self._new_id(), call.weighed + most)
 
     def done(self, call: Call) -> None:
         """Count what a request did use; one for which nobody was asked counts no tokens."""
@@ -88,8 +86,7 @@ class Quota:
         candidate = call.candidate or trial.option.candidate
         # The quick guess of a short text is rather too high by itself.
         tokens = call.input_tokens if call.weigh is None else upper_estimate(call.weighed, call.body_bytes)
-        most = call.max_tokens
-        cost = trial.provider.picodollars_of(candidate.model, tokens, 0 if most is None or most < 0 else most)
+        cost = trial.provider.picodollars_of(candidate.model, tokens, call.max_tokens or 0)
         return self._budgets.reserve(call.principal, trial.id, nanodollars_up(cost))
 
     def held(self, trial: Trial) -> bytes:

@@ -1,4 +1,7 @@
-"""What stands behind the question mark of an address: what its route does not know is refused, not passed over."""
+"""What stands behind the question mark of an address: what its route would pass over is refused.
+
+That is what it does not know, and all but the last of what is given several times; no route takes a list.
+"""
 
 from __future__ import annotations
 
@@ -23,18 +26,23 @@ _NEAR: Final = 0.4
 
 
 def check_query(request: Request) -> None:
-    """Let a request go on whose route knows each name in its query.
+    """Let a request go on whose route knows each name in its query, and that has each there once.
 
     Raises:
-        InvalidFieldError: It does not know one.
+        InvalidFieldError: It does not know one, or one is there again.
     """
     if not request.scope["query_string"]:
         return
     route: APIRoute = request.scope["route"]
     known = sorted(set(_names(route.dependant)))
-    for name in request.query_params:
+    seen = set[str]()
+    for name, _ in request.query_params.multi_items():
         if name not in known and name != _ALWAYS_KNOWN:
             raise _unknown(name, known)
+        if name in seen:
+            message = f"{name}: it is given more than once; give it once, with commas where it takes several values"
+            raise InvalidFieldError(message, param=name)
+        seen.add(name)
 
 
 def _names(dependant: Dependant) -> Iterator[str]:

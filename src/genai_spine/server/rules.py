@@ -45,7 +45,7 @@ class Rule:
             AuthenticationError: It presents no good key.
             PermissionDeniedError: Its key is not good for this.
             DatabaseDownError: Whether it is good cannot be looked up.
-            InvalidFieldError: Its query has a name that the route does not know.
+            InvalidFieldError: Its query has a name that the route does not know, or has one twice.
             InvalidRequestError: Its address holds a sign that no database takes.
         """
         if "\x00" in request.url.path or b"%00" in request.scope["query_string"]:

@@ -412,6 +412,17 @@ async def test_only_what_was_written_of_late_is_looked_at(scope: str) -> None:
     assert ["SEARCH provider_usage USING INDEX ix_provider_usage_recorded_at (recorded_at>?)"] == late
 
 
+@pytest.mark.parametrize("scope", ["user", "key"])
+async def test_what_somebody_spent_is_found_among_his_own(scope: str) -> None:
+    """However much others spent, SQLite looks at no sums of theirs, though it has never counted how many there are."""
+    async with fresh_database("sqlite") as database:
+        spent = LedgerStore(database, ManualClock(NOON)).spent(scope, [7, 8], AT, AT + timedelta(days=1))
+        sums, _ = await plans_of(database, spent)
+    key = "PRIMARY KEY (span=? AND tag=? AND user_id=? AND hour>? AND hour<?)"
+    assert f"SEARCH usage_rollups USING {key}" == sums[0]
+    assert not [step for step in sums[1:] if step.startswith("SEARCH") and "COVERING INDEX" not in step]
+
+
 async def test_only_what_was_written_of_late_is_recent(database: Database) -> None:
     """A call that was written long ago is told by nobody again, however late it began."""
     clock = ManualClock(NOON)

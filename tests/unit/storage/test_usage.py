@@ -282,3 +282,13 @@ async def test_a_page_is_found_by_an_index(which: UsageFilter, index: str) -> No
             await identities.add_key(KeyFacts(name="k", user=owner, scopes=("read",)), secret_of(new_key()))
         *_, plan = await plans_of(database, UsageStore(database).requests([which], AT, AT, limit=9))
     assert f"SEARCH requests USING INDEX {index}" == plan[0]
+
+
+@pytest.mark.parametrize("which", [UsageFilter(user=1), UsageFilter(api_key=1), UsageFilter(fingerprint="aaaa0001")])
+async def test_sums_of_somebody_are_found_by_an_index(which: UsageFilter) -> None:
+    """SQLite looks at no sums of others, though it has never counted how many there are."""
+    async with fresh_database("sqlite") as database:
+        plans = await plans_of(database, UsageStore(database).figures(["model"], [which], 0, 99, most=9))
+    steps = [step for plan in plans for step in plan if step.startswith(("SEARCH", "SCAN usage_"))]
+    own, of_key = "span=? AND tag=? AND user_id=? AND hour>? AND hour<?)", "api_key_id=? AND hour>? AND hour<?)"
+    assert {own} <= {step.partition("(")[2] for step in steps if "COVERING" not in step} <= {own, of_key}

@@ -5,8 +5,9 @@ Source: https://platform.openai.com/docs/api-reference/chat
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from msgspec import Raw
 from typing_extensions import override
 
 from genai_spine.dialects.base import (
@@ -55,6 +56,11 @@ class OpenAIChat(Dialect, Embeds):
     @override
     def read_envelope(self, body: bytes, headers: Headers) -> Envelope:
         return read_envelope(body, headers)
+
+    @override
+    def with_limit(self, fields: Mapping[str, Raw], tokens: int) -> dict[str, Raw]:
+        # Under the older name there may stand what is no limit.
+        return super().with_limit({name: value for name, value in fields.items() if name != "max_tokens"}, tokens)
 
     @override
     def decode_request(self, body: bytes) -> CompletionRequest:

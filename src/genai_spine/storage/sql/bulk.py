@@ -40,12 +40,11 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.schema import CreateTable
 from sqlalchemy.types import TypeEngine
 
-from genai_spine.storage.sql.fitting import MICROSECONDS, MOMENTS, Kind, microseconds
+from genai_spine.storage.sql.fitting import IDS, MICROSECONDS, Kind, Row, fitted, microseconds
 from genai_spine.storage.sql.tables import UtcDateTime
 
-__all__ = ["Moment", "NewRows", "Pieces", "Row", "text_of", "texts_of_moments"]
+__all__ = ["Moment", "NewRows", "Pieces", "text_of", "texts_of_moments"]
 
-Row: TypeAlias = tuple[Any, ...]
 Moment: TypeAlias = Callable[[int], Any]
 """Gives a moment, in microseconds since the Unix epoch, the form in which a driver takes it."""
 
@@ -155,7 +154,7 @@ class NewRows:
         *,
         key: str,
         own: Mapping[str, Kind],
-        shared: Sequence[str],
+        shared: Mapping[str, Kind],
         made: Mapping[str, Callable[[Any], ColumnElement[Any]]],
     ) -> None:
         """Prepare it.
@@ -164,12 +163,13 @@ class NewRows:
             table: Where they belong.
             key: The column that is unlike in all rows; one of their own.
             own: The columns of which each row has a value for itself, with the kind of what they are made of.
-            shared: Those of which it shares a value with others.
+            shared: Those of which it shares a value with others, likewise.
             made: What the database makes of a row's own values, by column.
         """
         self.own = (_PLACE, *own)
-        self._kinds = list(own.values())
+        self._kinds = [IDS, *own.values()]
         self.shared = tuple(shared)
+        self._shared_kinds = list(shared.values())
         self._table = table
         self._key = table.c[key]
         self._made = made
@@ -181,13 +181,11 @@ class NewRows:
 
     def fitted(self, rows: Sequence[Row]) -> Sequence[Row]:
         """Return rows with each of their own values in a form that the database takes."""
-        columns = zip(*rows, strict=True)
-        next(columns, None)
-        if all(kind.usual(column) for kind, column in zip(self._kinds, columns, strict=False)):
-            return rows
-        return [
-            (place, *(kind.fit(value) for kind, value in zip(self._kinds, own, strict=True))) for place, *own in rows
-        ]
+        return fitted(self._kinds, rows)
+
+    def fitted_shared(self, shared: Sequence[Row]) -> Sequence[Row]:
+        """Return what rows have in common in such a form."""
+        return fitted(self._shared_kinds, shared)
 
     def insert(self, connection: Connection, shared: Sequence[Row], rows: Sequence[Row]) -> Collection[str]:
         """Insert what is not there, and return its keys; no key may be among the rows twice.
@@ -245,19 +243,15 @@ class NewRows:
     @cached_property
     def _arrays_text(self) -> str:
         """What takes the values of any number of rows, and what they share, by column."""
-        types = [
-            MOMENTS.type if isinstance(self._table.c[name].type, UtcDateTime) else self._table.c[name].type
-            for name in self.shared
-        ]
         own = _arrays("own", self.own, self._types)
-        shared = _arrays("told", (_PLACE, *self.shared), (Integer(), *types))
+        shared = _arrays("told", (_PLACE, *self.shared), (IDS.type, *(kind.type for kind in self._shared_kinds)))
         rows = self._rows(own, shared, moment=_of_number).order_by(own.c[self._key.name])
         new = postgresql.insert(self._table).from_select(self._names, rows)
         return text_of(new.on_conflict_do_nothing(index_elements=[self._key]).returning(self._key), "postgresql")
 
     @property
     def _types(self) -> Sequence[TypeEngine[Any]]:
-        return Integer(), *(kind.type for kind in self._kinds)
+        return [kind.type for kind in self._kinds]
 
     def _rows(
         self, own: FromClause, shared: FromClause, moment: Callable[[Any], Any] = lambda given: given

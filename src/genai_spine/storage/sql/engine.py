@@ -283,18 +283,17 @@ def _write_ahead(cursor: Any) -> None:
 
     While somebody else has a new file do so, SQLite refuses at once, and does not wait as it does for all else.
     """
-    for _ in range(_TRIES):
+    for left in reversed(range(_TRIES)):
         try:
             cursor.execute("PRAGMA journal_mode=WAL")
         except sqlite3.OperationalError as error:
-            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
+            if not left or error.sqlite_errorcode != sqlite3.SQLITE_BUSY:
                 raise
             # This waits for them.
             cursor.execute("BEGIN IMMEDIATE")
             cursor.execute("ROLLBACK")
         else:
             return
-    cursor.execute("PRAGMA journal_mode=WAL")
 
 
 def _postgres_engine(url: URL) -> AsyncEngine:

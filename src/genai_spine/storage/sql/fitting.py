@@ -10,21 +10,27 @@ import hashlib
 from array import array
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
 
-from sqlalchemy import BigInteger, Float, String
+from sqlalchemy import JSON, BigInteger, Boolean, Float, Integer, String
 from sqlalchemy.types import TypeEngine
 
 __all__ = [
     "COUNTS",
+    "FLAGS",
+    "IDS",
     "MICROSECONDS",
     "MOMENTS",
     "NEVER",
     "OPEN_COUNTS",
     "SECONDS",
+    "SMALL",
+    "TAGS",
     "UNTOLD",
     "Kind",
+    "Row",
     "count",
+    "fitted",
     "ident",
     "idents",
     "microseconds",
@@ -34,6 +40,8 @@ __all__ = [
     "text",
     "texts",
 ]
+
+Row: TypeAlias = tuple[Any, ...]
 
 MICROSECONDS: Final = 10**6
 
@@ -106,6 +114,13 @@ class Kind(NamedTuple):
     fit: Callable[[Any], Any]
 
 
+def fitted(kinds: Sequence[Kind], rows: Sequence[Row]) -> Sequence[Row]:
+    """Return rows of values of these kinds with each in a form that the database takes."""
+    if all(kind.usual(column) for kind, column in zip(kinds, zip(*rows, strict=True), strict=False)):
+        return rows
+    return [tuple(kind.fit(value) for kind, value in zip(kinds, row, strict=True)) for row in rows]
+
+
 def idents(length: int) -> Kind:
     """Ids of a length at most."""
     return Kind(String(length), lambda column: _usual_texts(column, length), lambda value: ident(value, length))
@@ -134,5 +149,15 @@ COUNTS: Final = Kind(BigInteger(), _usual_counts, count)
 OPEN_COUNTS: Final = Kind(BigInteger(), _usual_counts, lambda value: None if value == UNTOLD else count(value))
 # A sum with what is no number is none either, and is not below anything.
 SECONDS: Final = Kind(Float(), lambda column: sum(column) <= _MOST_SECONDS, seconds)
-MOMENTS: Final = Kind(BigInteger(), lambda _: True, lambda value: value)
+SMALL: Final = Kind(Integer(), lambda column: min(column) >= 0 and max(column) <= _MOST_SMALL, small)
+
+
+def _as_told(type_: TypeEngine[Any]) -> Kind:
+    return Kind(type_, lambda _: True, lambda value: value)
+
+
+FLAGS: Final = _as_told(Boolean())
+IDS: Final = _as_told(BigInteger())
+TAGS: Final = _as_told(JSON())
+MOMENTS: Final = _as_told(BigInteger())
 """As they were made for the driver: see ``Moment``."""

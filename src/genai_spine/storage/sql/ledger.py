@@ -17,7 +17,7 @@ from genai_spine.storage.sql import audit
 from genai_spine.storage.sql.bulk import texts_of_moments
 from genai_spine.storage.sql.engine import Database
 from genai_spine.storage.sql.fitting import MICROSECONDS, microseconds
-from genai_spine.storage.sql.rollups import HOUR, add_up, covering
+from genai_spine.storage.sql.rollups import HOUR, add_up, covering, holders
 from genai_spine.storage.sql.rows import CALLS, REQUESTS, CallRows, RequestRows
 from genai_spine.storage.sql.tables import EVERYBODY, provider_usage, usage_rollups
 from genai_spine.types.ledger import AuditEvent, CallBegun, CallEnded, RequestDone
@@ -152,6 +152,8 @@ class LedgerStore:
         added = _Whose({"global": None, "user": sums.user_id, "key": sums.api_key_id}[scope], subjects)
         whole = [sums.tag == "", *([sums.user_id == EVERYBODY] if scope == "global" else [])]
         first, last = int(-(-start.timestamp() // HOUR)), int(end.timestamp() // HOUR)
+        if scope == "key" and self._database.is_sqlite:
+            whole.append(sums.user_id.in_(holders(subjects, first, last)))
         edges = [(start, _at(first)), (_at(last), end)] if first < last else [(start, end)]
         asked = [
             *(added.cost(sums.cost_picodollars, *whole, part) for part in covering(sums, first, last)),

@@ -9,15 +9,16 @@ from operator import add, itemgetter
 from typing import Any, Final, TypeAlias
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Table, and_
+from sqlalchemy import ColumnElement, Connection, Select, Table, and_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
-from genai_spine.storage.sql.bulk import Pieces, Row, text_of
+from genai_spine.storage.sql.bulk import Pieces, text_of
+from genai_spine.storage.sql.fitting import Row
 from genai_spine.storage.sql.histograms import buckets_of
 from genai_spine.storage.sql.rows import CALLS, CallRows
 from genai_spine.storage.sql.tables import EVERYBODY, usage_histograms, usage_rollups
 
-__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "add_up", "covering", "covering_days"]
+__all__ = ["ALL_NAMES", "DAY", "HOUR", "HOURS_PER_DAY", "SPANS", "add_up", "covering", "covering_days", "holders"]
 
 HOUR: Final = 3600
 HOURS_PER_DAY: Final = 24
@@ -104,6 +105,18 @@ def covering(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]:
 def covering_days(sums: Any, first: int, last: int) -> list[ColumnElement[bool]]:
     """The rows that add up the days of which some hour is among those from ``first`` up to ``last``."""
     return [and_(sums.span == HOURS_PER_DAY, sums.hour > first - HOURS_PER_DAY, sums.hour < last)]
+
+
+def holders(keys: Collection[int], first: int, last: int) -> Select[Any]:
+    """The users who hold some keys, as far as these were used in the hours from ``first`` up to ``last``.
+
+    Whoever asks SQLite for keys says this too: rows are in the order of users, and those of a key lie far apart.
+    PostgreSQL has counted how many there are, and finds them by itself.
+    """
+    sums = usage_rollups.c
+    return select(sums.user_id).where(
+        sums.api_key_id.in_(list(keys)), sums.hour > first - HOURS_PER_DAY, sums.hour < last
+    )
 
 
 def _add(connection: Connection, table: Table, rows: list[Key]) -> None:

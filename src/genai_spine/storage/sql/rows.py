@@ -7,23 +7,29 @@ It is looked at once for all of these.
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import cached_property
+from itertools import islice
 from typing import Any, Final
 
 import msgspec
 from sqlalchemy import ColumnElement, case, func, literal_column
 
-from genai_spine.storage.sql.bulk import Moment, NewRows, Row
+from genai_spine.storage.sql.bulk import Moment, NewRows
 from genai_spine.storage.sql.fitting import (
     COUNTS,
+    FLAGS,
+    IDS,
     MICROSECONDS,
     MOMENTS,
     NEVER,
     OPEN_COUNTS,
     SECONDS,
+    SMALL,
+    TAGS,
     UNTOLD,
+    Row,
     idents,
     microseconds,
-    small,
     text,
     texts,
 )
@@ -41,7 +47,7 @@ _NO_TOKENS: Final = Usage()
 _NO_COSTS: Final = CostByKind()
 _UNTOLD: Final = CostByKind(UNTOLD, UNTOLD, UNTOLD, UNTOLD)
 
-_ASKED_BY: Final = ("user_id", "api_key_id", "key_fingerprint", "tags")
+_ASKED_BY: Final = {"user_id": IDS, "api_key_id": IDS, "key_fingerprint": texts(16), "tags": TAGS}
 _USED: Final = dict.fromkeys(
     (
         "input_tokens",
@@ -77,27 +83,27 @@ CALLS: Final = NewRows(
         **_TOOK,
         "created_at": MOMENTS,
     },
-    shared=(
-        *_ASKED_BY,
-        "provider_name",
-        "model_name",
-        "status",
-        "price_known",
-        "cost_estimated",
-        "over_held",
-        "number",
-        "provider_key",
-        "chat_id",
-        "message_id",
-        "error",
-        "reason",
-        "strategy",
-        "retry",
-        "fallback",
-        "stream",
-        "door",
-        "recorded_at",
-    ),
+    shared={
+        **_ASKED_BY,
+        "provider_name": texts(50),
+        "model_name": texts(255),
+        "status": texts(20),
+        "price_known": FLAGS,
+        "cost_estimated": FLAGS,
+        "over_held": FLAGS,
+        "number": SMALL,
+        "provider_key": texts(16),
+        "chat_id": IDS,
+        "message_id": IDS,
+        "error": texts(100),
+        "reason": texts(255),
+        "strategy": texts(50),
+        "retry": FLAGS,
+        "fallback": FLAGS,
+        "stream": FLAGS,
+        "door": texts(50),
+        "recorded_at": MOMENTS,
+    },
     made={
         **_MADE,
         "tokens_used": lambda own: own.input_tokens + own.output_tokens,
@@ -108,49 +114,70 @@ REQUESTS: Final = NewRows(
     requests,
     key="id",
     own={"id": idents(160), "request_id": texts(128), **_USED, **_TOOK, "created_at": MOMENTS},
-    shared=(
-        *_ASKED_BY,
-        "door",
-        "asked_model",
-        "provider_name",
-        "model_name",
-        "status",
-        "http_status",
-        "error",
-        "attempts",
-        "fallback",
-        "strategy",
-        "affinity",
-        "stream",
-        "passthrough",
-        "price_known",
-        "cost_estimated",
-    ),
+    shared={
+        **_ASKED_BY,
+        "door": texts(50),
+        "asked_model": texts(255),
+        "provider_name": texts(50),
+        "model_name": texts(255),
+        "status": texts(20),
+        "http_status": SMALL,
+        "error": texts(100),
+        "attempts": SMALL,
+        "fallback": FLAGS,
+        "strategy": texts(50),
+        "affinity": FLAGS,
+        "stream": FLAGS,
+        "passthrough": FLAGS,
+        "price_known": FLAGS,
+        "cost_estimated": FLAGS,
+    },
     made=_MADE,
 )
 
 
-class CallRows:
-    """The rows of calls; what is told twice counts once.
+class _Rows:
+    """Rows of a table; what is told twice counts once.
 
     Attributes:
         shared: What rows have in common, each once.
-        hours: In which hour since the Unix epoch calls began that have it in common.
         rows: What each has for itself.
     """
 
-    def __init__(self, moment: Moment, recorded_at: int) -> None:
+    def __init__(self, table: NewRows, moment: Moment) -> None:
         self.shared: list[Row] = []
-        self.hours: list[int] = []
         self.rows: list[Row] = []
+        self._table = table
         self._moment = moment
-        self._recorded_at = moment(recorded_at)
+        # Of what rows have in common as it was told: the caller, the other columns, and maybe more.
         self._places: dict[Row, int] = {}
+        self._width = len(table.shared) - len(_ASKED_BY) + 1
         self._ids: set[str] = set()
+
+    def _keep(self, rows: list[Row]) -> None:
+        """Keep rows, and what they have in common as far as it is new."""
+        new = islice(self._places, len(self.shared), None)
+        shared = [(*_asked_by(told[0]), *told[1 : self._width]) for told in new]
+        self.shared += self._table.fitted_shared(shared)
+        self.rows += self._table.fitted(rows)
+
+
+class CallRows(_Rows):
+    """The rows of calls."""
+
+    def __init__(self, moment: Moment, recorded_at: int) -> None:
+        """Prepare to make rows that are written at a moment."""
+        super().__init__(CALLS, moment)
+        self._recorded_at = moment(recorded_at)
+
+    @cached_property
+    def hours(self) -> list[int]:
+        """In which hour since the Unix epoch calls began that have it in common; asked for when all are there."""
+        return [told[-1] for told in self._places]
 
     def add(self, calls: Iterable[tuple[CallBegun, CallEnded]]) -> None:
         """Make rows of calls."""
-        made, ids, places, moment = list[Row](), self._ids, self._places, self._moment
+        made, ids, places, moment, recorded_at = list[Row](), self._ids, self._places, self._moment, self._recorded_at
         last, place = None, 0
         hour = begins = ends = 0
         for begun, ended in calls:
@@ -160,13 +187,9 @@ class CallRows:
             if not begins <= begun.at < ends:
                 hour = microseconds(begun.at) // _HOUR
                 begins, ends = hour * _HOUR, (hour + 1) * _HOUR
-            told = _alike(hour, begun, ended)
+            told = _told(begun, ended, recorded_at, hour)
             if told != last:
-                last = told
-                if (place := places.get(told, -1)) < 0:
-                    place = places[told] = len(self.shared)
-                    self.shared.append(self._shared(begun, ended))
-                    self.hours.append(hour)
+                last, place = told, places.setdefault(told, len(places))
             usage = ended.usage or _NO_TOKENS
             costs = ended.by_kind or (_UNTOLD if ended.cost else _NO_COSTS)
             made.append(
@@ -190,47 +213,15 @@ class CallRows:
                     moment(begun.at),
                 )
             )
-        self.rows += CALLS.fitted(made)
-
-    def _shared(self, begun: CallBegun, ended: CallEnded) -> Row:
-        """What a call has in common with others: the shared columns of ``CALLS``."""
-        return (
-            *_asked_by(begun.caller),
-            text(begun.provider, 50),
-            text(begun.model, 255),
-            text(ended.outcome, 20),
-            ended.price_known,
-            ended.cost_estimated,
-            ended.over_held,
-            small(begun.number),
-            text(begun.key, 16),
-            begun.chat,
-            begun.message,
-            text(ended.error, 100),
-            text(begun.reason, 255),
-            text(begun.strategy, 50),
-            begun.retry,
-            begun.fallback,
-            begun.stream,
-            text(begun.door, 50),
-            self._recorded_at,
-        )
+        self._keep(made)
 
 
-class RequestRows:
-    """The rows of requests; what is told twice counts once.
-
-    Attributes:
-        shared: What rows have in common, each once.
-        rows: What each has for itself.
-    """
+class RequestRows(_Rows):
+    """The rows of requests."""
 
     def __init__(self, moment: Moment) -> None:
-        self.shared: list[Row] = []
-        self.rows: list[Row] = []
-        self._moment = moment
-        self._places: dict[Row, int] = {}
-        self._ids: set[str] = set()
+        """Prepare to make rows."""
+        super().__init__(REQUESTS, moment)
 
     def add(self, requests_: Iterable[RequestDone]) -> None:
         """Make rows of requests."""
@@ -259,10 +250,7 @@ class RequestRows:
                 done.cost_estimated,
             )
             if told != last:
-                last = told
-                if (place := places.get(told, -1)) < 0:
-                    place = places[told] = len(self.shared)
-                    self.shared.append(_shared_by_request(done))
+                last, place = told, places.setdefault(told, len(places))
             usage = done.usage or _NO_TOKENS
             made.append(
                 (
@@ -280,13 +268,12 @@ class RequestRows:
                     moment(done.at),
                 )
             )
-        self.rows += REQUESTS.fitted(made)
+        self._keep(made)
 
 
-def _alike(hour: int, begun: CallBegun, ended: CallEnded) -> Row:
-    """What calls are alike in that share the rest of their rows."""
+def _told(begun: CallBegun, ended: CallEnded, recorded_at: Any, hour: int) -> Row:
+    """What is told of a call that others have in common with it, and the hour, by which they are added up."""
     return (
-        hour,
         begun.caller,
         begun.provider,
         begun.model,
@@ -305,32 +292,11 @@ def _alike(hour: int, begun: CallBegun, ended: CallEnded) -> Row:
         begun.fallback,
         begun.stream,
         begun.door,
-    )
-
-
-def _shared_by_request(done: RequestDone) -> Row:
-    """What a request has in common with others: the shared columns of ``REQUESTS``."""
-    return (
-        *_asked_by(done.caller),
-        text(done.door, 50),
-        text(done.asked_model, 255),
-        text(done.provider, 50),
-        text(done.model, 255),
-        text(done.outcome, 20),
-        small(done.status),
-        text(done.error, 100),
-        small(done.attempts),
-        done.fallback,
-        text(done.strategy, 50),
-        done.affinity,
-        done.stream,
-        done.passthrough,
-        done.price_known,
-        done.cost_estimated,
+        recorded_at,
+        hour,
     )
 
 
 def _asked_by(caller: Caller) -> Row:
     tags = dict.fromkeys(tag for each in caller.tags if (tag := text(each, _TAG)))
-    fingerprint = text(caller.fingerprint, 16)
-    return caller.user, caller.api_key, fingerprint, msgspec.json.encode(list(tags)[:_TAGS]).decode()
+    return caller.user, caller.api_key, caller.fingerprint, msgspec.json.encode(list(tags)[:_TAGS]).decode()
