@@ -112,6 +112,17 @@ async def test_an_answer_without_a_limit_gets_one() -> None:
         assert "max_completion_tokens" not in running.services["openai"].received[0].json()
 
 
+@pytest.mark.parametrize("other", [1_000_000, -1])
+async def test_of_two_limits_the_weaker_counts(other: int) -> None:
+    """Nobody knows by which of both names a service goes: what is set aside is enough for either."""
+    budget = {"GENAI_BUDGET_HOURLY": "0.01", "GENAI_BUDGET_OUTPUT_TOKENS": "1000000"}
+    async with fleet("openai", environ=budget) as running:
+        assert 402 == (await running.ask("openai/gpt-4o-mini", max_completion_tokens=1, max_tokens=other)).status
+        assert 402 == (await running.ask("openai/gpt-4o-mini", max_completion_tokens=other, max_tokens=1)).status
+        assert {} == running.called
+        assert 200 == (await running.ask("openai/gpt-4o-mini", max_completion_tokens=1, max_tokens=2)).status
+
+
 @pytest.mark.parametrize("name", ["max_tokens", "max_completion_tokens"])
 async def test_a_limit_below_0_is_none(name: str) -> None:
     """In its place a caller with a budget has one sent, under one name; one without a budget has his own sent."""

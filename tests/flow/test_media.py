@@ -94,6 +94,7 @@ FILES: Final = {
     "/cut": Scripted(chunks=(PNG,), cut=True),
     "/silent": Scripted(silent_before=True),
     "/stuck": Scripted(headers={"content-type": "image/png"}, chunks=(PNG,), streamed=True, silent_after=True),
+    "/gone-after-silent": Scripted(status=404, after="/silent"),
     "/moved": _moved("/moved/again"),
     "/moved/again": _moved("./third"),
     "/moved/third": _moved("/dot"),
@@ -483,7 +484,7 @@ async def test_too_much_together(start: Start, files: ScriptedUpstream) -> None:
 
 async def test_one_of_several(start: Start, files: ScriptedUpstream) -> None:
     """The first failure ends the others: nobody waits for what is of no use."""
-    message = await refused(await start(), f"{files.url}/silent", f"{files.url}/none")
+    message = await refused(await start(), f"{files.url}/silent", f"{files.url}/gone-after-silent")
     assert "status 404" in message
     await files.until(lambda: files.hung_up == 1)
 

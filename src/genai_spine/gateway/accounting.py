@@ -108,7 +108,7 @@ class Accounts:
         self._ledger.end(self._end(first, trial, record.outcome, record.error, usage, cost, over_held=over_held))
         for sent in others:
             self._ledger.end(self._end(sent, trial, record.outcome, record.error))
-        # That is written before this is settled elsewhere: who takes over a dead worker's calls settles once more what is
+        # That is written before this is settled elsewhere: who takes over from a dead worker settles once more what is
         # over, and at a guessed cost what is open.
         self._quota.ended(trial, cost)
         if call.conversation is not None and trial.error is None and not trial.left:

@@ -42,6 +42,7 @@ class Scripted(Struct, frozen=True, kw_only=True):
         cut: The connection is broken off after the chunks, without an end.
         silent_before: Nothing at all is sent until the caller hangs up.
         silent_after: Nothing more is sent after the chunks until the caller hangs up.
+        after: It is kept back until this path was asked for; empty: it is not.
     """
 
     status: int = 200
@@ -51,6 +52,7 @@ class Scripted(Struct, frozen=True, kw_only=True):
     cut: bool = False
     silent_before: bool = False
     silent_after: bool = False
+    after: str = ""
 
 
 def json_reply(body: Json | bytes, status: int = 200, headers: Mapping[str, str] | None = None) -> Scripted:
@@ -162,6 +164,8 @@ class ScriptedUpstream:
         if reply.silent_before:
             await self._wait_for_hang_up(reader)
             return False
+        if reply.after:
+            await self.until(lambda: any(reply.after == received.path for received in self.received))
         body = b"".join(reply.chunks)
         head = [f"HTTP/1.1 {reply.status} {_phrase(reply.status)}"]
         head += [f"{name}: {value}" for name, value in reply.headers.items()]

@@ -74,10 +74,18 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
         tools=bool(head.tools),
         images=told_in(fields, "messages", b'"image_url"'),
         schema=told_in(fields, "response_format", b'"json_schema"'),
-        max_tokens=head.max_completion_tokens or head.max_tokens,
+        max_tokens=_limit(head),
         effort=head.reasoning_effort,
         wants_usage=bool(options and options.include_usage),
     )
+
+
+def _limit(head: _Head) -> int | None:
+    """Return the limit of an answer: of both its names the weaker, for nobody knows by which one a service goes."""
+    told = [limit for limit in (head.max_completion_tokens, head.max_tokens) if limit]
+    if not told:
+        return None
+    return -1 if min(told) < 0 else max(told)
 
 
 def relay_request(envelope: Envelope, target: Target) -> Encoded:
