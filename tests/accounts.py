@@ -24,7 +24,7 @@ class NoAccounts:
         """Take no note."""
 
     async def durable(self, call: Call) -> None:
-        """No."""
+        """Nothing was written."""
 
     def ended(self, call: Call, trial: Trial) -> None:
         """Take no note."""
