@@ -19,6 +19,7 @@ from genai_spine.gateway.context import Call, shown
 from genai_spine.gateway.quota import Quota
 from genai_spine.gateway.trial import Trial
 from genai_spine.ledger.ledger import Ledger
+from genai_spine.money import nanodollars_up
 from genai_spine.quota.budgets import Reserved
 from genai_spine.routing.options import ASSUMED_OUTPUT
 from genai_spine.telemetry.base import Observer
@@ -93,7 +94,7 @@ class Accounts:
         """Price what a call used, note whom its conversation may come back to, and tell of it."""
         if not trial.sent:
             # Nobody was asked: it could not be said to the provider, or the caller may not.
-            self._quota.ended(trial, None)
+            self._quota.ended(trial, 0)
             return
         record = trial.record(call)
         usage, cost = self._used(call, trial, record.outcome), None
@@ -102,7 +103,8 @@ class Accounts:
             candidate = call.candidate or trial.option.candidate
             cost = trial.provider.cost_of(candidate.model, usage)
             call.charge(usage, cost)
-        over_held = self._quota.over_held(trial, cost)
+        nanodollars = 0 if cost is None else nanodollars_up(cost.picodollars)
+        over_held = trial.reserved is not None and trial.reserved.is_passed_by(nanodollars)
         # Vectors may be put together from several calls: what all of them used stands in the first's row.
         first, *others = trial.sent
         self._ledger.end(self._end(first, trial, record.outcome, record.error, usage, cost, over_held=over_held))
@@ -110,7 +112,7 @@ class Accounts:
             self._ledger.end(self._end(sent, trial, record.outcome, record.error))
         # That is written before this is settled elsewhere: who takes over from a dead worker settles once more what is
         # over, and at a guessed cost what is open.
-        self._quota.ended(trial, cost)
+        self._quota.ended(trial, nanodollars)
         if call.conversation is not None and trial.error is None and not trial.left:
             self._affinities.note(call.conversation, Home(trial.option.name, trial.key))
         self._observer.attempt_ended(record)

@@ -12,7 +12,6 @@ from typing import Final
 import msgspec
 
 from genai_spine.catalog.estimate import upper_estimate
-from genai_spine.catalog.prices import Cost
 from genai_spine.gateway.context import Call
 from genai_spine.gateway.trial import Trial
 from genai_spine.money import nanodollars_up
@@ -70,9 +69,7 @@ class Quota:
         """Count what a request did use; one for which nobody was asked counts no tokens."""
         if call.admission is not None:
             tokens = call.used.total_tokens if call.used is not None else 0
-            work = self._rates.settle(call.admission, tokens)
-            if work is not DONE:
-                self._later(work)
+            self._later(self._rates.settle(call.admission, tokens))
 
     # Of a call to a provider.
 
@@ -96,21 +93,11 @@ class Quota:
             return b""
         return _hold.encode(reserved.hold)
 
-    def over_held(self, trial: Trial, cost: Cost | None) -> bool:
-        """Return whether a call did cost more than was set aside for it."""
-        reserved = trial.reserved
-        if reserved is None or reserved.hold is None:
-            return False
-        return _amount(cost) > reserved.hold.stakes[0].amount
-
-    def ended(self, trial: Trial, cost: Cost | None) -> None:
-        """Count what a call did cost."""
+    def ended(self, trial: Trial, nanodollars: int) -> None:
+        """Count what a call did cost in the place of what was set aside, if anything was."""
         reserved, trial.reserved = trial.reserved, None
-        if reserved is None or reserved.hold is None:
-            return
-        work = self._budgets.commit(reserved.hold, _amount(cost))
-        if work is not DONE:
-            self._later(work)
+        if reserved is not None:
+            self._later(self._budgets.commit(reserved.hold, nanodollars))
 
     async def settled(self) -> None:
         """Return when all that is being settled is."""
@@ -118,12 +105,9 @@ class Quota:
             await asyncio.wait(self._settling)
 
     def _later(self, work: Awaitable[object]) -> None:
-        """Have it done without awaiting it: the caller may be gone."""
+        """Have it done, if it is not, without awaiting it: the caller may be gone."""
+        if work is DONE:
+            return
         task = asyncio.ensure_future(work)
         self._settling.add(task)
         task.add_done_callback(self._settling.discard)
-
-
-def _amount(cost: Cost | None) -> int:
-    """Return what a call counts, in nanodollars."""
-    return 0 if cost is None else nanodollars_up(cost.picodollars)

@@ -61,6 +61,10 @@ class Reserved(Struct, frozen=True, gc=False):
     hold: Hold | None = None
     warnings: tuple[str, ...] = ()
 
+    def is_passed_by(self, nanodollars: int) -> bool:
+        """Whether an attempt did cost more than was set aside for it."""
+        return self.hold is not None and nanodollars > self.hold.stakes[0].amount
+
 
 NOTHING: Final = Reserved()
 
@@ -168,11 +172,7 @@ class Budgets:
         if nanodollars < 0 or nanodollars > MOST:
             # A provider of somebody else's may name any price.
             nanodollars = 0 if nanodollars < 0 else MOST
-        amounts = (nanodollars,) * len(hold.stakes)
-        if self._meters is None:
-            return self._state.settle(hold, amounts)
-        self._meters.settle(hold, amounts)
-        return DONE
+        return self._state.settling(hold, (nanodollars,) * len(hold.stakes))
 
     def release(self, hold: Hold | None) -> Awaitable[object]:
         """Set nothing aside any more for an attempt that cost nothing; returns likewise."""

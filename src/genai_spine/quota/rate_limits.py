@@ -177,10 +177,7 @@ class RateLimits:
         amounts = [*admission.plan.counts]
         for place in admission.plan.tokens:
             amounts[place] = tokens
-        if self._meters is None:
-            return self._state.settle(admission.taken.hold, amounts)
-        self._meters.settle(admission.taken.hold, amounts)
-        return DONE
+        return self._state.settling(admission.taken.hold, amounts)
 
     def release(self, admission: Admission) -> Awaitable[object]:
         """Count a request as if it had never been: it was refused elsewhere."""

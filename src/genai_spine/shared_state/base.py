@@ -148,6 +148,13 @@ class SharedState(ABC):
         as soon as it can be. A task that is cancelled meanwhile undoes nothing.
         """
 
+    def settling(self, hold: Hold, amounts: Sequence[int]) -> Awaitable[object]:
+        """Settle what can be counted; return what is to be awaited: ``DONE``, where the meters are in this process."""
+        if self.meters is None:
+            return self.settle(hold, amounts)
+        self.meters.settle(hold, amounts)
+        return DONE
+
     async def release(self, hold: Hold) -> bool:
         """Hold it no more, for nothing was used; otherwise like ``settle``."""
         return await self.settle(hold, (0,) * len(hold.stakes))

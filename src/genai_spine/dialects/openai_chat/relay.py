@@ -81,11 +81,12 @@ def read_envelope(body: bytes, headers: Headers) -> Envelope:
 
 
 def _limit(head: _Head) -> int | None:
-    """Return the limit of an answer: of both its names the weaker, for nobody knows by which one a service goes."""
+    """Return the limit of an answer: of both its names the weaker, for nobody knows by which one a service goes.
+
+    One below 0 is none, and so do some services take it.
+    """
     told = [limit for limit in (head.max_completion_tokens, head.max_tokens) if limit]
-    if not told:
-        return None
-    return -1 if min(told) < 0 else max(told)
+    return None if not told or min(told) < 0 else max(told)
 
 
 def relay_request(envelope: Envelope, target: Target) -> Encoded:
